@@ -1,0 +1,342 @@
+//! Search over models and providers. A question is usually half a name ("gpt 4o") or a purpose ("text to speech"), so a name that fits as
+//! a whole comes first, then BM25F over the words, with synonyms; words nobody knows are taken for slips and replaced by the ones that
+//! look alike. The same model at thirty resellers is one answer.
+
+#![expect(clippy::float_arithmetic, reason = "scores order the answers; no money is computed here")]
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use super::{Catalog, Model, Provider, index::Index, synonyms, text};
+
+/// How soon a repeated word stops counting, as in BM25.
+const SATURATION: f32 = 1.2;
+/// A name equal to the whole question, letter by letter.
+const VERBATIM: f32 = 2_000.0;
+/// A name equal to the whole question but for case and punctuation.
+const EXACT: f32 = 1_000.0;
+/// A name that begins with the whole question.
+const PREFIX: f32 = 60.0;
+/// What a synonym is worth beside the word itself.
+const SYNONYM: f32 = 0.8;
+/// From this likeness on (of 1000), a word is taken for a slip of another.
+const LIKENESS_MIN: usize = 600;
+/// What one wrong letter takes from the likeness of two words.
+const SLIP: usize = 150;
+/// How many words one slip may stand for.
+const SLIPS_MAX: usize = 4;
+const FIRST_PARTY: f32 = 1.3;
+const RETIRED: f32 = 0.35;
+const READY: f32 = 1.6;
+/// What the first provider of the list has over the ones from [`PLACES`] on.
+const WELL_KNOWN: f32 = 0.25;
+const PLACES: usize = 60;
+
+/// What kind of thing is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Models and services.
+    #[default]
+    Any,
+    /// Models only.
+    Model,
+    /// Services only; a provider of models is one.
+    Service,
+}
+
+/// A question.
+#[derive(Clone, Copy)]
+pub struct Query<'a> {
+    /// A name, part of one, or a purpose.
+    pub text: &'a str,
+    /// What is wanted.
+    pub kind: Kind,
+    /// Only what this provider sells, under its id or an alias.
+    pub provider: Option<&'a str>,
+    /// Whether a provider can be used at once, because its credential is configured. Such providers come first.
+    pub ready: &'a dyn Fn(&str) -> bool,
+}
+
+/// Something that was found.
+#[derive(Clone, Copy, Debug)]
+pub enum Item<'a> {
+    /// A model, as one provider sells it.
+    Model(&'a Model),
+    /// A provider.
+    Provider(&'a Provider),
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Hit<'a> {
+    /// What was found.
+    pub item: Item<'a>,
+    /// How well it fits. Only the order means anything.
+    pub score: f32,
+    /// The same model at other providers. Empty when the question names a provider.
+    pub others: Vec<&'a Model>,
+}
+
+impl Index {
+    /// See [`Catalog::find`].
+    pub(super) fn find<'c>(&self, catalog: &'c Catalog, query: &Query<'_>) -> Vec<Hit<'c>> {
+        let provider = query.provider.map(|id| catalog.seller(id));
+        let wanted = |item: &Item<'_>| match item {
+            Item::Model(model) => query.kind != Kind::Service && provider.is_none_or(|id| *model.provider == *id),
+            Item::Provider(known) => query.kind != Kind::Model && provider.is_none_or(|id| *known.id == *id),
+        };
+        if query.text.trim().is_empty() {
+            return match provider {
+                Some(id) => listing(catalog, id, &wanted),
+                None => Vec::new(),
+            };
+        }
+        let mut hits: Vec<(f32, u32, Item<'c>)> = Vec::new();
+        for (document, score) in self.scores(catalog, query.text) {
+            let Some(item) = item_at(catalog, document) else { continue };
+            if wanted(&item) {
+                hits.push((score * prior(catalog, &item, query.ready), document, item));
+            }
+        }
+        hits.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| rank(catalog, &a.2).cmp(&rank(catalog, &b.2))));
+        if provider.is_some() {
+            return hits.into_iter().map(|(score, _, item)| Hit { item, score, others: Vec::new() }).collect();
+        }
+        self.grouped(catalog, hits, query.ready)
+    }
+
+    /// One answer for each group, at the place of its best member. The member shown is the one easiest to buy.
+    fn grouped<'c>(&self, catalog: &'c Catalog, hits: Vec<(f32, u32, Item<'c>)>, ready: &dyn Fn(&str) -> bool) -> Vec<Hit<'c>> {
+        let mut place_of: HashMap<u32, usize> = HashMap::new();
+        let mut answers: Vec<Hit<'c>> = Vec::new();
+        let ease = |model: &Model| {
+            let (reseller, _, place) = catalog.seller_rank(model);
+            (!ready(&model.provider), model.retired, reseller, place)
+        };
+        for (score, document, item) in hits {
+            let group = self.groups.get(document as usize).copied().unwrap_or(document);
+            let known = place_of.get(&group).and_then(|place| answers.get_mut(*place));
+            match (known, item) {
+                (Some(answer), Item::Model(model)) => {
+                    let mut other = model;
+                    if let Item::Model(shown) = &mut answer.item
+                        && ease(model) < ease(shown)
+                    {
+                        std::mem::swap(shown, &mut other);
+                    }
+                    answer.others.push(other);
+                }
+                (Some(_), Item::Provider(_)) => {}
+                (None, item) => {
+                    place_of.insert(group, answers.len());
+                    answers.push(Hit { item, score, others: Vec::new() });
+                }
+            }
+        }
+        for answer in &mut answers {
+            answer.others.sort_by_cached_key(|model| ease(model));
+        }
+        answers
+    }
+
+    /// Every document that has something of the question.
+    fn scores(&self, catalog: &Catalog, question: &str) -> Vec<(u32, f32)> {
+        let asked = self.asked(question);
+        let mut scores = vec![0.0_f32; self.documents];
+        let mut met = vec![0_u16; self.documents];
+        // The best meaning of the word at hand, for each document; cleared after each word.
+        let mut best = vec![0.0_f32; self.documents];
+        for terms in &asked {
+            for (term, worth) in terms {
+                let Some(postings) = self.postings.get(*term as usize) else { continue };
+                let rarity = (1.0 + (self.documents - postings.len()) as f32 / (postings.len() as f32 + 0.5)).ln();
+                for (document, weight) in postings {
+                    let score = worth * rarity * weight * (SATURATION + 1.0) / (weight + SATURATION);
+                    if let Some(known) = best.get_mut(*document as usize) {
+                        *known = known.max(score);
+                    }
+                }
+            }
+            for ((best, score), met) in best.iter_mut().zip(&mut scores).zip(&mut met) {
+                if *best > 0.0 {
+                    *score += *best;
+                    *met += 1;
+                    *best = 0.0;
+                }
+            }
+        }
+        // Half an answer to a question of two words is worth a quarter, and less than that is none.
+        let words = asked.len().max(1) as f32;
+        for (score, met) in scores.iter_mut().zip(&met) {
+            let share = f32::from(*met) / words;
+            *score *= if share < 0.5 { 0.0 } else { share * share };
+        }
+        self.add_names(catalog, question, &mut scores);
+        (0_u32..).zip(scores).filter(|(_, score)| *score > 0.0).collect()
+    }
+
+    /// Names that are the question, or begin with it.
+    fn add_names(&self, catalog: &Catalog, question: &str, scores: &mut [f32]) {
+        let whole = text::squeezed(question);
+        if whole.is_empty() {
+            return;
+        }
+        let start = self.names.partition_point(|(name, _)| **name < *whole);
+        let mut best: HashMap<u32, f32> = HashMap::new();
+        for (name, document) in self.names[start..].iter().take_while(|(name, _)| name.starts_with(&whole)) {
+            let worth = if name.len() == whole.len() { EXACT } else { PREFIX * whole.len() as f32 / name.len() as f32 };
+            let known = best.entry(*document).or_default();
+            *known = known.max(worth);
+        }
+        for (document, worth) in best {
+            if let Some(score) = scores.get_mut(document as usize) {
+                *score += worth;
+            }
+        }
+        // Both "maker/model", as resellers write it, and "provider/model", as other tools do.
+        let question = question.trim();
+        let named = catalog.named(question).chain(question.split_once('/').and_then(|(provider, id)| catalog.model(provider, id)));
+        for model in named {
+            let document = model_place(catalog, model);
+            if let Some(score) = scores.get_mut(document) {
+                *score += VERBATIM;
+            }
+        }
+    }
+
+    /// The terms to look for, one list for each word that was asked.
+    fn asked(&self, question: &str) -> Vec<Vec<(u32, f32)>> {
+        let lower = question.to_lowercase();
+        let plain: Vec<&str> = lower.split(|char: char| !char.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let meanings = synonyms::meanings(&plain);
+        let mut asked: Vec<Vec<(u32, f32)>> = Vec::new();
+        let mut covered = vec![false; plain.len()];
+        for (first, count, others) in meanings {
+            let mut terms = Vec::new();
+            text::words(others, |word| terms.extend(self.terms.get(word).map(|term| (*term, SYNONYM))));
+            // A single word keeps its own meaning beside the synonym; the words of a phrase mean something else apart.
+            if count == 1 {
+                text::words(plain.get(first).copied().unwrap_or_default(), |word| {
+                    terms.extend(self.terms.get(word).map(|term| (*term, 1.0)))
+                });
+            }
+            covered.iter_mut().skip(first).take(count).for_each(|word| *word = true);
+            if !terms.is_empty() {
+                asked.push(terms);
+            }
+        }
+        let all_ignored = plain.iter().all(|word| synonyms::is_ignored(word));
+        for (word, _) in plain.iter().zip(covered).filter(|(_, covered)| !covered) {
+            if synonyms::is_ignored(word) && !all_ignored {
+                continue;
+            }
+            text::words(word, |part| {
+                let terms = self.terms.get(part).map_or_else(|| self.alike(part), |term| vec![(*term, 1.0)]);
+                asked.push(terms);
+            });
+        }
+        asked
+    }
+
+    /// The known words that look most like an unknown one.
+    fn alike(&self, word: &str) -> Vec<(u32, f32)> {
+        if word.len() < 3 {
+            return Vec::new();
+        }
+        let mut found: Vec<(usize, u32)> = self
+            .terms
+            .iter()
+            .filter(|(known, _)| known.len().abs_diff(word.len()) <= 3 && known.len() > 2)
+            .map(|(known, term)| {
+                let slips = text::changes(known, word, 1 + word.len() / 9).filter(|_| word.len() > 3);
+                (slips.map_or(0, |slips| 1_000 - SLIP * slips).max(text::likeness(known, word)), *term)
+            })
+            .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+            .collect();
+        found.sort_unstable_by_key(|(likeness, term)| (Reverse(*likeness), *term));
+        found.into_iter().take(SLIPS_MAX).map(|(likeness, term)| (term, likeness as f32 / 1_000.0)).collect()
+    }
+
+    /// See [`Catalog::nearest_models`].
+    pub(super) fn nearest<'c>(&self, catalog: &'c Catalog, name: &str, n: usize) -> Vec<&'c Model> {
+        let asked = text::squeezed(text::bare(name));
+        let most = 1 + asked.len() / 4;
+        let mut last: (&str, Option<usize>) = ("", None);
+        let mut found: Vec<(usize, &Model)> = Vec::new();
+        for (known, document) in &self.names {
+            let Some(model) = catalog.models.get(*document as usize) else { continue };
+            if **known != *last.0 {
+                let slips = text::changes(&asked, known, most).map(|count| count * 4);
+                // A longer name is nearer than a wrong letter when only its end is missing.
+                let longer = (asked.len() >= 3 && known.starts_with(&asked)).then(|| 2 + (known.len() - asked.len()) / 2);
+                let nearest = [slips, longer].into_iter().flatten().min();
+                last = (known, nearest);
+            }
+            if let Some(distance) = last.1 {
+                found.push((distance, model));
+            }
+        }
+        found.sort_by_cached_key(|(distance, model)| (*distance, catalog.seller_rank(model), model.id.len(), model.id.clone()));
+        let mut seen: Vec<String> = Vec::new();
+        let mut nearest = Vec::new();
+        for (_, model) in found {
+            let bare = text::squeezed(text::bare(&model.id));
+            if !seen.contains(&bare) {
+                seen.push(bare);
+                nearest.push(model);
+            }
+            if nearest.len() >= n {
+                break;
+            }
+        }
+        nearest
+    }
+}
+
+/// The place of a model in its own catalog.
+fn model_place(catalog: &Catalog, model: &Model) -> usize {
+    catalog.models.partition_point(|other| (&*other.provider, &*other.id) < (&*model.provider, &*model.id))
+}
+
+fn item_at(catalog: &Catalog, document: u32) -> Option<Item<'_>> {
+    let place = document as usize;
+    match catalog.models.get(place) {
+        Some(model) => Some(Item::Model(model)),
+        None => catalog.providers.get(place - catalog.models.len()).map(Item::Provider),
+    }
+}
+
+/// What is known before the question: what can be bought at once, and from whom.
+fn prior(catalog: &Catalog, item: &Item<'_>, ready: &dyn Fn(&str) -> bool) -> f32 {
+    let ((reseller, retired, place), _, _) = rank(catalog, item);
+    let (first_party, provider) = match item {
+        Item::Model(model) => (!reseller, &*model.provider),
+        Item::Provider(provider) => (provider.first_party, &*provider.id),
+    };
+    let mut prior = 1.0 + WELL_KNOWN * (PLACES - place.min(PLACES)) as f32 / PLACES as f32;
+    for (holds, factor) in [(first_party, FIRST_PARTY), (retired, RETIRED), (ready(provider), READY)] {
+        if holds {
+            prior *= factor;
+        }
+    }
+    prior
+}
+
+/// Decides between equal scores.
+fn rank<'a>(catalog: &Catalog, item: &Item<'a>) -> ((bool, bool, usize), usize, &'a str) {
+    match *item {
+        Item::Model(model) => (catalog.seller_rank(model), model.id.len(), &model.id),
+        Item::Provider(provider) => {
+            let place = catalog.provider_places.get(&provider.id).copied().unwrap_or(usize::MAX);
+            ((!provider.first_party, false, place), 0, &provider.id)
+        }
+    }
+}
+
+/// Everything a provider sells, live before retired.
+fn listing<'c>(catalog: &'c Catalog, id: &str, wanted: &dyn Fn(&Item<'_>) -> bool) -> Vec<Hit<'c>> {
+    let provider = catalog.provider(id).map(Item::Provider);
+    let mut models: Vec<&Model> = catalog.models.iter().filter(|model| *model.provider == *id).collect();
+    models.sort_by_key(|model| model.retired);
+    let all = provider.into_iter().chain(models.into_iter().map(Item::Model));
+    all.filter(|item| wanted(item)).map(|item| Hit { item, score: 1.0, others: Vec::new() }).collect()
+}

@@ -1,0 +1,126 @@
+//! Words and names as the search sees them.
+
+/// Calls `each` with every word: lower case, cut wherever letters and digits meet, and without its ending. `GPT-4o` is `gpt`, `4`, `o`.
+pub(super) fn words(text: &str, mut each: impl FnMut(&str)) {
+    let mut word = String::with_capacity(16);
+    let mut last_is_digit = false;
+    for char in text.chars().chain([' ']) {
+        let is_digit = char.is_ascii_digit();
+        if !word.is_empty() && (!char.is_alphanumeric() || is_digit != last_is_digit) {
+            each(stem(&word));
+            word.clear();
+        }
+        if char.is_alphanumeric() {
+            word.extend(char.to_lowercase());
+        }
+        last_is_digit = is_digit;
+    }
+}
+
+/// A name without anything that people write differently: case, dashes, dots, slashes, blanks.
+pub(super) fn squeezed(name: &str) -> String {
+    name.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// The part of a model id behind the last slash: resellers put the maker's name before it.
+pub(super) fn bare(id: &str) -> &str {
+    id.rsplit('/').next().unwrap_or(id)
+}
+
+/// Takes off the endings that do not change what an English word is about. Both sides of a comparison go through here, so a wrong cut
+/// costs little.
+fn stem(word: &str) -> &str {
+    const ENDINGS: [(&str, usize); 6] = [("ings", 7), ("ing", 6), ("ions", 8), ("ion", 8), ("ed", 6), ("s", 4)];
+    if !word.is_ascii() || word.ends_with("ss") {
+        return word;
+    }
+    let cut = ENDINGS.iter().find(|(ending, shortest)| word.len() >= *shortest && word.ends_with(ending));
+    let root = cut.map_or(word, |(ending, _)| &word[..word.len() - ending.len()]);
+    let bytes = root.as_bytes();
+    match bytes {
+        [.., a, b] if cut.is_some() && a == b && root.len() > 4 => &root[..root.len() - 1],
+        [.., b'e'] if root.len() > 4 => &root[..root.len() - 1],
+        _ => root,
+    }
+}
+
+/// How alike two words are by the groups of three letters they share, 0 to 1000.
+pub(super) fn likeness(one: &str, other: &str) -> usize {
+    let grams = |word: &str| -> Vec<[u8; 3]> {
+        let padded: Vec<u8> = [b' '].into_iter().chain(word.bytes()).chain([b' ']).collect();
+        padded.windows(3).map(|gram| [gram[0], gram[1], gram[2]]).collect()
+    };
+    let (mut left, right) = (grams(one), grams(other));
+    let all = left.len() + right.len();
+    let mut shared = 0;
+    for gram in right {
+        if let Some(at) = left.iter().position(|known| *known == gram) {
+            left.swap_remove(at);
+            shared += 1;
+        }
+    }
+    2_000 * shared / all.max(1)
+}
+
+/// How many letters must change to make one name of the other, or `None` when that is more than `most`.
+pub(super) fn changes(one: &str, other: &str, most: usize) -> Option<usize> {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len().abs_diff(other.len()) > most {
+        return None;
+    }
+    let mut before_last: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=other.len()).collect();
+    for (row, a) in one.iter().enumerate() {
+        let mut this = Vec::with_capacity(last.len());
+        this.push(row + 1);
+        for (column, b) in other.iter().enumerate() {
+            let mut least = (last[column] + usize::from(a != b)).min(last[column + 1] + 1).min(this[column] + 1);
+            // Two letters the wrong way round are one slip.
+            if row > 0 && column > 0 && *a == other[column - 1] && one[row - 1] == *b {
+                least = least.min(before_last[column - 1] + 1);
+            }
+            this.push(least);
+        }
+        if this.iter().all(|count| *count > most) {
+            return None;
+        }
+        before_last = std::mem::replace(&mut last, this);
+    }
+    last.last().copied().filter(|count| *count <= most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(text: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        words(text, |word| all.push(word.to_owned()));
+        all
+    }
+
+    #[test]
+    fn a_name_is_cut_where_letters_and_digits_meet() {
+        assert_eq!(split("GPT-4o-mini"), ["gpt", "4", "o", "mini"]);
+        assert_eq!(split("Qwen/Qwen2.5-72B"), ["qwen", "qwen", "2", "5", "72", "b"]);
+        assert_eq!(squeezed("Claude 3.5 Sonnet"), squeezed("claude-3-5-sonnet"));
+        assert_eq!(bare("anthropic/claude-sonnet-4"), "claude-sonnet-4");
+    }
+
+    #[test]
+    fn endings_do_not_matter() {
+        assert_eq!(split("embeddings embedding embed"), ["embed", "embed", "embed"]);
+        assert_eq!(split("images image"), ["imag", "imag"]);
+        assert_eq!(split("transcriptions"), split("transcription"));
+        assert_eq!(split("reasoning")[0], "reason");
+    }
+
+    #[test]
+    fn slips_are_counted() {
+        assert_eq!(changes("sonet", "sonnet", 2), Some(1));
+        assert_eq!(changes("haiuk", "haiku", 2), Some(1));
+        assert_eq!(changes("gpt", "claude", 2), None);
+        assert!(likeness("mistal", "mistral") > 500);
+        assert!(likeness("weather", "mistral") < 200);
+    }
+}

@@ -1,0 +1,105 @@
+//! `lava-mcp doctor`: what works here and what does not, in a few lines.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{
+    Failure,
+    login::CLIENT_NAME,
+    output,
+    serve::{App, vault_of},
+};
+use crate::{
+    config::{Mode, Settings},
+    session::SessionError,
+};
+
+/// One line of the report.
+#[derive(Serialize)]
+struct Check {
+    what: &'static str,
+    /// `ok`, `note` or `fail`.
+    result: &'static str,
+    detail: String,
+}
+
+impl Check {
+    fn ok(what: &'static str, detail: impl Into<String>) -> Self {
+        Self { what, result: "ok", detail: detail.into() }
+    }
+
+    fn note(what: &'static str, detail: impl Into<String>) -> Self {
+        Self { what, result: "note", detail: detail.into() }
+    }
+
+    fn fail(what: &'static str, detail: impl Into<String>) -> Self {
+        Self { what, result: "fail", detail: detail.into() }
+    }
+}
+
+pub(super) async fn doctor(settings: Settings, json: bool) -> Result<(), Failure> {
+    let mut checks = vec![Check::ok("version", format!("lava-mcp {}", env!("CARGO_PKG_VERSION")))];
+    checks.push(match &settings.config_file {
+        Some(file) => Check::ok("config", file.display().to_string()),
+        None => Check::note("config", "no config file; defaults and environment are used"),
+    });
+    let vault = vault_of(&settings);
+    checks.push(match vault.check().await {
+        Ok(()) => Check::ok("vault", format!("the {} can keep keys", vault.kind())),
+        Err(error) => Check::fail("vault", format!("{error}. {}", crate::session::VaultError::HINT)),
+    });
+    checks.push(Check::note("data", settings.data_dir.display().to_string()));
+    let is_embedded = settings.mode == Mode::Embedded;
+    let app = App::new(settings)?;
+    match app.session.client().await {
+        Ok(client) if is_embedded => {
+            checks.push(Check::ok("ledger", "opened, and can be written"));
+            checks.extend(offers(&client.reachable().await.unwrap_or_default()));
+        }
+        Ok(client) => checks.push(match client.reachable().await {
+            Ok(_) => Check::ok("gateway", app.session.info().url.clone().unwrap_or_default()),
+            Err(error) => Check::fail("gateway", error.to_string()),
+        }),
+        Err(error) => checks.push(Check::fail("ledger", error.to_string())),
+    }
+    checks.push(match app.session.status(CLIENT_NAME).await {
+        Ok(_) => Check::ok("login", "the command line has a valid key"),
+        Err(SessionError::NotLoggedIn) => Check::note("login", "not logged in on the command line; MCP clients log in by themselves"),
+        Err(error) => Check::fail("login", error.to_string()),
+    });
+    app.close().await;
+
+    let failed = checks.iter().filter(|check| check.result == "fail").count();
+    if json {
+        output::print_json(&json!({"ok": failed == 0, "checks": checks}))?;
+    } else {
+        let mark = |result: &str| if result == "fail" { "FAIL" } else { result }.to_owned();
+        output::table(
+            &checks.iter().map(|check| vec![mark(check.result), check.what.to_owned(), check.detail.clone()]).collect::<Vec<_>>(),
+        );
+    }
+    if failed == 0 { Ok(()) } else { Err(Failure::Error(format!("{failed} of {} checks failed", checks.len()))) }
+}
+
+/// Who can be bought from right now, by the list of models: providers with credentials, local servers.
+fn offers(models: &Value) -> Vec<Check> {
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    for model in models.get("data").and_then(Value::as_array).into_iter().flatten() {
+        *counts.entry(model.get("owned_by").and_then(Value::as_str).unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    let (local, others): (Vec<_>, Vec<_>) = counts.iter().partition(|(id, _)| crate::gateway::LOCAL_SERVERS.contains(&id.as_str()));
+    let list = |some: &[(&String, &usize)]| some.iter().map(|(id, count)| format!("{id} ({count} models)")).collect::<Vec<_>>().join(", ");
+    vec![
+        match others.is_empty() {
+            true => Check::note(
+                "providers",
+                "none with credentials; set a variable such as OPENAI_API_KEY, or run `lava-mcp providers set NAME`",
+            ),
+            false => Check::ok("providers", list(&others)),
+        },
+        match local.is_empty() {
+            true => Check::note("local", "no model server found on the usual ports (11434, 1234, 8080, 8000)"),
+            false => Check::ok("local", list(&local)),
+        },
+    ]
+}

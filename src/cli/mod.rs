@@ -1,0 +1,172 @@
+//! The command line: names, flags and help, and which file carries out what.
+
+mod call;
+mod demo;
+mod doctor;
+mod login;
+mod manifest;
+mod output;
+mod prompt;
+mod providers;
+mod search;
+mod serve;
+mod status;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigError, Environment, Flags, Settings};
+
+pub use manifest::manifest;
+
+/// Give an AI agent a wallet with a lid on it.
+///
+/// Without a command, lava-mcp serves MCP on stdin and stdout: that is how Claude Desktop, Cursor and other clients start it.
+#[derive(Debug, Parser)]
+#[command(name = "lava-mcp", version, max_term_width = 100)]
+pub struct Cli {
+    /// Let nothing leave this machine: a built-in upstream answers, and counts what it would cost.
+    #[arg(long, global = true)]
+    sandbox: bool,
+    /// Read this config file instead of the usual one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Keep the ledger here instead of the usual place.
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print JSON, for scripts.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make or reuse a spend key for the command line, within the limit you have set.
+    Login(login::LoginArgs),
+    /// Revoke that key and forget it.
+    Logout,
+    /// Show gateway, key, limit and spending.
+    Status,
+    /// Find models and providers.
+    Search(search::SearchArgs),
+    /// Ask a model.
+    Prompt(prompt::PromptArgs),
+    /// Call an API address of the catalog.
+    Call(call::CallArgs),
+    /// Keep or remove the key of a provider in the vault, or list who has one.
+    Providers(providers::ProvidersArgs),
+    /// Say what works here and what does not.
+    Doctor,
+    /// Show the whole job once in the sandbox, with an MCP client; leaves nothing behind.
+    Demo,
+    /// Print the manifest that describes this server (MCPB 0.3).
+    Manifest,
+}
+
+/// Why a command failed. The variants are the exit codes, which are those of GitHub's `gh`.
+#[derive(Debug)]
+pub enum Failure {
+    /// Something went wrong (1). The text says what, and what to do.
+    Error(String),
+    /// Somebody has to log in first (4).
+    NotLoggedIn(String),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Error(_) => 1,
+            Self::NotLoggedIn(_) => 4,
+        }
+    }
+
+    fn text(&self) -> &str {
+        let (Self::Error(text) | Self::NotLoggedIn(text)) = self;
+        text
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self::Error(text)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Error(error.to_string())
+    }
+}
+
+impl From<crate::session::SessionError> for Failure {
+    fn from(error: crate::session::SessionError) -> Self {
+        use crate::session::{SessionError, VaultError};
+        match error {
+            SessionError::NotLoggedIn => Self::NotLoggedIn("You are not logged in. Run `lava-mcp login`.".to_owned()),
+            SessionError::NoSecretKey => Self::NotLoggedIn(
+                "This gateway needs a key: set LAVA_SECRET_KEY or LAVA_SPEND_KEY, or unset LAVA_API_URL to use the embedded gateway."
+                    .to_owned(),
+            ),
+            SessionError::KeyRefused(_) => Self::NotLoggedIn(error.to_string()),
+            SessionError::Vault(error) => Self::Error(format!("{error}\nhint: {}", VaultError::HINT)),
+            other => Self::Error(other.to_string()),
+        }
+    }
+}
+
+impl From<crate::client::ClientError> for Failure {
+    fn from(error: crate::client::ClientError) -> Self {
+        Self::Error(error.to_string())
+    }
+}
+
+/// Runs the command line; returns the exit code.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&format!("error: {}", failure.text()));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<(), Failure> {
+    let json = cli.json;
+    if let Some(Command::Manifest) = cli.command {
+        return output::print_json(&manifest());
+    }
+    let flags = Flags { sandbox: cli.sandbox, config: cli.config, data_dir: cli.data_dir };
+    let settings = Settings::load(&flags, Environment::of_process())?;
+    output::start_log(settings.log.as_deref())?;
+    // One thread is enough for one client, and starts fastest; what blocks has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::Error(error.to_string()))?;
+    let result = runtime.block_on(async {
+        match cli.command {
+            None => Box::pin(serve::stdio(settings)).await,
+            Some(Command::Login(args)) => login::login(settings, args, json).await,
+            Some(Command::Logout) => login::logout(settings, json).await,
+            Some(Command::Status) => status::status(settings, json).await,
+            Some(Command::Search(args)) => search::search(settings, args, json).await,
+            Some(Command::Prompt(args)) => prompt::prompt(settings, args, json).await,
+            Some(Command::Call(args)) => call::call(settings, args, json).await,
+            Some(Command::Providers(args)) => providers::providers(settings, args, json).await,
+            Some(Command::Doctor) => doctor::doctor(settings, json).await,
+            Some(Command::Demo) => demo::demo(json).await,
+            Some(Command::Manifest) => Ok(()),
+        }
+    });
+    // A keyring call may still be waiting on its thread; it must not keep the process.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,98 @@
+//! `lava-mcp prompt`: asks a model from the command line.
+
+use std::io::{IsTerminal, Read};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{Failure, login::CLIENT_NAME, output, serve::App};
+use crate::{
+    client::{ChatOptions, ChatResult, RequestReport},
+    config::Settings,
+    domain::Money,
+    session::Session,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct PromptArgs {
+    /// A model id, such as gpt-4o-mini or groq/llama-3.1-8b-instant.
+    model: String,
+    /// The prompt; read from stdin when absent.
+    input: Vec<String>,
+    /// Most tokens of the answer.
+    #[arg(long)]
+    max_tokens: Option<u64>,
+    /// The most it may cost, in US dollars.
+    #[arg(long, value_parser = parse_money)]
+    max_cost: Option<Money>,
+    /// Print the answer as it comes.
+    #[arg(long)]
+    stream: bool,
+}
+
+fn parse_money(text: &str) -> Result<Money, String> {
+    text.parse().map_err(|error: crate::domain::money::MoneyError| error.to_string())
+}
+
+pub(super) async fn prompt(settings: Settings, args: PromptArgs, json: bool) -> Result<(), Failure> {
+    let input = if args.input.is_empty() { read_input()? } else { args.input.join(" ") };
+    let app = App::new(settings)?;
+    let asked = ask(&app.session, &args, &input, json).await;
+    app.close().await;
+    asked
+}
+
+fn read_input() -> Result<String, Failure> {
+    let mut stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Err(Failure::Error("a prompt is needed, as an argument or on stdin".to_owned()));
+    }
+    let mut text = String::new();
+    stdin.read_to_string(&mut text).map_err(|error| Failure::Error(error.to_string()))?;
+    Ok(text)
+}
+
+async fn ask(session: &Session, args: &PromptArgs, input: &str, json: bool) -> Result<(), Failure> {
+    let key = session.spend_key(CLIENT_NAME).await?;
+    let client = session.client().await?;
+    let mut body = Map::new();
+    body.insert("model".to_owned(), args.model.clone().into());
+    body.insert("messages".to_owned(), json!([{"role": "user", "content": input}]));
+    body.extend(args.max_tokens.map(|tokens| ("max_tokens".to_owned(), tokens.into())));
+    let options = ChatOptions { max_cost: args.max_cost, ..ChatOptions::default() };
+    let mut print = output::say_piece;
+    let mut collect = |_: &str| {};
+    let on_text: Option<&mut (dyn FnMut(&str) + Send)> = match (args.stream, json) {
+        (false, _) => None,
+        (true, true) => Some(&mut collect),
+        (true, false) => Some(&mut print),
+    };
+    let answer = client.chat(&key, body, &options, on_text).await?;
+    let report = match &answer.request_id {
+        Some(id) => client.report(&key, id).await?,
+        None => None,
+    };
+    show(&answer, report.as_ref(), args.stream, json)
+}
+
+fn show(answer: &ChatResult, report: Option<&RequestReport>, was_streamed: bool, json: bool) -> Result<(), Failure> {
+    let cost = report.and_then(RequestReport::cost);
+    let remaining = report.and_then(RequestReport::remaining);
+    let content = answer.message.get("content").and_then(Value::as_str).unwrap_or_default();
+    if json {
+        return output::print_json(&json!({
+            "model": answer.model, "provider": report.map(|report| &report.provider), "content": content, "message": answer.message,
+            "finish_reason": answer.finish_reason, "usage": answer.usage, "cost": cost, "remaining": remaining, "request_id": answer.request_id,
+        }));
+    }
+    output::say(if was_streamed { "" } else { content });
+    if let Some(calls) = answer.message.get("tool_calls") {
+        output::say(&calls.to_string());
+    }
+    output::complain(&format!(
+        "cost {} USD, {} USD left",
+        cost.as_deref().unwrap_or("unknown"),
+        remaining.as_deref().unwrap_or("unlimited")
+    ));
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! The composition root: the only place where the parts are built and joined.
+
+use std::{collections::HashMap, convert::Infallible, io, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tokio::sync::OnceCell;
+use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
+
+use super::Failure;
+use crate::{
+    catalog::{Catalog, Dialect, Prices, Rates},
+    client::{Body, Client, ClientError, Service, Transport},
+    config::{CredentialStore, Mode, PriceConfig, ProviderConfig, Settings, WireDialect},
+    domain::{Secret, key::Pepper},
+    gateway::{Credentials, CustomProvider, Gateway, Registry, edge},
+    mcp::{LavaMcp, transport},
+    session::{Connect, GatewayInfo, Link, Parts, Session, SessionError, Vault, vault},
+    store::{Store, wall_clock},
+};
+
+/// How long requests in flight may still run when the program ends.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Everything a command needs, joined.
+pub(super) struct App {
+    pub(super) session: Arc<Session>,
+    gateway: Arc<OnceCell<Arc<Gateway>>>,
+}
+
+impl App {
+    /// Joins the parts. Nothing is opened: ledger, keyring and network wait until they are needed.
+    pub(super) fn new(settings: Settings) -> Result<Self, Failure> {
+        check_providers(&settings)?;
+        let gateway = Arc::new(OnceCell::new());
+        let vault = vault_of(&settings);
+        let parts = Parts {
+            scope: scope(&settings),
+            ceiling: settings.ceiling.clone(),
+            spend_key: settings.spend_key.clone(),
+            secret_key: settings.secret_key.clone().filter(|_| settings.mode != Mode::Embedded),
+            info: info(&settings),
+            connect: connect(settings, vault.clone(), gateway.clone()),
+            vault,
+        };
+        Ok(Self { session: Arc::new(Session::new(parts)), gateway })
+    }
+
+    /// Ends what is in flight, settles it, and closes the ledger.
+    pub(super) async fn close(self) {
+        if let Some(gateway) = self.gateway.get() {
+            gateway.shut_down(GRACE).await;
+        }
+    }
+}
+
+/// Serves MCP on stdin and stdout until the client goes.
+pub(super) async fn stdio(settings: Settings) -> Result<(), Failure> {
+    let app = App::new(settings)?;
+    let served = transport::stdio::serve(LavaMcp::new(app.session.clone())).await;
+    app.close().await;
+    served.map_err(|error| Failure::Error(format!("the MCP connection failed: {error}")))
+}
+
+pub(super) fn vault_of(settings: &Settings) -> Vault {
+    match settings.credential_store {
+        CredentialStore::Keyring => Vault::Keyring,
+        CredentialStore::File => Vault::File(settings.data_dir.clone()),
+    }
+}
+
+fn info(settings: &Settings) -> GatewayInfo {
+    match &settings.mode {
+        Mode::Embedded => GatewayInfo { mode: "embedded", url: None, sandbox: settings.sandbox },
+        Mode::Remote { api, .. } => GatewayInfo { mode: "remote", url: Some(api.to_string()), sandbox: settings.sandbox },
+    }
+}
+
+/// Keys of different gateways, and of the sandbox, live side by side in one vault.
+fn scope(settings: &Settings) -> String {
+    let place = match &settings.mode {
+        Mode::Embedded => format!("embedded {}", settings.data_dir.display()),
+        Mode::Remote { api, .. } => api.to_string(),
+    };
+    if settings.sandbox { format!("{place} (sandbox)") } else { place }
+}
+
+/// Opens the gateway at its first use, whichever it is.
+fn connect(settings: Settings, vault: Vault, cell: Arc<OnceCell<Arc<Gateway>>>) -> Connect {
+    let settings = Arc::new(settings);
+    Arc::new(move || {
+        let (settings, vault, cell) = (settings.clone(), vault.clone(), cell.clone());
+        async move {
+            if let Mode::Remote { api, .. } = &settings.mode {
+                return Ok(Link { client: Client::new(Transport::http(api.clone())?), make_secret: None });
+            }
+            let gateway = cell.get_or_try_init(|| open_gateway(&settings, vault)).await.map_err(SessionError::Ledger)?.clone();
+            let client = Client::new(Transport::InProcess(in_process(&gateway)));
+            let make_secret: crate::session::MakeSecret = Arc::new(move || {
+                let gateway = gateway.clone();
+                async move {
+                    gateway.create_secret_key("lava-mcp").await.map(crate::domain::PlainKey::into_secret).map_err(|error| error.to_string())
+                }
+                .boxed()
+            });
+            Ok(Link { client, make_secret: Some(make_secret) })
+        }
+        .boxed()
+    })
+}
+
+async fn open_gateway(settings: &Settings, vault: Vault) -> Result<Arc<Gateway>, String> {
+    let folder = &settings.data_dir;
+    std::fs::create_dir_all(folder).map_err(|error| format!("the data folder {} cannot be made: {error}", folder.display()))?;
+    let pepper = pepper(folder).map_err(|error| format!("the data folder {} cannot be used: {error}", folder.display()))?;
+    let clock = wall_clock();
+    let store = Store::open(&settings.ledger_path(), clock.clone()).await.map_err(|error| error.to_string())?;
+    Ok(Gateway::new(store, clock, pepper, registry(settings, vault), settings.sandbox))
+}
+
+/// The gateway as a service that the client can call.
+fn in_process(gateway: &Arc<Gateway>) -> Service {
+    let router = edge::router(gateway.clone());
+    BoxCloneSyncService::new(service_fn(move |request: Request<Full<Bytes>>| {
+        let router = router.clone();
+        async move {
+            let response = router.oneshot(request).await?;
+            let broken = |error: axum::Error| ClientError::Unreachable(error.to_string());
+            Ok::<Response<Body>, Infallible>(response.map(|body| body.map_err(broken).boxed_unsync()))
+        }
+    }))
+}
+
+fn registry(settings: &Settings, vault: Vault) -> Registry {
+    let custom = settings.providers.iter().filter_map(|(id, provider)| custom_provider(id, provider)).collect();
+    let mut configured: HashMap<String, Secret> = HashMap::new();
+    for (id, provider) in &settings.providers {
+        let from_variable = || provider.api_key_env.as_ref().and_then(|name| settings.environment.secret(name));
+        if let Some(key) = provider.api_key.clone().or_else(from_variable) {
+            configured.insert(id.clone(), key);
+        }
+    }
+    let environment = settings.environment.clone();
+    let credentials = Credentials::new(configured, Arc::new(move |name| environment.secret(name)), Some(vault::provider_keys(vault)));
+    Registry::new(custom, credentials, settings.local_servers)
+}
+
+/// A provider of one's own. An entry without an address only sets the key of a catalog provider.
+fn custom_provider(id: &str, provider: &ProviderConfig) -> Option<CustomProvider> {
+    let dialect = match provider.dialect {
+        WireDialect::Openai => Dialect::Openai,
+        WireDialect::Anthropic => Dialect::Anthropic,
+    };
+    let prices = provider.price.as_ref().map(|price| match price {
+        PriceConfig::Free => Prices::free(),
+        PriceConfig::PerMillion { input, output, cache_read } => {
+            Prices::from_rates(Rates { cache_read: *cache_read, ..Rates::flat(*input, *output) })
+        }
+    });
+    let api_key_env = provider.api_key_env.clone().or_else(|| provider.api_key.as_ref().map(|_| format!("api_key of [providers.{id}]")));
+    Some(CustomProvider {
+        id: id.to_owned(),
+        base_url: provider.base_url.clone()?,
+        dialect,
+        api_key_env,
+        models: provider.models.clone(),
+        prices,
+    })
+}
+
+fn check_providers(settings: &Settings) -> Result<(), Failure> {
+    let without_address = settings.providers.iter().filter(|(_, provider)| provider.base_url.is_none());
+    for (id, _) in without_address {
+        if Catalog::embedded().provider(id).is_none() {
+            let file = settings.config_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+            return Err(Failure::Error(format!("{file}: [providers.{id}] has no base_url, and no provider of the catalog is called {id}")));
+        }
+    }
+    Ok(())
+}
+
+/// The secret that turns keys into digests. It lies beside the ledger, not in it: a stolen ledger cannot check or make keys.
+fn pepper(folder: &Path) -> io::Result<Pepper> {
+    let path = folder.join("pepper");
+    let read = |path: &Path| -> io::Result<Pepper> {
+        let bytes: [u8; Pepper::BYTES] =
+            std::fs::read(path)?.try_into().map_err(|_| io::Error::other(format!("{} is damaged", path.display())))?;
+        Ok(Pepper::from_bytes(&bytes))
+    };
+    match read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        done => return done,
+    }
+    let mut bytes = [0_u8; Pepper::BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    // Written beside and linked into place: of two processes that start at once, one wins and both read the same.
+    let fresh = folder.join(format!("pepper.{}", ulid::Ulid::generate()));
+    write_private(&fresh, &bytes)?;
+    let linked = std::fs::hard_link(&fresh, &path);
+    let _ = std::fs::remove_file(&fresh);
+    match linked {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        // File systems without hard links.
+        Err(_) => write_private(&path, &bytes)?,
+    }
+    read(&path)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let mut file = options.open(path)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()
+}

@@ -1,0 +1,61 @@
+//! `lava-mcp status`: which gateway, which key, from where, how much is left.
+
+use serde_json::json;
+
+use super::{Failure, login::CLIENT_NAME, output, serve::App};
+use crate::{
+    client::SpendKeyObject,
+    config::Settings,
+    session::{LoggedIn, Session, SessionError},
+};
+
+pub(super) async fn status(settings: Settings, json: bool) -> Result<(), Failure> {
+    let app = App::new(settings)?;
+    let found = app.session.status(CLIENT_NAME).await;
+    let shown = match found {
+        Ok(logged_in) => show(&app.session, Some(&logged_in), json),
+        Err(SessionError::NotLoggedIn) => show(&app.session, None, json).and(Err(SessionError::NotLoggedIn.into())),
+        Err(error) => Err(error.into()),
+    };
+    app.close().await;
+    shown
+}
+
+/// Prints a session.
+pub(super) fn show(session: &Session, logged_in: Option<&LoggedIn>, json: bool) -> Result<(), Failure> {
+    let key = logged_in.and_then(|logged_in| logged_in.key.as_ref());
+    let remaining = key.and_then(SpendKeyObject::remaining);
+    let info = session.info();
+    if json {
+        return output::print_json(&json!({
+            "gateway": info, "logged_in": logged_in.is_some(), "spend_key": key, "remaining": remaining,
+            "stored_in": logged_in.map(|logged_in| logged_in.stored_in),
+        }));
+    }
+    let gateway = match (&info.url, info.sandbox) {
+        (Some(url), _) => url.clone(),
+        (None, true) => "embedded, sandbox (nothing leaves this machine)".to_owned(),
+        (None, false) => "embedded".to_owned(),
+    };
+    let mut rows = vec![vec!["Gateway".to_owned(), gateway]];
+    let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
+    if let Some(logged_in) = logged_in {
+        row("Key kept in", logged_in.stored_in.to_owned());
+    }
+    if let Some(key) = key {
+        row("Spend key", format!("{} ({})", key.key_preview, key.name));
+        let limit = key.spend_limit.as_ref();
+        row("Limit", limit.map_or_else(|| "none".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.as_str())));
+        row("Spent", format!("{} USD this cycle, {} requests", trimmed(&key.current_spend), key.current_requests));
+        row("Left", remaining.map_or_else(|| "unlimited".to_owned(), |left| format!("{left} USD")));
+        if let Some(at) = key.extras.as_ref().and_then(|extras| extras.resets_at.clone()) {
+            row("Resets", at);
+        }
+    }
+    output::table(&rows);
+    Ok(())
+}
+
+fn trimmed(amount: &str) -> String {
+    amount.parse::<crate::domain::Money>().map_or_else(|_| amount.to_owned(), |money| money.to_string())
+}

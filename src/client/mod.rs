@@ -1,0 +1,226 @@
+//! A typed client of a gateway: hosted Lava, a team's own, or the one inside this process. It is handed a URL or a service and does not know the difference.
+
+mod chat;
+mod error;
+mod transport;
+mod types;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use chat::{ChatOptions, ChatResult};
+pub use error::ClientError;
+pub use transport::{Body, Service, Transport};
+pub use types::{CreatedKey, Fallback, Forwarded, KeyExtras, KeyRequest, LimitObject, RequestReport, SearchPage, SpendKeyObject};
+
+use crate::domain::{Money, Secret};
+use transport::Exchange;
+
+/// How long the report of a request is awaited: its settlement reaches the disk a moment after its answer.
+const REPORT_TRIES: u32 = 200;
+const REPORT_PAUSE: Duration = Duration::from_millis(5);
+/// Largest answer that is read whole.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A client of one gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    transport: Transport,
+}
+
+impl Client {
+    /// A client that speaks over `transport`.
+    pub const fn new(transport: Transport) -> Self {
+        Self { transport }
+    }
+
+    /// The spend key that is presented. Hosted Lava does not have this route: there only `None` can be learned.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with status 401 when the key is not accepted.
+    pub async fn own_key(&self, key: &Secret) -> Result<Option<SpendKeyObject>, ClientError> {
+        match self.json(Method::GET, "/v1/spend_keys/self", Some(key), None).await {
+            Ok(object) => Ok(Some(object)),
+            Err(ClientError::Refused { status: 404 | 405, .. }) => Ok(None),
+            Err(ClientError::Refused { status: 401 | 403, code, .. }) if self.is_hosted_refusal(&code) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hosted Lava takes `self` for the id of a key and asks for a secret key; our gateway never answers so.
+    fn is_hosted_refusal(&self, code: &str) -> bool {
+        matches!(self.transport, Transport::Http { .. }) && !matches!(code, "invalid_api_key" | "key_paused")
+    }
+
+    /// Creates a spend key.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refused field is named in it.
+    pub async fn create_spend_key(&self, secret: &Secret, request: &KeyRequest) -> Result<CreatedKey, ClientError> {
+        self.json(Method::POST, "/v1/spend_keys", Some(secret), Some(to_bytes(request))).await
+    }
+
+    /// A spend key by its id.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with status 404 when there is none.
+    pub async fn spend_key(&self, secret: &Secret, id: &str) -> Result<SpendKeyObject, ClientError> {
+        self.json(Method::GET, &format!("/v1/spend_keys/{}", segment(id)), Some(secret), None).await
+    }
+
+    /// Changes settings of a spend key; absent fields stay.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a refused field is named in it.
+    pub async fn update_spend_key(&self, secret: &Secret, id: &str, request: &KeyRequest) -> Result<SpendKeyObject, ClientError> {
+        self.json(Method::PUT, &format!("/v1/spend_keys/{}", segment(id)), Some(secret), Some(to_bytes(request))).await
+    }
+
+    /// Gives a spend key a new value; the old one stops working at once.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with status 404 when there is no such key.
+    pub async fn rotate_spend_key(&self, secret: &Secret, id: &str) -> Result<CreatedKey, ClientError> {
+        self.json(Method::POST, &format!("/v1/spend_keys/{}/rotate", segment(id)), Some(secret), None).await
+    }
+
+    /// Ends a spend key for good.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with status 404 when there is no such key.
+    pub async fn revoke_spend_key(&self, secret: &Secret, id: &str) -> Result<(), ClientError> {
+        let _: Value = self.json(Method::DELETE, &format!("/v1/spend_keys/{}", segment(id)), Some(secret), None).await?;
+        Ok(())
+    }
+
+    /// The list of models that can be called now; answers whenever the gateway does.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the gateway does not answer.
+    pub async fn reachable(&self) -> Result<Value, ClientError> {
+        self.json(Method::GET, "/v1/models", None, None).await
+    }
+
+    /// Searches models and providers.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with status 404 at gateways without this route.
+    pub async fn search(&self, parameters: &[(&str, String)]) -> Result<SearchPage, ClientError> {
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+        self.json(Method::GET, &format!("/v1/lava_mcp/search?{query}"), None, None).await
+    }
+
+    /// What one must know to call a provider.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with status 404 when there is no such provider.
+    pub async fn provider_docs(&self, id: &str) -> Result<Value, ClientError> {
+        self.json(Method::GET, &format!("/v1/lava_mcp/providers/{}", segment(id)), None, None).await
+    }
+
+    /// The newest requests that a key may see.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn requests(&self, key: &Secret, limit: usize) -> Result<Vec<RequestReport>, ClientError> {
+        let listing: Value = self.json(Method::GET, &format!("/v1/requests?limit={limit}"), Some(key), None).await?;
+        let data = listing.get("data").cloned().unwrap_or_default();
+        serde_json::from_value(data).map_err(|error| ClientError::BadAnswer(error.to_string()))
+    }
+
+    /// What a request cost, once that is booked. `None` when the gateway does not tell a spend key.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the gateway cannot be asked.
+    pub async fn report(&self, key: &Secret, request: &str) -> Result<Option<RequestReport>, ClientError> {
+        for _ in 0..REPORT_TRIES {
+            match self.json::<RequestReport>(Method::GET, &format!("/v1/requests/{}", segment(request)), Some(key), None).await {
+                Ok(report) if report.status != "pending" => return Ok(Some(report)),
+                Ok(_) => tokio::time::sleep(REPORT_PAUSE).await,
+                Err(ClientError::Refused { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Calls a provider's own address through the gateway.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the gateway or the provider refused.
+    pub async fn forward(
+        &self,
+        key: &Secret,
+        method: Method,
+        url: &str,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+        max_cost: Option<Money>,
+    ) -> Result<Forwarded, ClientError> {
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("u", url).finish();
+        let mut request = Exchange::new(method, format!("/v1/forward?{query}"));
+        request.headers = headers;
+        authorise(&mut request.headers, key)?;
+        limit_cost(&mut request.headers, max_cost);
+        if let Some(body) = body {
+            request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request.body = body;
+        }
+        let response = self.transport.send(request).await?;
+        let request_id = request_id(response.headers());
+        let response = error::refuse(response).await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = transport::read_whole(response.into_body(), ANSWER_BYTES_MAX).await?;
+        Ok(Forwarded { status, headers, body, request_id })
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        key: Option<&Secret>,
+        body: Option<Bytes>,
+    ) -> Result<T, ClientError> {
+        let mut request = Exchange::new(method, path.to_owned());
+        if let Some(key) = key {
+            authorise(&mut request.headers, key)?;
+        }
+        if let Some(body) = body {
+            request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request.body = body;
+        }
+        let response = error::refuse(self.transport.send(request).await?).await?;
+        let body = transport::read_whole(response.into_body(), ANSWER_BYTES_MAX).await?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::BadAnswer(error.to_string()))
+    }
+}
+
+fn authorise(headers: &mut HeaderMap, key: &Secret) -> Result<(), ClientError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| ClientError::BadKey)?;
+    value.set_sensitive(true);
+    headers.insert(header::AUTHORIZATION, value);
+    Ok(())
+}
+
+fn limit_cost(headers: &mut HeaderMap, max_cost: Option<Money>) {
+    if let Some(value) = max_cost.and_then(|max_cost| HeaderValue::from_str(&max_cost.to_string()).ok()) {
+        headers.insert("x-lava-max-cost", value);
+    }
+}
+
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    headers.get("x-lava-request-id").and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+fn to_bytes(value: &impl serde::Serialize) -> Bytes {
+    Bytes::from(serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// An id as one segment of a path, whatever is in it.
+fn segment(id: &str) -> String {
+    url::form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20")
+}

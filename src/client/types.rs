@@ -1,0 +1,211 @@
+//! The objects of the API, as far as a client reads them. Unknown fields are skipped, so a newer gateway does not break an older client.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::domain::{Cycle, Money, Secret, SpendLimit};
+
+/// A spend key as the API shows it, without the key.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct SpendKeyObject {
+    /// Its id.
+    pub spend_key_id: String,
+    /// What may be shown of the key.
+    pub key_preview: String,
+    /// What people call it.
+    pub name: String,
+    /// `active` or `paused`.
+    pub status: String,
+    /// `openai` or `anthropic`.
+    pub request_shape: String,
+    /// Models it may use; null for all.
+    #[serde(default)]
+    pub allowed_models: Option<Vec<String>>,
+    /// Providers it may use; null for all.
+    #[serde(default)]
+    pub allowed_providers: Option<Vec<String>>,
+    /// Most money a cycle.
+    #[serde(default)]
+    pub spend_limit: Option<LimitObject>,
+    /// Most requests a cycle.
+    #[serde(default)]
+    pub request_limit: Option<Value>,
+    /// Requests a minute.
+    #[serde(default)]
+    pub rate_limit: Option<Value>,
+    /// US dollars spent in this cycle.
+    pub current_spend: String,
+    /// US dollars spent since it was made.
+    pub total_spend: String,
+    /// Requests in this cycle.
+    pub current_requests: u64,
+    /// Requests since it was made.
+    pub total_requests: u64,
+    /// When it stops working.
+    #[serde(default)]
+    pub expires_at: Option<String>,
+    /// When it was last used.
+    #[serde(default)]
+    pub last_used_at: Option<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// What our gateway adds; hosted Lava does not have it.
+    #[serde(default, rename = "lava_mcp", skip_serializing_if = "Option::is_none")]
+    pub extras: Option<KeyExtras>,
+}
+
+/// A spend limit on the wire.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct LimitObject {
+    /// US dollars, as a decimal string.
+    pub amount: String,
+    /// When spending starts anew.
+    pub cycle: Cycle,
+}
+
+impl LimitObject {
+    /// The limit as a value.
+    pub fn to_limit(&self) -> Option<SpendLimit> {
+        Some(SpendLimit { amount: self.amount.parse().ok()?, cycle: self.cycle })
+    }
+}
+
+/// What our gateway adds to a spend key.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct KeyExtras {
+    /// US dollars set aside by calls in flight.
+    pub held: String,
+    /// US dollars left in this cycle; null without a limit.
+    pub remaining: Option<String>,
+    /// When the spend cycle ends.
+    pub resets_at: Option<String>,
+    /// Whether the key only reaches the sandbox.
+    pub test: bool,
+}
+
+impl SpendKeyObject {
+    /// US dollars left in this cycle, as far as the gateway tells: exact with ours, else limit minus what is booked.
+    pub fn remaining(&self) -> Option<String> {
+        if let Some(extras) = &self.extras {
+            return extras.remaining.clone();
+        }
+        let limit = self.spend_limit.as_ref()?.to_limit()?;
+        let spent: Money = self.current_spend.parse().ok()?;
+        Some(limit.amount.saturating_sub(spent).to_string())
+    }
+}
+
+/// A key that was just made: the only moment at which it is told.
+#[derive(Debug, Deserialize)]
+pub struct CreatedKey {
+    /// The key.
+    #[serde(deserialize_with = "secret")]
+    pub key: Secret,
+    /// Everything else.
+    #[serde(flatten)]
+    pub object: SpendKeyObject,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    String::deserialize(deserializer).map(Secret::new)
+}
+
+/// Settings to create or change a key with; what is `None` is not sent.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct KeyRequest {
+    /// What people call it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Most money a cycle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spend_limit: Option<SpendLimit>,
+    /// Models it may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_models: Option<Vec<String>>,
+    /// Providers it may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_providers: Option<Vec<String>>,
+    /// When it stops working.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+/// Where to try next when an upstream fails.
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Fallback {
+    /// The provider's address, such as `api.openai.com/v1/chat/completions`; without it the model's name picks the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The model to ask there.
+    pub model: String,
+}
+
+/// A page of search results.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SearchPage {
+    /// How many there are in all.
+    pub total: usize,
+    /// The results of this page.
+    pub results: Vec<Value>,
+    /// What to ask for the next page with.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
+}
+
+/// A request as the API reports it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RequestReport {
+    /// Its id.
+    pub request_id: String,
+    /// `pending`, `completed` or `error`.
+    pub status: String,
+    /// Who answered.
+    #[serde(default)]
+    pub provider: String,
+    /// With which model.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// US dollars.
+    #[serde(default)]
+    pub cost: Option<String>,
+    /// When it began.
+    #[serde(default)]
+    pub created_at: String,
+    /// What our gateway adds.
+    #[serde(default)]
+    pub lava_mcp: Value,
+}
+
+impl RequestReport {
+    /// The cost without trailing zeros.
+    pub fn cost(&self) -> Option<String> {
+        let cost = self.cost.as_ref()?;
+        Some(cost.parse::<Money>().map_or_else(|_| cost.clone(), |cost| cost.to_string()))
+    }
+
+    /// US dollars left on the key afterwards.
+    pub fn remaining(&self) -> Option<String> {
+        self.lava_mcp.get("remaining").and_then(Value::as_str).map(str::to_owned)
+    }
+
+    /// Which providers were tried, in order.
+    pub fn attempts(&self) -> Vec<Value> {
+        self.lava_mcp.get("attempts").and_then(Value::as_array).cloned().unwrap_or_default()
+    }
+}
+
+/// An answer of a provider, passed on.
+#[derive(Clone, Debug)]
+pub struct Forwarded {
+    /// HTTP status.
+    pub status: u16,
+    /// Response headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// The request's id.
+    pub request_id: Option<String>,
+}

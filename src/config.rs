@@ -1,0 +1,283 @@
+//! Every setting and every environment variable, read once. Flags win over the environment, the environment over the config file, the file over defaults.
+
+mod file;
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use etcetera::BaseStrategy;
+use url::Url;
+
+pub use file::{PriceConfig, ProviderConfig, WireDialect};
+
+use crate::domain::{Cycle, Money, Secret, SpendLimit};
+
+/// What may be spent in a session when nobody has set a limit.
+const SESSION_LIMIT_DEFAULT: SpendLimit = SpendLimit { amount: Money::from_dollars(5), cycle: Cycle::Daily };
+/// Lava's web page, where a browser login begins.
+const APP_URL_DEFAULT: &str = "https://www.lava.so";
+
+/// A setting that cannot be used. The text says where it stands and what is allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// Which gateway a session uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The one inside this process.
+    Embedded,
+    /// One at an address.
+    Remote {
+        /// Such as `https://api.lava.so`, without `/v1`.
+        api: Url,
+        /// Where a person logs in with a browser.
+        app: Url,
+    },
+}
+
+/// Where keys are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialStore {
+    /// The operating system's keyring.
+    Keyring,
+    /// A file that only its owner may read, in the data folder.
+    File,
+}
+
+/// What a person allows a session to do; an agent can only ask for less.
+#[derive(Clone, Debug)]
+pub struct Ceiling {
+    /// Most money a cycle.
+    pub limit: SpendLimit,
+    /// Models; `None` for all.
+    pub allowed_models: Option<Vec<String>>,
+    /// Providers; `None` for all.
+    pub allowed_providers: Option<Vec<String>>,
+}
+
+/// What was said on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--sandbox`.
+    pub sandbox: bool,
+    /// `--config FILE`.
+    pub config: Option<PathBuf>,
+    /// `--data-dir DIR`.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The environment as it was when the program started.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(Arc<HashMap<OsString, OsString>>);
+
+impl Environment {
+    /// Takes a copy of this process's environment.
+    pub fn of_process() -> Self {
+        Self(Arc::new(std::env::vars_os().collect()))
+    }
+
+    /// An environment with these variables, for tests.
+    pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        Self(Arc::new(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()))
+    }
+
+    /// A variable; one that is empty counts as not set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(std::ffi::OsStr::new(name)).and_then(|value| value.to_str()).filter(|value| !value.trim().is_empty())
+    }
+
+    /// A variable that holds a secret.
+    pub fn secret(&self, name: &str) -> Option<Secret> {
+        self.get(name).map(|value| Secret::new(value.trim()))
+    }
+}
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which gateway.
+    pub mode: Mode,
+    /// Whether nothing may leave this machine.
+    pub sandbox: bool,
+    /// Where the ledger is.
+    pub data_dir: PathBuf,
+    /// The config file that was read, if there is one.
+    pub config_file: Option<PathBuf>,
+    /// `LAVA_SECRET_KEY`.
+    pub secret_key: Option<Secret>,
+    /// `LAVA_SPEND_KEY`.
+    pub spend_key: Option<Secret>,
+    /// Where keys are kept.
+    pub credential_store: CredentialStore,
+    /// What a session may do.
+    pub ceiling: Ceiling,
+    /// What is logged, such as `info` or `lava_mcp=debug`.
+    pub log: Option<String>,
+    /// Providers of the config file, by name.
+    pub providers: Vec<(String, ProviderConfig)>,
+    /// Whether local model servers are looked for.
+    pub local_servers: bool,
+    /// For the providers' own variables.
+    pub environment: Environment,
+}
+
+impl Settings {
+    /// Reads all settings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the flag, the variable, or file and line.
+    pub fn load(flags: &Flags, environment: Environment) -> Result<Self, ConfigError> {
+        let folders = etcetera::choose_base_strategy().ok();
+        let named = flags.config.clone().or_else(|| environment.get("LAVA_CONFIG").map(PathBuf::from));
+        let usual = || folders.as_ref().map(|folders| folders.config_dir().join("lava-mcp").join("config.toml"));
+        let (file, config_file) = match named {
+            Some(path) => (file::read(&path)?, Some(path)),
+            // The usual place may be empty; a file that was named must be there.
+            None => match usual().filter(|path| path.exists()) {
+                Some(path) => (file::read(&path)?, Some(path)),
+                None => (file::File::default(), None),
+            },
+        };
+        let data_dir = flags
+            .data_dir
+            .clone()
+            .or_else(|| environment.get("LAVA_DATA_DIR").map(PathBuf::from))
+            .or_else(|| file.data_dir.clone())
+            .or_else(|| folders.as_ref().map(|folders| folders.data_dir().join("lava-mcp")))
+            .ok_or_else(|| ConfigError::new("there is no home folder to keep data in: set LAVA_DATA_DIR or pass --data-dir"))?;
+        let secret_key = environment.secret("LAVA_SECRET_KEY");
+        let is_test_key = secret_key.as_ref().is_some_and(|key| key.expose().starts_with("aks_test_"));
+        let sandbox_variable = environment.get("LAVA_SANDBOX").map(|text| switch("LAVA_SANDBOX", text)).transpose()?;
+        let gateway = file.gateway.unwrap_or_default();
+        Ok(Self {
+            mode: mode(&environment, gateway.api_url.as_deref(), gateway.app_url.as_deref())?,
+            sandbox: flags.sandbox || is_test_key || sandbox_variable.or(file.sandbox).unwrap_or(false),
+            data_dir: absolute(data_dir),
+            config_file,
+            secret_key,
+            spend_key: environment.secret("LAVA_SPEND_KEY"),
+            credential_store: credential_store(&environment, file.credential_store.as_deref())?,
+            ceiling: ceiling(&environment, file.session.unwrap_or_default())?,
+            log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
+            providers: file.providers.into_iter().collect(),
+            local_servers: file.local_servers.unwrap_or(true),
+            environment,
+        })
+    }
+
+    /// The ledger's file.
+    pub fn ledger_path(&self) -> PathBuf {
+        self.data_dir.join("ledger.db")
+    }
+}
+
+fn mode(environment: &Environment, api: Option<&str>, app: Option<&str>) -> Result<Mode, ConfigError> {
+    let Some(api) = environment.get("LAVA_API_URL").or(api) else { return Ok(Mode::Embedded) };
+    let app = environment.get("LAVA_APP_URL").or(app).unwrap_or(APP_URL_DEFAULT);
+    let mut api = web_address("LAVA_API_URL", api)?;
+    // People paste the base URL of an SDK here.
+    if let Some(path) = api.path().trim_end_matches('/').strip_suffix("/v1").map(str::to_owned) {
+        api.set_path(&path);
+    }
+    Ok(Mode::Remote { api, app: web_address("LAVA_APP_URL", app)? })
+}
+
+fn web_address(name: &str, text: &str) -> Result<Url, ConfigError> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.ok_or_else(|| ConfigError::new(format!("{name} is \"{text}\": an address such as https://api.lava.so is needed")))?;
+    let is_loopback = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if url.scheme() == "http" && !is_loopback {
+        return Err(ConfigError::new(format!(
+            "{name} is \"{text}\": a key would travel in the clear; use https, or an address on this machine"
+        )));
+    }
+    Ok(url)
+}
+
+fn switch(name: &str, text: &str) -> Result<bool, ConfigError> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(ConfigError::new(format!("{name} is \"{text}\": 1 or 0 is needed"))),
+    }
+}
+
+fn credential_store(environment: &Environment, file: Option<&str>) -> Result<CredentialStore, ConfigError> {
+    match environment.get("LAVA_CREDENTIAL_STORE").or(file).unwrap_or("keyring") {
+        "keyring" => Ok(CredentialStore::Keyring),
+        "file" => Ok(CredentialStore::File),
+        other => Err(ConfigError::new(format!("LAVA_CREDENTIAL_STORE is \"{other}\": keyring or file is needed"))),
+    }
+}
+
+fn ceiling(environment: &Environment, session: file::Session) -> Result<Ceiling, ConfigError> {
+    let text = environment.get("LAVA_SESSION_LIMIT").map(str::to_owned).or(session.limit);
+    let limit = match text {
+        Some(text) => SpendLimit::parse_short(&text).map_err(|error| ConfigError::new(format!("LAVA_SESSION_LIMIT: {error}")))?,
+        None => SESSION_LIMIT_DEFAULT,
+    };
+    Ok(Ceiling { limit, allowed_models: session.allowed_models, allowed_providers: session.allowed_providers })
+}
+
+/// Relative folders would move with the working directory, and each client starts a server elsewhere.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(Path::new(&path)).unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load<const N: usize>(variables: [(&str, &str); N]) -> Result<Settings, String> {
+        let flags = Flags { data_dir: Some("/data".into()), ..Flags::default() };
+        Settings::load(&flags, Environment::of(variables)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_set_means_embedded_with_a_limit() {
+        let settings = load([]).unwrap();
+        assert_eq!(settings.mode, Mode::Embedded);
+        assert_eq!(settings.ceiling.limit, SESSION_LIMIT_DEFAULT);
+        assert!(!settings.sandbox);
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_used_is_named() {
+        for (name, value) in [
+            ("LAVA_API_URL", "lava"),
+            ("LAVA_API_URL", "http://api.example.com"),
+            ("LAVA_SANDBOX", "maybe"),
+            ("LAVA_CREDENTIAL_STORE", "paper"),
+            ("LAVA_SESSION_LIMIT", "5"),
+            ("LAVA_SESSION_LIMIT", "0/daily"),
+            ("LAVA_SESSION_LIMIT", "5.00/hourly"),
+        ] {
+            let error = load([(name, value)]).unwrap_err();
+            assert!(error.contains(name), "{name}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_test_key_means_sandbox_and_an_sdk_address_is_understood() {
+        let settings = load([("LAVA_SECRET_KEY", "aks_test_x"), ("LAVA_API_URL", "https://api.lava.so/v1/")]).unwrap();
+        assert!(settings.sandbox);
+        let Mode::Remote { api, .. } = settings.mode else { panic!("remote") };
+        assert_eq!(api.as_str().trim_end_matches('/'), "https://api.lava.so");
+    }
+}

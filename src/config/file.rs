@@ -1,0 +1,190 @@
+//! The config file, in TOML. A key that does not exist is an error with file, line and the keys there are.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::ConfigError;
+use crate::domain::{Rate, Secret};
+
+/// The file as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) sandbox: Option<bool>,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) credential_store: Option<String>,
+    pub(super) log: Option<String>,
+    pub(super) local_servers: Option<bool>,
+    pub(super) gateway: Option<Gateway>,
+    pub(super) session: Option<Session>,
+    #[serde(default)]
+    pub(super) providers: BTreeMap<String, ProviderConfig>,
+}
+
+/// `[gateway]`: a gateway at an address instead of the embedded one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Gateway {
+    pub(super) api_url: Option<String>,
+    pub(super) app_url: Option<String>,
+}
+
+/// `[session]`: what an agent may do.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Session {
+    pub(super) limit: Option<String>,
+    pub(super) allowed_models: Option<Vec<String>>,
+    pub(super) allowed_providers: Option<Vec<String>>,
+}
+
+/// `[providers.NAME]`: a provider of one's own, or a key for one of the catalog.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// Where it is. Without it, NAME is a provider of the catalog and only its key is set here.
+    #[serde(default, deserialize_with = "address")]
+    pub base_url: Option<url::Url>,
+    /// `openai` or `anthropic`.
+    #[serde(default)]
+    pub dialect: WireDialect,
+    /// The variable that holds its key.
+    pub api_key_env: Option<String>,
+    /// The key itself; a variable or the keyring is the better place.
+    #[serde(default, deserialize_with = "secret")]
+    pub api_key: Option<Secret>,
+    /// Its models.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// What they cost.
+    pub price: Option<PriceConfig>,
+}
+
+/// The wire format of a provider of one's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WireDialect {
+    /// OpenAI's chat completions.
+    #[default]
+    Openai,
+    /// Anthropic's messages.
+    Anthropic,
+}
+
+/// What the models of a provider cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PriceConfig {
+    /// Nothing.
+    Free,
+    /// US dollars per million tokens.
+    PerMillion {
+        /// Of input.
+        input: Rate,
+        /// Of output.
+        output: Rate,
+        /// Of input read from a cache; as input when absent.
+        cache_read: Option<Rate>,
+    },
+}
+
+impl<'de> Deserialize<'de> for PriceConfig {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Word(String),
+            Table(Table),
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Table {
+            input: String,
+            output: String,
+            cache_read: Option<String>,
+        }
+        const EXPECTED: &str =
+            "a price is \"free\" or { input = \"0.15\", output = \"0.60\" }, in US dollars per million tokens, written as text";
+        let custom = <D::Error as serde::de::Error>::custom::<&str>;
+        let rate = |text: &str| {
+            Rate::per_million(text).map_err(|error| <D::Error as serde::de::Error>::custom(format!("{EXPECTED}: \"{text}\": {error}")))
+        };
+        match Written::deserialize(deserializer).map_err(|_| custom(EXPECTED))? {
+            Written::Word(word) if word == "free" => Ok(Self::Free),
+            Written::Word(_) => Err(custom(EXPECTED)),
+            Written::Table(table) => Ok(Self::PerMillion {
+                input: rate(&table.input)?,
+                output: rate(&table.output)?,
+                cache_read: table.cache_read.as_deref().map(rate).transpose()?,
+            }),
+        }
+    }
+}
+
+fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<url::Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let url = url::Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let expected = || serde::de::Error::custom(format!("\"{text}\" is not an address such as http://127.0.0.1:8000/v1"));
+    url.map(Some).ok_or_else(expected)
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    String::deserialize(deserializer).map(|text| Some(Secret::new(text)))
+}
+
+/// Reads a config file.
+pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::new(format!("{}: {error}", path.display())))?;
+    parse(&text, path)
+}
+
+fn parse(text: &str, path: &Path) -> Result<File, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
+        ConfigError::new(format!("{}, line {line}: {}", path.display(), error.message().trim()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error_of(text: &str) -> String {
+        parse(text, Path::new("config.toml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_file_is_read() {
+        let text = "[session]\nlimit = \"2.00/total\"\n[providers.local]\nbase_url = \"http://127.0.0.1:1/v1\"\nmodels = [\"m\"]\n\
+                    price = { input = \"0.15\", output = \"0.60\" }\n[providers.other]\nbase_url = \"http://x/v1\"\nprice = \"free\"\n";
+        let file = parse(text, Path::new("config.toml")).unwrap();
+        let price = file.providers["local"].price.clone().unwrap();
+        assert_eq!(
+            price,
+            PriceConfig::PerMillion { input: Rate::from_picos(150_000), output: Rate::from_picos(600_000), cache_read: None }
+        );
+        assert_eq!(file.providers["other"].price, Some(PriceConfig::Free));
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line() {
+        let error = error_of("sandbox = true\n\n[session]\nlimits = \"5.00/daily\"\n");
+        assert!(error.starts_with("config.toml, line 4: unknown field `limits`, expected one of `limit`"), "{error}");
+        let error = error_of("[providers.x]\nbase_url = \"nowhere\"\n");
+        assert!(error.starts_with("config.toml, line 2:") && error.contains("nowhere"), "{error}");
+        let error = error_of("[providers.x]\nprice = \"cheap\"\n");
+        assert!(error.contains("line 2") && error.contains("\"free\""), "{error}");
+        let error = error_of("[providers.x]\nprice = { input = \"a\", output = \"1\" }\n");
+        assert!(error.contains("plain decimal"), "{error}");
+        assert!(error_of("sandbox = \n").starts_with("config.toml, line 1"));
+    }
+
+    #[test]
+    fn a_key_in_the_file_does_not_print() {
+        let file = parse("[providers.openai]\napi_key = \"sk-canary\"\n", Path::new("config.toml")).unwrap();
+        assert!(!format!("{file:?}").contains("canary"));
+    }
+}

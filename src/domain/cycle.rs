@@ -1,0 +1,103 @@
+//! Budget cycles as calendar windows in UTC.
+//!
+//! A window is a whole number (days since the epoch, ISO weeks since the epoch, months since year 0), so rolling over is a comparison and
+//! needs no job that could be missed. At the boundary itself the new window counts.
+
+use jiff::{Timestamp, ToSpan, civil, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+
+/// How often a limit starts anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cycle {
+    /// Every day at 00:00 UTC.
+    Daily,
+    /// Every Monday at 00:00 UTC.
+    Weekly,
+    /// On the 1st of every month at 00:00 UTC.
+    Monthly,
+    /// Never.
+    Total,
+}
+
+/// The number of a cycle's window; larger is later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Window(pub i64);
+
+/// Seconds in a UTC day.
+const DAY_S: i64 = 86_400;
+
+impl Cycle {
+    /// The window that contains `now`.
+    pub fn window(self, now: Timestamp) -> Window {
+        let days = now.as_second().div_euclid(DAY_S);
+        Window(match self {
+            Self::Daily => days,
+            // 1970-01-01 was a Thursday, three days after a Monday.
+            Self::Weekly => (days + 3).div_euclid(7),
+            Self::Monthly => {
+                let date = utc_date(now);
+                i64::from(date.year()) * 12 + i64::from(date.month()) - 1
+            }
+            Self::Total => 0,
+        })
+    }
+
+    /// When the window that contains `now` ends; `None` if it never does.
+    pub fn resets_at(self, now: Timestamp) -> Option<Timestamp> {
+        let Window(window) = self.window(now);
+        match self {
+            Self::Daily => Timestamp::from_second((window + 1) * DAY_S).ok(),
+            Self::Weekly => Timestamp::from_second(((window + 1) * 7 - 3) * DAY_S).ok(),
+            Self::Monthly => {
+                let first = utc_date(now).first_of_month();
+                let next = first.checked_add(1.month()).ok()?;
+                TimeZone::UTC.to_timestamp(next.at(0, 0, 0, 0)).ok()
+            }
+            Self::Total => None,
+        }
+    }
+
+    /// The word used on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Daily => "daily",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+            Self::Total => "total",
+        }
+    }
+
+    /// Reads the word used on the wire.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Daily, Self::Weekly, Self::Monthly, Self::Total].into_iter().find(|cycle| cycle.as_str() == text)
+    }
+}
+
+fn utc_date(now: Timestamp) -> civil::Date {
+    TimeZone::UTC.to_datetime(now).date()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_new_window_begins_at_the_boundary() {
+        for (cycle, before, boundary) in [
+            (Cycle::Daily, "2026-11-24T23:59:59.999Z", "2026-11-25T00:00:00Z"),
+            (Cycle::Weekly, "2026-11-29T23:59:59.999Z", "2026-11-30T00:00:00Z"),
+            (Cycle::Weekly, "2026-01-04T23:59:59Z", "2026-01-05T00:00:00Z"),
+            (Cycle::Monthly, "2024-02-29T23:59:59Z", "2024-03-01T00:00:00Z"),
+            (Cycle::Monthly, "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(cycle.window(at(before)).0 + 1, cycle.window(at(boundary)).0, "{cycle:?} {boundary}");
+            assert_eq!(cycle.resets_at(at(before)), Some(at(boundary)), "{cycle:?} {boundary}");
+        }
+        assert_eq!(Cycle::Total.resets_at(at("2026-11-24T00:00:00Z")), None);
+    }
+}

@@ -1,0 +1,23 @@
+//! Plain values: money, usage, keys, cycles, limits, and the rules a ledger must keep.
+//!
+//! Nothing here does I/O or reads a clock; every function takes the time it needs. Everything else in the crate is built on these types,
+//! and they import nothing of ours.
+
+pub mod cycle;
+pub mod id;
+pub mod key;
+pub mod ledger;
+pub mod limits;
+pub mod money;
+pub mod secret;
+pub mod spend_key;
+pub mod usage;
+
+pub use cycle::{Cycle, Window};
+pub use id::{HoldId, KeyId, RequestId};
+pub use key::{KeyHash, PlainKey};
+pub use limits::{RateLimit, RequestLimit, RequestShape, SpendLimit, Status};
+pub use money::{Money, Rate};
+pub use secret::Secret;
+pub use spend_key::{KeySettings, NewSpendKey, SpendKey};
+pub use usage::{Metered, Usage};

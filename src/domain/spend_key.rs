@@ -1,0 +1,89 @@
+//! A spend key as the ledger knows it: everything but the key itself.
+
+use jiff::Timestamp;
+
+use super::{KeyHash, KeyId, Money, RateLimit, RequestLimit, RequestShape, SpendLimit, Status};
+
+/// What a person sets on a spend key. `None` in a limit or list means no restriction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeySettings {
+    /// What people call it; at most 255 characters.
+    pub name: String,
+    /// Whether it may be used.
+    pub status: Status,
+    /// Which endpoint family it may use.
+    pub shape: RequestShape,
+    /// Models it may use.
+    pub allowed_models: Option<Vec<String>>,
+    /// Providers it may use.
+    pub allowed_providers: Option<Vec<String>>,
+    /// Most money a cycle.
+    pub spend_limit: Option<SpendLimit>,
+    /// Most requests a cycle.
+    pub request_limit: Option<RequestLimit>,
+    /// Requests a minute.
+    pub rate_limit: Option<RateLimit>,
+    /// When it stops working; at that very moment it no longer does.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key to be created.
+#[derive(Clone, Debug)]
+pub struct NewSpendKey {
+    /// Its id.
+    pub id: KeyId,
+    /// The secret key that made it.
+    pub owner: String,
+    /// Digest of the key.
+    pub hash: KeyHash,
+    /// What may be shown of it.
+    pub preview: String,
+    /// Whether it only ever reaches the sandbox.
+    pub test: bool,
+    /// Its settings.
+    pub settings: KeySettings,
+}
+
+/// A spend key and what has been spent on it.
+#[derive(Clone, Debug)]
+pub struct SpendKey {
+    /// Its id.
+    pub id: KeyId,
+    /// The secret key that made it.
+    pub owner: String,
+    /// What may be shown of it.
+    pub preview: String,
+    /// Whether it only ever reaches the sandbox.
+    pub test: bool,
+    /// Its settings.
+    pub settings: KeySettings,
+    /// Rises with each rotation; a hold is only opened for the current one.
+    pub generation: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last opened a hold.
+    pub last_used_at: Option<Timestamp>,
+    /// Booked in this cycle.
+    pub current_spend: Money,
+    /// Set aside by calls in flight.
+    pub held: Money,
+    /// Booked since it was made.
+    pub total_spend: Money,
+    /// Requests in this cycle.
+    pub current_requests: u64,
+    /// Requests since it was made.
+    pub total_requests: u64,
+}
+
+impl SpendKey {
+    /// What the spend limit still allows to set aside; `None` without a limit.
+    pub fn remaining(&self) -> Option<Money> {
+        let limit = self.settings.spend_limit?;
+        Some(limit.amount.saturating_sub(self.current_spend).saturating_sub(self.held))
+    }
+
+    /// When the spend cycle that contains `now` ends.
+    pub fn resets_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.settings.spend_limit?.cycle.resets_at(now)
+    }
+}

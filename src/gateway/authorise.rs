@@ -1,0 +1,175 @@
+//! Who is asking, and what may they buy where? Ends with the routes the request may take, best first.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use serde::Deserialize;
+
+use super::{
+    Gateway,
+    error::GatewayError,
+    forward,
+    route::{Route, route_for},
+};
+use crate::{
+    domain::{Money, PlainKey, RequestId, RequestShape, Secret, SpendKey, key::KeyKind},
+    store::SecretKey,
+    translate::openai::{ChatRequest, EmbeddingsRequest},
+};
+
+/// Most fallbacks of one request.
+const FALLBACKS_MAX: usize = 5;
+
+/// A request as it came in.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    pub(super) request: RequestId,
+    pub(super) credential: Option<Secret>,
+    pub(super) target: Target,
+    pub(super) fallbacks: Vec<Fallback>,
+    pub(super) max_cost: Option<Money>,
+    /// Headers that may travel to the provider.
+    pub(super) headers: HeaderMap,
+}
+
+/// Where the caller wants to go.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// `/v1/chat/completions`: the model's name picks the provider.
+    Chat { body: Bytes },
+    /// `/v1/forward?u=`: the address picks the provider.
+    Forward { method: Method, url: String, body: Bytes },
+}
+
+/// Where to try next when an upstream fails.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fallback {
+    /// An address with or without scheme; without it the model's name picks the provider.
+    #[serde(default)]
+    pub(super) url: Option<String>,
+    pub(super) model: String,
+}
+
+/// What is asked of a provider.
+#[derive(Clone, Debug)]
+pub(super) enum Ask {
+    Chat(ChatRequest),
+    Embeddings(EmbeddingsRequest),
+    /// A request that costs nothing, such as a list of models.
+    Free,
+}
+
+/// A request that may be paid for, as far as its limits allow.
+pub(super) struct Authorised {
+    pub(super) request: RequestId,
+    pub(super) key: SpendKey,
+    pub(super) ask: Ask,
+    pub(super) routes: Vec<Route>,
+    pub(super) max_cost: Option<Money>,
+    pub(super) headers: HeaderMap,
+}
+
+/// Who presented a credential.
+pub(super) enum Caller {
+    Spend(Box<SpendKey>),
+    Secret(SecretKey),
+}
+
+const NO_KEY: &str = "An API key is needed, as \"Authorization: Bearer <key>\" or \"x-api-key: <key>\".";
+const BAD_KEY: &str = "This API key is not known here. It may be mistyped, expired, revoked or rotated.";
+
+/// Finds the caller. Unknown, revoked and malformed keys get the same answer.
+pub(super) fn identify(gateway: &Gateway, credential: Option<&Secret>) -> Result<Caller, GatewayError> {
+    let credential = credential.ok_or(GatewayError::InvalidKey(NO_KEY))?;
+    let key = PlainKey::parse(credential.expose()).map_err(|_| GatewayError::InvalidKey(BAD_KEY))?;
+    let hash = key.hash(&gateway.pepper);
+    let caller = match key.kind() {
+        KeyKind::Spend => gateway.store.spend_key_by_hash(&hash)?.map(|key| Caller::Spend(Box::new(key))),
+        KeyKind::SecretLive | KeyKind::SecretTest => gateway.store.secret_key_by_hash(&hash)?.map(Caller::Secret),
+    };
+    caller.ok_or(GatewayError::InvalidKey(BAD_KEY))
+}
+
+/// The caller, who must hold a spend key that is in use.
+pub(super) fn payer(gateway: &Gateway, credential: Option<&Secret>) -> Result<SpendKey, GatewayError> {
+    let key = match identify(gateway, credential)? {
+        Caller::Spend(key) => *key,
+        Caller::Secret(_) => {
+            return Err(GatewayError::Forbidden(
+                "A secret key manages spend keys and does not pay. Create a spend key with it, and use that here.",
+            ));
+        }
+    };
+    if key.settings.expires_at.is_some_and(|expiry| expiry <= (gateway.clock)()) {
+        return Err(GatewayError::InvalidKey(BAD_KEY));
+    }
+    if key.settings.status == crate::domain::Status::Paused {
+        return Err(GatewayError::KeyPaused);
+    }
+    Ok(key)
+}
+
+/// Turns a request into one that may be paid for.
+pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Authorised, GatewayError> {
+    let key = payer(gateway, inbound.credential.as_ref())?;
+    let sandbox = gateway.sandbox || key.test;
+    let (ask, route) = match inbound.target {
+        Target::Chat { body } => {
+            if key.settings.shape != RequestShape::Openai {
+                return Err(GatewayError::ShapeNotAllowed { allowed: key.settings.shape.as_str(), received: "openai" });
+            }
+            let chat = ChatRequest::parse(&body)?;
+            check_model(&key, chat.model())?;
+            let route = route_for(gateway, chat.model(), sandbox).await?;
+            (Ask::Chat(chat), route)
+        }
+        Target::Forward { method, url, body } => forward::resolve(gateway, &method, &url, &body, sandbox).await?,
+    };
+    let mut routes = vec![route];
+    if inbound.fallbacks.len() > FALLBACKS_MAX {
+        return Err(GatewayError::BadRequest(format!("At most {FALLBACKS_MAX} fallbacks are tried.")));
+    }
+    for fallback in &inbound.fallbacks {
+        routes.push(match &fallback.url {
+            Some(url) => forward::chat_route(gateway, url, &fallback.model, sandbox).await?,
+            None => route_for(gateway, &fallback.model, sandbox).await?,
+        });
+    }
+    for route in &routes {
+        check_route(&key, route)?;
+    }
+    Ok(Authorised { request: inbound.request, key, ask, routes, max_cost: inbound.max_cost, headers: inbound.headers })
+}
+
+/// A model the key does not allow is refused before anything is said about it.
+fn check_model(key: &SpendKey, name: &str) -> Result<(), GatewayError> {
+    let Some(allowed) = &key.settings.allowed_models else { return Ok(()) };
+    let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
+    if allowed.iter().any(|pattern| matches_model(pattern, name) || matches_model(pattern, bare)) {
+        return Ok(());
+    }
+    Err(GatewayError::ModelNotAllowed { model: name.to_owned(), allowed: allowed.clone() })
+}
+
+/// The lists are checked against what was resolved, so that no spelling and no fallback gets around them.
+fn check_route(key: &SpendKey, route: &Route) -> Result<(), GatewayError> {
+    if let Some(allowed) = &key.settings.allowed_providers
+        && !allowed.contains(&route.provider)
+    {
+        return Err(GatewayError::ProviderNotAllowed { provider: route.provider.clone(), allowed: allowed.clone() });
+    }
+    if let Some(allowed) = &key.settings.allowed_models
+        && !route.model.is_empty()
+    {
+        let full = format!("{}/{}", route.provider, route.model);
+        if !allowed.iter().any(|pattern| matches_model(pattern, &route.model) || matches_model(pattern, &full)) {
+            return Err(GatewayError::ModelNotAllowed { model: route.model.clone(), allowed: allowed.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Exact, or everything that begins like a pattern ending in `*`.
+fn matches_model(pattern: &str, name: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
+}

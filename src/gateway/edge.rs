@@ -1,0 +1,201 @@
+//! Where requests come in and answers go out: the routes, the limits on what is read, the request id, and errors in the caller's form.
+//!
+//! The router is called in memory by the MCP server, and can be served over a socket; both see the same bytes.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    routing::{get, post},
+};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::{
+    Gateway,
+    authorise::{Fallback, Inbound, Target},
+    discover,
+    error::GatewayError,
+    journey, manage, reports,
+};
+use crate::domain::{Money, RequestId, Secret};
+
+/// An answer of the gateway.
+pub type Response = http::Response<Body>;
+
+/// Largest request body: a long conversation with images in it.
+const BODY_BYTES_MAX: usize = 32 << 20;
+/// On every answer.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-lava-request-id");
+const FALLBACKS: &str = "x-lava-fallbacks";
+/// The most this one request may cost, in US dollars.
+const MAX_COST: &str = "x-lava-max-cost";
+/// Request headers that travel on to the provider. Everything else stays here, credentials above all.
+const PASSED_ON: [HeaderName; 2] = [header::ACCEPT, HeaderName::from_static("openai-beta")];
+
+/// The gateway's routes.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat_completions))
+        .route("/v1/forward", axum::routing::any(forward))
+        .route("/v1/models", get(discover::models))
+        .route("/v1/spend_keys", get(manage::list).post(manage::create))
+        .route("/v1/spend_keys/self", get(manage::own))
+        .route("/v1/spend_keys/{id}", get(manage::retrieve).put(manage::update).delete(manage::revoke))
+        .route("/v1/spend_keys/{id}/rotate", post(manage::rotate))
+        .route("/v1/requests", get(reports::list))
+        .route("/v1/requests/{id}", get(reports::retrieve))
+        .route("/v1/lava_mcp/search", get(discover::search))
+        .route("/v1/lava_mcp/providers/{id}", get(discover::provider))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(axum::middleware::from_fn(with_request_id))
+        .with_state(gateway)
+}
+
+/// Gives every request its id before anything else happens, and puts it on the answer.
+async fn with_request_id(mut request: Request, next: Next) -> Response {
+    let id = RequestId::generate(false);
+    request.extensions_mut().insert(id.clone());
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+async fn chat_completions(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let answer = async {
+        let (parts, body) = read(request).await?;
+        let inbound = inbound(&parts, Target::Chat { body })?;
+        journey(gateway, inbound).await
+    };
+    respond(answer.await)
+}
+
+async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let answer = async {
+        let (parts, body) = read(request).await?;
+        let missing = || GatewayError::BadField {
+            field: "u".to_owned(),
+            message: "u: the address to call is needed, as /v1/forward?u=<url>".to_owned(),
+        };
+        let query = parts.uri.query().unwrap_or_default();
+        let url = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "u").map(|(_, url)| url.into_owned());
+        let target = Target::Forward { method: parts.method.clone(), url: url.ok_or_else(missing)?, body };
+        journey(gateway, inbound(&parts, target)?).await
+    };
+    respond(answer.await)
+}
+
+async fn not_found(request: Request) -> Response {
+    error_response(&GatewayError::NotFound(format!("route {}", request.uri().path())))
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    error_response(&GatewayError::MethodNotAllowed { path: request.uri().path().to_owned(), method: request.method().to_string() })
+}
+
+/// Reads the whole body, up to the limit.
+pub(super) async fn read(request: Request) -> Result<(http::request::Parts, Bytes), GatewayError> {
+    let (parts, body) = request.into_parts();
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(collected) => Ok((parts, collected.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Err(GatewayError::TooLarge { limit_mib: BODY_BYTES_MAX >> 20 }),
+        Err(error) => Err(GatewayError::BadRequest(format!("the body could not be read: {error}"))),
+    }
+}
+
+fn inbound(parts: &http::request::Parts, target: Target) -> Result<Inbound, GatewayError> {
+    let request = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::generate(false));
+    let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let bad = |field: &str, message: String| GatewayError::BadField { field: field.to_owned(), message };
+    let fallbacks: Vec<Fallback> = match header(FALLBACKS) {
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            bad(FALLBACKS, format!("{FALLBACKS}: a JSON array such as [{{\"url\": \"api.openai.com/v1/chat/completions\", \"model\": \"gpt-4o-mini\"}}] is needed: {error}"))
+        })?,
+        None => Vec::new(),
+    };
+    let max_cost: Option<Money> = match header(MAX_COST) {
+        Some(text) => Some(text.parse().map_err(|error| bad(MAX_COST, format!("{MAX_COST}: {error}")))?),
+        None => None,
+    };
+    let mut headers = HeaderMap::new();
+    for name in PASSED_ON {
+        if let Some(value) = parts.headers.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    Ok(Inbound { request, credential: credential(&parts.headers)?, target, fallbacks, max_cost, headers })
+}
+
+/// The caller's key, from any of the headers that the SDKs use. Two different keys are refused: it would not be clear who pays.
+pub(super) fn credential(headers: &HeaderMap) -> Result<Option<Secret>, GatewayError> {
+    const UNREADABLE: GatewayError = GatewayError::InvalidKey("The API key is not readable text.");
+    let mut found: Option<&str> = None;
+    for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {
+        for value in headers.get_all(name) {
+            let text = value.to_str().map_err(|_| UNREADABLE)?;
+            let key = match name {
+                "authorization" => match text.split_once(' ') {
+                    Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
+                    _ => return Err(GatewayError::InvalidKey("The Authorization header must be \"Bearer <key>\".")),
+                },
+                _ => text.trim(),
+            };
+            if found.is_some_and(|other| other != key) {
+                return Err(GatewayError::InvalidKey("Two different API keys were sent; send one."));
+            }
+            found = Some(key);
+        }
+    }
+    Ok(found.map(Secret::new))
+}
+
+/// An answer or an error as a response.
+pub(super) fn respond(result: Result<Response, GatewayError>) -> Response {
+    result.unwrap_or_else(|error| error_response(&error))
+}
+
+/// A JSON answer, or an error, as a response.
+pub(super) fn respond_json<T: Serialize>(status: http::StatusCode, result: Result<T, GatewayError>) -> Response {
+    respond(result.map(|value| json_response(status, &value)))
+}
+
+fn json_response(status: http::StatusCode, value: &impl Serialize) -> Response {
+    let mut response = http::Response::new(body_of(Bytes::from(serde_json::to_vec(value).unwrap_or_default())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn error_response(error: &GatewayError) -> Response {
+    let mut response = json_response(error.status(), &error.body());
+    response.headers_mut().extend(error.headers());
+    if error.status().is_server_error() {
+        tracing::warn!(code = error.code(), %error, "request failed");
+    } else {
+        tracing::debug!(code = error.code(), "request refused");
+    }
+    response
+}
+
+/// A body that is complete.
+pub(super) fn body_of(bytes: Bytes) -> Body {
+    Body::from(bytes)
+}
+
+/// A body that is fed by another task.
+pub(super) fn stream_body(events: mpsc::Receiver<Bytes>) -> Body {
+    Body::from_stream(stream::unfold(events, |mut events| async move {
+        let bytes = events.recv().await?;
+        Some((Ok::<_, Infallible>(bytes), events))
+    }))
+}

@@ -1,0 +1,273 @@
+//! Every way a request can be refused, and what the caller is told: status, code, message, headers. Nowhere else.
+//!
+//! Official SDKs retry 408, 409, 429 and 5xx on their own, and obey `x-should-retry`. So a final refusal carries `x-should-retry: false`, and a temporary one
+//! says how long to wait, at most a minute.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    domain::{Money, RequestLimit, ledger::Shortfall},
+    store::StoreError,
+    translate::openai::BadRequest,
+};
+
+/// Tells the official SDKs whether to try again.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// The longest wait we ever ask for: some SDKs sleep as long as they are told.
+pub(super) const RETRY_AFTER_S_MAX: u64 = 60;
+
+/// Why a request got no answer from an upstream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GatewayError {
+    #[error("{0}")]
+    InvalidKey(&'static str),
+    #[error("This key is paused; its owner can set it active again.")]
+    KeyPaused,
+    #[error("This key only allows {allowed} request shape, but received {received}")]
+    ShapeNotAllowed { allowed: &'static str, received: &'static str },
+    #[error("This key does not allow the model {model}; it allows: {}.", allowed.join(", "))]
+    ModelNotAllowed { model: String, allowed: Vec<String> },
+    #[error("This key does not allow the provider {provider}; it allows: {}.", allowed.join(", "))]
+    ProviderNotAllowed { provider: String, allowed: Vec<String> },
+    #[error("{0}")]
+    Forbidden(&'static str),
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("{message}")]
+    BadField { field: String, message: String },
+    #[error("There is no {0} here.")]
+    NotFound(String),
+    #[error("{path} does not take {method}.")]
+    MethodNotAllowed { path: String, method: String },
+    #[error("The body is larger than {limit_mib} MiB; send less, or refer to files by URL.")]
+    TooLarge { limit_mib: usize },
+    #[error("No model is called \"{model}\".{}", nearest_sentence(nearest))]
+    ModelNotFound { model: String, nearest: Vec<String> },
+    #[error("{model} is sold by {provider}, and no key for {provider} is set. {}", how_to_set(provider, env))]
+    CredentialsMissing { model: String, provider: String, env: Vec<String> },
+    #[error("{0}")]
+    NotTranslated(String),
+    #[error("{target} is not an endpoint this gateway can call and price. {hint}")]
+    TargetNotSupported { target: String, hint: String },
+    #[error("{}", budget_sentence(shortfall, *affordable_output))]
+    Budget { shortfall: Box<Shortfall>, affordable_output: Option<u64> },
+    #[error("The limit's rest ({} USD) is set aside by requests in flight; it will be free again when they end.", shortfall.held)]
+    BudgetHeld { shortfall: Box<Shortfall> },
+    #[error("The limit of {} requests ({}) is used up.{}", limit.count, limit.cycle.as_str(), resets_sentence(*resets_at))]
+    RequestQuota { limit: RequestLimit, resets_at: Option<jiff::Timestamp> },
+    #[error("Too many requests a minute; the next one is admitted in {wait_ms} ms.")]
+    RateLimited { wait_ms: u64 },
+    #[error(
+        "This call may cost up to {needed} USD, more than its max_cost of {max_cost} USD. Raise max_cost, lower max_tokens, or shorten the input."
+    )]
+    MaxCost { needed: Money, max_cost: Money },
+    #[error("The most this request can cost is not known: {0}.")]
+    Unpriceable(String),
+    #[error("The ledger does not answer, so nothing may be spent: {0}")]
+    Ledger(#[from] StoreError),
+    #[error("The gateway is shutting down.")]
+    ShuttingDown,
+    #[error("{provider} could not be reached: {detail}.")]
+    Unreachable { provider: String, detail: String },
+    #[error("{provider} did not answer in time.")]
+    Timeout { provider: String },
+    #[error("{provider} broke off its answer: {detail}.")]
+    BrokenAnswer { provider: String, detail: String },
+    #[error("{provider} did not accept the key set for it (it said {status}). {}", how_to_set(provider, env))]
+    CredentialsRejected { provider: String, status: u16, env: Vec<String> },
+    #[error("{provider} answered {status}: {message}")]
+    Upstream { provider: String, status: u16, message: String, retry_after_s: Option<u64> },
+}
+
+impl GatewayError {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::InvalidKey(_) => StatusCode::UNAUTHORIZED,
+            Self::KeyPaused
+            | Self::ShapeNotAllowed { .. }
+            | Self::ModelNotAllowed { .. }
+            | Self::ProviderNotAllowed { .. }
+            | Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::BadRequest(_)
+            | Self::BadField { .. }
+            | Self::CredentialsMissing { .. }
+            | Self::NotTranslated(_)
+            | Self::TargetNotSupported { .. } => StatusCode::BAD_REQUEST,
+            Self::NotFound(_) | Self::ModelNotFound { .. } => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Budget { .. } | Self::RequestQuota { .. } | Self::MaxCost { .. } | Self::Unpriceable(_) => StatusCode::PAYMENT_REQUIRED,
+            Self::BudgetHeld { .. } | Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Ledger(_) | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unreachable { .. } | Self::BrokenAnswer { .. } | Self::CredentialsRejected { .. } => StatusCode::BAD_GATEWAY,
+            Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream { status, .. } => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
+        }
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidKey(_) => "invalid_api_key",
+            Self::KeyPaused => "key_paused",
+            Self::ShapeNotAllowed { .. } => "request_shape_not_allowed",
+            Self::ModelNotAllowed { .. } => "model_not_allowed",
+            Self::ProviderNotAllowed { .. } => "provider_not_allowed",
+            Self::Forbidden(_) => "forbidden",
+            Self::BadRequest(_) | Self::BadField { .. } => "invalid_request",
+            Self::NotFound(_) => "not_found",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::TooLarge { .. } => "request_too_large",
+            Self::ModelNotFound { .. } => "model_not_found",
+            Self::CredentialsMissing { .. } => "provider_credentials_missing",
+            Self::NotTranslated(_) => "dialect_not_supported",
+            Self::TargetNotSupported { .. } => "forward_endpoint_not_supported",
+            Self::Budget { shortfall, .. } => {
+                if shortfall.available().nanos() > 0 {
+                    "insufficient_budget"
+                } else {
+                    "budget_exceeded"
+                }
+            }
+            Self::BudgetHeld { .. } => "budget_held",
+            Self::RequestQuota { .. } => "request_quota_exceeded",
+            Self::RateLimited { .. } => "rate_limit_exceeded",
+            Self::MaxCost { .. } => "max_cost_exceeded",
+            Self::Unpriceable(_) => "unpriceable",
+            Self::Ledger(_) => "ledger_unavailable",
+            Self::ShuttingDown => "shutting_down",
+            Self::Unreachable { .. } => "upstream_unreachable",
+            Self::Timeout { .. } => "upstream_timeout",
+            Self::BrokenAnswer { .. } => "upstream_broken",
+            Self::CredentialsRejected { .. } => "provider_credentials_rejected",
+            Self::Upstream { .. } => "upstream_error",
+        }
+    }
+
+    /// The error object, as OpenAI's SDKs read it; Lava's own clients read `code` and `message` of the same.
+    pub(super) fn body(&self) -> Value {
+        let mut error = Map::new();
+        error.insert("code".to_owned(), self.code().into());
+        error.insert("message".to_owned(), self.to_string().into());
+        error.insert("type".to_owned(), self.kind().into());
+        let param = if let Self::BadField { field, .. } = self { Value::from(field.as_str()) } else { Value::Null };
+        error.insert("param".to_owned(), param);
+        self.details(&mut error);
+        json!({ "error": error })
+    }
+
+    pub(super) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let mut wait = |seconds: u64| {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.clamp(1, RETRY_AFTER_S_MAX)));
+        };
+        match self {
+            Self::InvalidKey(_) => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::RateLimited { wait_ms } => {
+                wait(wait_ms.div_ceil(1_000));
+                headers.insert(RETRY_AFTER_MS, HeaderValue::from((*wait_ms).min(RETRY_AFTER_S_MAX * 1_000)));
+            }
+            Self::BudgetHeld { .. } | Self::Ledger(_) | Self::ShuttingDown => wait(1),
+            Self::Upstream { retry_after_s: Some(seconds), .. } if *seconds <= RETRY_AFTER_S_MAX => wait(*seconds),
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::BrokenAnswer { .. } | Self::Upstream { retry_after_s: None, .. } => {}
+            _ => {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
+        }
+        headers
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.status().as_u16() {
+            401 => "authentication_error",
+            402 => "billing_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            429 => "rate_limit_error",
+            500.. => "api_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    fn details(&self, error: &mut Map<String, Value>) {
+        let mut put = |name: &str, value: Value| {
+            error.insert(name.to_owned(), value);
+        };
+        match self {
+            Self::Budget { shortfall, affordable_output } => {
+                shortfall_details(shortfall, &mut put);
+                put("max_affordable_tokens", json!(affordable_output));
+            }
+            Self::BudgetHeld { shortfall } => shortfall_details(shortfall, &mut put),
+            Self::RequestQuota { limit, resets_at } => {
+                put("limit", json!(limit));
+                put("resets_at", json!(resets_at.map(|at| at.to_string())));
+            }
+            Self::MaxCost { needed, max_cost } => {
+                put("needed", json!(needed));
+                put("max_cost", json!(max_cost));
+            }
+            Self::ModelNotFound { nearest, .. } => put("nearest", json!(nearest)),
+            Self::CredentialsMissing { provider, env, .. } | Self::CredentialsRejected { provider, env, .. } => {
+                put("provider", json!(provider));
+                put("variables", json!(env));
+            }
+            Self::Upstream { provider, status, .. } => {
+                put("provider", json!(provider));
+                put("upstream_status", json!(status));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl From<BadRequest> for GatewayError {
+    fn from(error: BadRequest) -> Self {
+        match &error {
+            BadRequest::NotJson(_) => Self::BadRequest(error.to_string()),
+            BadRequest::Field { field, .. } => Self::BadField { field: (*field).to_owned(), message: error.to_string() },
+        }
+    }
+}
+
+fn shortfall_details(shortfall: &Shortfall, put: &mut impl FnMut(&str, Value)) {
+    put("limit", json!(shortfall.limit));
+    put("spent", json!(shortfall.spent));
+    put("held", json!(shortfall.held));
+    put("needed", json!(shortfall.asked));
+    put("remaining", json!(shortfall.available()));
+    put("resets_at", json!(shortfall.resets_at.map(|at| at.to_string())));
+}
+
+/// Begins with Lava's own sentence, which its clients look for.
+fn budget_sentence(shortfall: &Shortfall, affordable_output: Option<u64>) -> String {
+    let limit = shortfall.limit;
+    let left = shortfall.available();
+    let fits = match affordable_output {
+        Some(tokens) if tokens > 0 => format!(" It would fit with max_tokens of at most {tokens}."),
+        _ => String::new(),
+    };
+    format!(
+        "Service key spend limit exceeded. {left} of {} USD ({}) is left, this request may cost up to {} USD.{fits}{}",
+        limit.amount,
+        limit.cycle.as_str(),
+        shortfall.asked,
+        resets_sentence(shortfall.resets_at),
+    )
+}
+
+fn resets_sentence(resets_at: Option<jiff::Timestamp>) -> String {
+    resets_at.map_or_else(|| " It does not reset.".to_owned(), |at| format!(" It resets at {at}."))
+}
+
+fn nearest_sentence(nearest: &[String]) -> String {
+    if nearest.is_empty() { " Search lists what there is.".to_owned() } else { format!(" Nearest: {}.", nearest.join(", ")) }
+}
+
+fn how_to_set(provider: &str, env: &[String]) -> String {
+    let command = format!("lava-mcp providers set {provider}");
+    if env.is_empty() { format!("Run `{command}`.") } else { format!("Set {} or run `{command}`.", env.join(" or ")) }
+}

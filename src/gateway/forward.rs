@@ -1,0 +1,191 @@
+//! `/v1/forward?u=`: a provider's own address, called with the provider's credential.
+//!
+//! A credential belongs to a provider of the catalog or the config file, and an address is only called when it lies below that provider's base address; so a
+//! key cannot travel to another host. Only endpoints whose cost has a bound are open: account, file and fine-tuning routes stay closed.
+
+use http::Method;
+use url::Url;
+
+use super::{
+    Gateway,
+    authorise::Ask,
+    error::GatewayError,
+    providers::{custom_auth, variables},
+    route::{Reach, Route},
+};
+use crate::{
+    catalog::{Auth, Dialect, Prices},
+    domain::Secret,
+    translate::openai::{ChatRequest, EmbeddingsRequest},
+};
+
+const HINT: &str = "Open are POST …/chat/completions, POST …/embeddings and GET …/models below the base address of a provider; search shows the addresses.";
+
+/// Finds who is behind an address and what is asked of them.
+pub(super) async fn resolve(
+    gateway: &Gateway,
+    method: &Method,
+    url: &str,
+    body: &[u8],
+    sandbox: bool,
+) -> Result<(Ask, Route), GatewayError> {
+    let (url, owner) = find_owner(gateway, url, sandbox).await?;
+    let not_supported = || GatewayError::TargetNotSupported { target: format!("{method} {}", shown(&url)), hint: HINT.to_owned() };
+    if owner.dialect != Dialect::Openai {
+        return Err(GatewayError::TargetNotSupported {
+            target: format!("{method} {}", shown(&url)),
+            hint: format!("{} speaks the {} dialect, which this version does not meter.", owner.id, owner.dialect.as_str()),
+        });
+    }
+    let endpoint = url.path().strip_prefix(owner.base.path().trim_end_matches('/')).unwrap_or_default().trim_matches('/').to_owned();
+    match (method, endpoint.as_str()) {
+        (&Method::POST, "chat/completions") => {
+            let chat = ChatRequest::parse(body)?;
+            let route = owner.route(gateway, url, method.clone(), chat.model(), sandbox)?;
+            Ok((Ask::Chat(chat), route))
+        }
+        (&Method::POST, "embeddings") => {
+            let embeddings = EmbeddingsRequest::parse(body)?;
+            let route = owner.route(gateway, url, method.clone(), embeddings.model(), sandbox)?;
+            Ok((Ask::Embeddings(embeddings), route))
+        }
+        (&Method::GET, "models") => Ok((Ask::Free, owner.route(gateway, url, method.clone(), "", sandbox)?)),
+        _ => Err(not_supported()),
+    }
+}
+
+/// The route of a fallback: an address for chat completions, with a model.
+pub(super) async fn chat_route(gateway: &Gateway, url: &str, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
+    let (url, owner) = find_owner(gateway, url, sandbox).await?;
+    if owner.dialect != Dialect::Openai || !url.path().ends_with("/chat/completions") {
+        let hint = "A fallback must be a chat completions address of a provider that speaks the OpenAI dialect.".to_owned();
+        return Err(GatewayError::TargetNotSupported { target: shown(&url), hint });
+    }
+    owner.route(gateway, url, Method::POST, model, sandbox)
+}
+
+/// The provider below whose base address a URL lies.
+struct Owner {
+    id: String,
+    base: Url,
+    dialect: Dialect,
+    auth: Auth,
+    credential: Option<Secret>,
+    variables: Vec<String>,
+    is_custom: bool,
+}
+
+async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url, Owner), GatewayError> {
+    let not_supported = |hint: &str| GatewayError::TargetNotSupported { target: text.chars().take(200).collect(), hint: hint.to_owned() };
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let url = Url::parse(&with_scheme).map_err(|_| not_supported("It is not a URL."))?;
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(not_supported("A URL with a user name, password or fragment is not called."));
+    }
+    let registry = &gateway.registry;
+    if let Some(custom) = registry.custom.iter().find(|custom| is_below(&url, &custom.base_url)) {
+        let owner = Owner {
+            id: custom.id.clone(),
+            base: custom.base_url.clone(),
+            dialect: custom.dialect,
+            auth: custom_auth(custom),
+            credential: registry.credentials.at_hand(&custom.id, &[]),
+            variables: custom.api_key_env.iter().cloned().collect(),
+            is_custom: true,
+        };
+        return Ok((url, owner));
+    }
+    // Exactly https on its usual port, and a name: nothing that could be read as a private address.
+    if url.scheme() != "https" || url.port().is_some() || !matches!(url.host(), Some(url::Host::Domain(_))) {
+        return Err(not_supported(HINT));
+    }
+    let host = url.host_str().unwrap_or_default();
+    let found = registry.catalog().provider_for_url(host, url.path());
+    let base = |base_url: &str| Url::parse(base_url).ok().filter(|base| is_below(&url, base));
+    let Some((provider, base)) = found.and_then(|provider| Some((provider, base(&provider.base_url)?))) else {
+        return Err(not_supported(HINT));
+    };
+    let credential = if sandbox { None } else { registry.credentials.find(&provider.id, &provider.env).await };
+    let owner = Owner {
+        id: provider.id.to_string(),
+        base,
+        dialect: provider.dialect,
+        auth: provider.auth.clone(),
+        credential,
+        variables: variables(provider),
+        is_custom: false,
+    };
+    Ok((url, owner))
+}
+
+impl Owner {
+    fn route(self, gateway: &Gateway, url: Url, method: Method, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
+        if self.credential.is_none() && self.auth != Auth::None && !sandbox {
+            return Err(GatewayError::CredentialsMissing { model: shown(&url), provider: self.id, env: self.variables });
+        }
+        let registry = &gateway.registry;
+        let known = registry.catalog().model(&self.id, model);
+        let custom_prices = registry.custom(&self.id).and_then(|custom| custom.prices.clone());
+        if known.is_none() && custom_prices.is_none() && !model.is_empty() {
+            let nearest = registry.catalog().nearest_models(model, 3).into_iter().map(|model| model.id.to_string()).collect();
+            return Err(GatewayError::ModelNotFound { model: model.to_owned(), nearest });
+        }
+        let prices: Option<Prices> = custom_prices.or_else(|| known.and_then(|model| model.prices().cloned()));
+        Ok(Route {
+            provider: self.id,
+            model: model.to_owned(),
+            method,
+            url,
+            auth: self.auth,
+            credential: self.credential,
+            variables: self.variables,
+            prices,
+            context: known.and_then(|model| model.context),
+            max_output: known.and_then(|model| model.max_output),
+            reach: match (sandbox, self.is_custom) {
+                (true, _) => Reach::Sandbox,
+                (false, true) => Reach::Private,
+                (false, false) => Reach::Public,
+            },
+        })
+    }
+}
+
+/// Same scheme, host and port, and a path at or below the base path, segment by segment.
+fn is_below(url: &Url, base: &Url) -> bool {
+    let path = base.path().trim_end_matches('/');
+    url.scheme() == base.scheme()
+        && url.host() == base.host()
+        && url.port_or_known_default() == base.port_or_known_default()
+        && url.path().strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A URL without its query: a query can hold a key.
+fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_stays_below_the_base_address_of_its_provider() {
+        let base = Url::parse("https://api.groq.com/openai/v1").unwrap();
+        for url in ["https://api.groq.com/openai/v1", "https://api.groq.com/openai/v1/models", "https://API.groq.com:443/openai/v1/x"] {
+            assert!(is_below(&Url::parse(url).unwrap(), &base), "{url}");
+        }
+        for url in [
+            "http://api.groq.com/openai/v1/models",
+            "https://api.groq.com:8443/openai/v1/models",
+            "https://api.groq.com/openai/v10/models",
+            "https://api.groq.com/openai/v1/../../admin",
+            "https://api.groq.com.evil.example/openai/v1/models",
+            "https://evil.example/openai/v1/models",
+        ] {
+            assert!(!is_below(&Url::parse(url).unwrap(), &base), "{url}");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The spend keys API: create, list, retrieve, update, rotate, revoke. Field for field as Lava has it.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, Request, State};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::{
+    Gateway,
+    authorise::{Caller, identify, payer},
+    edge::{self, Response, respond_json},
+    error::GatewayError,
+};
+use crate::{
+    domain::{
+        Cycle, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RateLimit, RequestLimit, RequestShape, SpendKey, SpendLimit, Status,
+        key::KeyKind,
+    },
+    store::SecretKey,
+};
+
+const NAME_CHARS_MAX: usize = 255;
+const LIST_ITEMS_MAX: usize = 1_000;
+const REQUESTS_MAX: u64 = 10_000_000;
+const RPM_MAX: u32 = 1_000_000;
+const PAGE_DEFAULT: usize = 10;
+const PAGE_MAX: usize = 100;
+
+/// A spend key as the API shows it. `lava_mcp` is ours; Lava's SDKs ignore it.
+#[derive(Serialize)]
+pub(super) struct KeyObject {
+    spend_key_id: String,
+    key_preview: String,
+    name: String,
+    wallet_id: String,
+    status: Status,
+    request_shape: RequestShape,
+    allowed_models: Option<Vec<String>>,
+    allowed_providers: Option<Vec<String>>,
+    spend_limit: Option<SpendLimit>,
+    request_limit: Option<RequestLimit>,
+    rate_limit: Option<RateLimit>,
+    current_spend: String,
+    total_spend: String,
+    current_requests: u64,
+    total_requests: u64,
+    expires_at: Option<String>,
+    last_used_at: Option<String>,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    lava_mcp: KeyExtras,
+}
+
+#[derive(Serialize)]
+struct KeyExtras {
+    /// Set aside by calls in flight.
+    held: Money,
+    /// What can still be spent in this cycle.
+    remaining: Option<Money>,
+    /// When the spend cycle ends.
+    resets_at: Option<String>,
+    /// When the request cycle ends.
+    requests_reset_at: Option<String>,
+    /// Whether the key only reaches the sandbox.
+    test: bool,
+}
+
+impl KeyObject {
+    pub(super) fn new(key: SpendKey, now: Timestamp, plain: Option<&PlainKey>) -> Self {
+        let extras = KeyExtras {
+            held: key.held,
+            remaining: key.remaining(),
+            resets_at: key.resets_at(now).map(|at| at.to_string()),
+            requests_reset_at: key.settings.request_limit.and_then(|limit| limit.cycle.resets_at(now)).map(|at| at.to_string()),
+            test: key.test,
+        };
+        let settings = key.settings;
+        Self {
+            spend_key_id: key.id.to_string(),
+            key_preview: key.preview,
+            name: settings.name,
+            wallet_id: "local".to_owned(),
+            status: settings.status,
+            request_shape: settings.shape,
+            allowed_models: settings.allowed_models,
+            allowed_providers: settings.allowed_providers,
+            spend_limit: settings.spend_limit,
+            request_limit: settings.request_limit,
+            rate_limit: settings.rate_limit,
+            current_spend: key.current_spend.to_wire(),
+            total_spend: key.total_spend.to_wire(),
+            current_requests: key.current_requests,
+            total_requests: key.total_requests,
+            expires_at: settings.expires_at.map(|at| at.to_string()),
+            last_used_at: key.last_used_at.map(|at| at.to_string()),
+            created_at: key.created_at.to_string(),
+            key: plain.map(|key| key.expose().to_owned()),
+            lava_mcp: extras,
+        }
+    }
+}
+
+/// The fields a caller may set. A field that is absent is left alone; one that is `null` lifts the restriction.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    name: Option<String>,
+    status: Option<Status>,
+    request_shape: Option<RequestShape>,
+    #[serde(default, deserialize_with = "present")]
+    allowed_models: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "present")]
+    allowed_providers: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "present")]
+    spend_limit: Option<Option<SpendLimit>>,
+    #[serde(default, deserialize_with = "present")]
+    request_limit: Option<Option<RequestLimit>>,
+    #[serde(default, deserialize_with = "present")]
+    rate_limit: Option<Option<RateLimit>>,
+    #[serde(default, deserialize_with = "present")]
+    expires_at: Option<Option<Timestamp>>,
+}
+
+/// Tells `null` from absent.
+#[expect(clippy::option_option, reason = "absent, null and a value are three different things in a partial update")]
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl Fields {
+    fn parse(body: &[u8], now: Timestamp) -> Result<Self, GatewayError> {
+        let value: Value =
+            serde_json::from_slice(body).map_err(|error| GatewayError::BadRequest(format!("the body is not JSON: {error}")))?;
+        let Value::Object(object) = value else { return Err(GatewayError::BadRequest("the body must be a JSON object".to_owned())) };
+        let mut fields = Self::default();
+        for (name, value) in object {
+            let one = Value::Object([(name.clone(), value)].into_iter().collect());
+            let read: Self = serde_json::from_value(one).map_err(|error| bad(&name, &expectation(&name, &error.to_string())))?;
+            fields.take(read);
+        }
+        fields.check(now).map(|()| fields)
+    }
+
+    fn take(&mut self, one: Self) {
+        self.name = one.name.or(self.name.take());
+        self.status = one.status.or(self.status);
+        self.request_shape = one.request_shape.or(self.request_shape);
+        self.allowed_models = one.allowed_models.or(self.allowed_models.take());
+        self.allowed_providers = one.allowed_providers.or(self.allowed_providers.take());
+        self.spend_limit = one.spend_limit.or(self.spend_limit);
+        self.request_limit = one.request_limit.or(self.request_limit);
+        self.rate_limit = one.rate_limit.or(self.rate_limit);
+        self.expires_at = one.expires_at.or(self.expires_at);
+    }
+
+    fn check(&self, now: Timestamp) -> Result<(), GatewayError> {
+        if let Some(name) = &self.name
+            && (name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX)
+        {
+            return Err(bad("name", "1 to 255 characters are needed"));
+        }
+        for (field, list) in [("allowed_models", &self.allowed_models), ("allowed_providers", &self.allowed_providers)] {
+            let Some(Some(list)) = list else { continue };
+            if list.is_empty() || list.len() > LIST_ITEMS_MAX || list.iter().any(|item| item.is_empty() || item.len() > NAME_CHARS_MAX) {
+                return Err(bad(field, "an array of 1 to 1000 ids is needed, or null for all"));
+            }
+        }
+        if let Some(Some(limit)) = self.spend_limit
+            && limit.amount <= Money::ZERO
+        {
+            return Err(bad("spend_limit", "amount must be above zero"));
+        }
+        if let Some(Some(limit)) = self.request_limit
+            && !(1..=REQUESTS_MAX).contains(&limit.count)
+        {
+            return Err(bad("request_limit", "count must be between 1 and 10000000"));
+        }
+        if let Some(Some(limit)) = self.rate_limit
+            && (!(1..=RPM_MAX).contains(&limit.rpm) || limit.burst.is_some_and(|burst| !(1..=RPM_MAX).contains(&burst)))
+        {
+            return Err(bad("rate_limit", "rpm must be between 1 and 1000000, burst too, or null"));
+        }
+        if let Some(Some(expiry)) = self.expires_at
+            && expiry <= now
+        {
+            return Err(bad("expires_at", "the date must lie in the future"));
+        }
+        Ok(())
+    }
+
+    fn apply(&self, settings: &mut KeySettings) {
+        let Self { name, status, request_shape, allowed_models, allowed_providers, spend_limit, request_limit, rate_limit, expires_at } =
+            self;
+        if let Some(name) = name {
+            settings.name.clone_from(name);
+        }
+        settings.status = status.unwrap_or(settings.status);
+        settings.shape = request_shape.unwrap_or(settings.shape);
+        if let Some(list) = allowed_models {
+            settings.allowed_models.clone_from(list);
+        }
+        if let Some(list) = allowed_providers {
+            settings.allowed_providers.clone_from(list);
+        }
+        settings.spend_limit = spend_limit.unwrap_or(settings.spend_limit);
+        settings.request_limit = request_limit.unwrap_or(settings.request_limit);
+        settings.rate_limit = rate_limit.unwrap_or(settings.rate_limit);
+        settings.expires_at = expires_at.unwrap_or(settings.expires_at);
+    }
+}
+
+fn bad(field: &str, message: &str) -> GatewayError {
+    GatewayError::BadField { field: field.to_owned(), message: format!("{field}: {message}") }
+}
+
+/// What a field should hold; serde's own text is kept where it says more.
+fn expectation(field: &str, error: &str) -> String {
+    let cycles = [Cycle::Daily, Cycle::Weekly, Cycle::Monthly, Cycle::Total].map(Cycle::as_str).join(", ");
+    match field {
+        "name" => "a text of 1 to 255 characters is needed".to_owned(),
+        "status" => "\"active\" or \"paused\" is needed".to_owned(),
+        "request_shape" => "\"openai\" or \"anthropic\" is needed".to_owned(),
+        "allowed_models" | "allowed_providers" => "an array of ids, or null for all, is needed".to_owned(),
+        "spend_limit" => format!("{{\"amount\": \"5.00\", \"cycle\": …}} or null is needed; cycle is one of {cycles}; {error}"),
+        "request_limit" => format!("{{\"count\": 100, \"cycle\": …}} or null is needed; cycle is one of {cycles}; {error}"),
+        "rate_limit" => format!("{{\"rpm\": 60, \"burst\": 10}} or null is needed; {error}"),
+        "expires_at" => "a date and time such as \"2027-01-31T00:00:00Z\", or null, is needed".to_owned(),
+        _ => "there is no such field; there are name, status, request_shape, allowed_models, allowed_providers, spend_limit, request_limit, rate_limit and \
+              expires_at"
+            .to_owned(),
+    }
+}
+
+/// The caller, who must hold a secret key.
+fn owner(gateway: &Gateway, headers: &HeaderMap) -> Result<SecretKey, GatewayError> {
+    match identify(gateway, edge::credential(headers)?.as_ref())? {
+        Caller::Secret(secret) => Ok(secret),
+        Caller::Spend(_) => Err(GatewayError::Forbidden("A spend key cannot manage spend keys; use a secret key (aks_…).")),
+    }
+}
+
+/// A key of this owner; a key of another one does not exist for them.
+fn owned(gateway: &Gateway, headers: &HeaderMap, id: &str) -> Result<SpendKey, GatewayError> {
+    let owner = owner(gateway, headers)?;
+    let key = gateway.store.spend_key(&KeyId::from_text(id))?;
+    key.filter(|key| key.owner == owner.id).ok_or_else(|| GatewayError::NotFound(format!("spend key {id}")))
+}
+
+fn gone(id: &str) -> GatewayError {
+    GatewayError::NotFound(format!("spend key {id}"))
+}
+
+fn new_plain_key() -> Result<PlainKey, GatewayError> {
+    PlainKey::generate(KeyKind::Spend).map_err(|error| crate::store::StoreError::Unavailable(error.to_string()).into())
+}
+
+pub(super) async fn create(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let created = async {
+        let (parts, body) = edge::read(request).await?;
+        let owner = owner(&gateway, &parts.headers)?;
+        let fields = Fields::parse(&body, (gateway.clock)())?;
+        if fields.name.is_none() {
+            return Err(bad("name", "a text of 1 to 255 characters is needed"));
+        }
+        let mut settings = KeySettings::default();
+        fields.apply(&mut settings);
+        let plain = new_plain_key()?;
+        let id = KeyId::generate();
+        let test = owner.test || gateway.sandbox;
+        let (hash, preview) = (plain.hash(&gateway.pepper), plain.preview());
+        gateway.store.create_spend_key(NewSpendKey { id: id.clone(), owner: owner.id, hash, preview, test, settings }).await?;
+        let key = gateway.store.spend_key(&id)?.ok_or_else(|| gone(id.as_str()))?;
+        Ok(KeyObject::new(key, (gateway.clock)(), Some(&plain)))
+    };
+    respond_json(StatusCode::CREATED, created.await)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Page {
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+impl Page {
+    /// Cursor and page size, checked.
+    pub(super) fn parts(&self) -> Result<(Option<&str>, usize), GatewayError> {
+        let limit = self.limit.unwrap_or(PAGE_DEFAULT);
+        if !(1..=PAGE_MAX).contains(&limit) {
+            return Err(bad("limit", "a number between 1 and 100 is needed"));
+        }
+        Ok((self.cursor.as_deref(), limit))
+    }
+}
+
+/// A page of a list, newest first.
+#[derive(Serialize)]
+pub(super) struct Listing<T> {
+    data: Vec<T>,
+    has_more: bool,
+    next_cursor: Option<String>,
+}
+
+impl<T> Listing<T> {
+    /// Makes a page out of one item more than it shall hold.
+    pub(super) fn new(mut data: Vec<T>, limit: usize, id: impl Fn(&T) -> String) -> Self {
+        let has_more = data.len() > limit;
+        data.truncate(limit);
+        let next_cursor = data.last().filter(|_| has_more).map(id);
+        Self { data, has_more, next_cursor }
+    }
+}
+
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Query(page): Query<Page>) -> Response {
+    let listing = (|| {
+        let owner = owner(&gateway, &headers)?;
+        let (cursor, limit) = page.parts()?;
+        let now = (gateway.clock)();
+        let keys = gateway.store.spend_keys(&owner.id, cursor, limit + 1)?;
+        let objects = keys.into_iter().map(|key| KeyObject::new(key, now, None)).collect();
+        Ok(Listing::new(objects, limit, |key: &KeyObject| key.spend_key_id.clone()))
+    })();
+    respond_json(StatusCode::OK, listing)
+}
+
+/// The key that is presented, for callers who hold nothing else. Not part of Lava's API.
+pub(super) async fn own(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    let object = (|| {
+        let key = payer(&gateway, edge::credential(&headers)?.as_ref())?;
+        Ok(KeyObject::new(key, (gateway.clock)(), None))
+    })();
+    respond_json(StatusCode::OK, object)
+}
+
+pub(super) async fn retrieve(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let object = owned(&gateway, &headers, &id).map(|key| KeyObject::new(key, (gateway.clock)(), None));
+    respond_json(StatusCode::OK, object)
+}
+
+pub(super) async fn update(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response {
+    let updated = async {
+        let (parts, body) = edge::read(request).await?;
+        let key = owned(&gateway, &parts.headers, &id)?;
+        let fields = Fields::parse(&body, (gateway.clock)())?;
+        let changed = gateway.store.change_spend_key(key.id, Box::new(move |settings| fields.apply(settings))).await?;
+        Ok(KeyObject::new(changed.ok_or_else(|| gone(&id))?, (gateway.clock)(), None))
+    };
+    respond_json(StatusCode::OK, updated.await)
+}
+
+/// The official SDK sends an empty body that claims to be JSON; whatever is sent is ignored.
+pub(super) async fn rotate(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap, _: Bytes) -> Response {
+    let rotated = async {
+        let key = owned(&gateway, &headers, &id)?;
+        let plain = new_plain_key()?;
+        let rotated = gateway.store.rotate_spend_key(key.id, plain.hash(&gateway.pepper), plain.preview()).await?;
+        Ok(KeyObject::new(rotated.ok_or_else(|| gone(&id))?, (gateway.clock)(), Some(&plain)))
+    };
+    respond_json(StatusCode::OK, rotated.await)
+}
+
+pub(super) async fn revoke(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+    let revoked = async {
+        let key = owned(&gateway, &headers, &id)?;
+        if !gateway.store.revoke_spend_key(key.id).await? {
+            return Err(gone(&id));
+        }
+        Ok(serde_json::json!({"success": true}))
+    };
+    respond_json(StatusCode::OK, revoked.await)
+}

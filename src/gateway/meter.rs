@@ -1,0 +1,192 @@
+//! Passes the answer on and counts what was used.
+//!
+//! What is known at the end is one of four things ([`Known`]): exact, because the provider reported it; an upper estimate from what was seen; nothing, because it
+//! refused; or unknown. A caller who hangs up changes who reads the answer, not what is booked.
+
+mod stream;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    authorise::Ask,
+    edge::{Response, body_of},
+    error::{GatewayError, RETRY_AFTER_S_MAX},
+    reserve::Held,
+    upstream::{Failure, Reply, Sent},
+};
+use crate::{
+    domain::{Metered as Known, Usage},
+    translate::openai,
+};
+
+/// A larger plain answer is refused; it is still paid for.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// As much of an upstream's error text is looked at.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+/// As much of an upstream's error message is passed on, in characters.
+const ERROR_CHARS_MAX: usize = 500;
+/// A provider that sends nothing for this long has hung up.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Output that a provider may bill after the part that was seen, in tokens.
+const UNSEEN_TAIL_TOKENS: u64 = 1_000;
+/// Tells the caller which output cap was put in.
+const OUTPUT_CAP_HEADER: &str = "x-lava-output-cap";
+
+/// An attempt whose usage is known, as far as it ever will be.
+pub(super) struct Metered {
+    pub(super) held: Held,
+    pub(super) known: Known,
+    pub(super) upstream_status: Option<u16>,
+}
+
+/// Where the answer goes.
+pub(super) enum Answer {
+    /// To the caller, who may be gone.
+    Caller { sender: Mutex<Option<oneshot::Sender<Result<Response, GatewayError>>>>, gone: CancellationToken },
+    /// To nobody: another provider is tried.
+    Nobody,
+}
+
+impl Answer {
+    pub(super) fn to(sender: oneshot::Sender<Result<Response, GatewayError>>, gone: CancellationToken) -> Self {
+        Self::Caller { sender: Mutex::new(Some(sender)), gone }
+    }
+
+    fn send(&self, result: Result<Response, GatewayError>) {
+        if let Self::Caller { sender, .. } = self
+            && let Some(sender) = sender.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            let _ = sender.send(result);
+        }
+    }
+
+    pub(super) fn refuse(&self, error: GatewayError) {
+        self.send(Err(error));
+    }
+
+    /// Resolves when the caller has hung up.
+    pub(super) async fn gone(&self) {
+        match self {
+            Self::Caller { gone, .. } => gone.cancelled().await,
+            Self::Nobody => std::future::pending().await,
+        }
+    }
+}
+
+/// Meters an attempt. The answer is passed on while it is read.
+pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationToken) -> Metered {
+    let Sent { held, result } = sent;
+    let provider = held.route.provider.clone();
+    let reply = match result {
+        Ok(reply) => reply,
+        Err(failure) => {
+            let (known, error) = match failure {
+                Failure::NotSent(detail) => (Known::Nothing { dispatched: false }, GatewayError::Unreachable { provider, detail }),
+                Failure::NoAnswer(detail) => (Known::Unknown, GatewayError::BrokenAnswer { provider, detail }),
+                Failure::TimedOut => (Known::Unknown, GatewayError::Timeout { provider }),
+                Failure::Dropped => (stream::dropped(&held), GatewayError::ShuttingDown),
+            };
+            answer.refuse(error);
+            return Metered { held, known, upstream_status: None };
+        }
+    };
+    let upstream_status = Some(reply.status.as_u16());
+    let known = if !reply.status.is_success() {
+        answer.refuse(refusal(&held, reply).await);
+        Known::Nothing { dispatched: true }
+    } else if is_event_stream(&reply.headers) {
+        stream::pass_on(&held, reply, answer, stopping).await
+    } else {
+        plain(&held, reply, answer).await
+    };
+    Metered { held, known, upstream_status }
+}
+
+async fn plain(held: &Held, reply: Reply, answer: &Answer) -> Known {
+    let provider = || held.route.provider.clone();
+    let content_type = reply.headers.get(header::CONTENT_TYPE).cloned();
+    let status = reply.status;
+    let body = match read_whole(reply, ANSWER_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(detail) => {
+            answer.refuse(GatewayError::BrokenAnswer { provider: provider(), detail });
+            return Known::Unknown;
+        }
+    };
+    let seen = openai::inspect(&body);
+    let known = match (&held.ask, &seen) {
+        (Ask::Free, _) => Known::Exact(Usage::default()),
+        (_, Some(seen)) if seen.usage.is_some() => Known::Exact(seen.usage.unwrap_or_default()),
+        // Some providers report a failure with status 200; whether they bill it is not known.
+        (_, Some(seen)) if seen.is_error => Known::Unknown,
+        (_, Some(seen)) => estimate(held, seen.visible_bytes, 0),
+        (_, None) => estimate(held, body.len() as u64, 0),
+    };
+    let mut response = http::Response::new(body_of(body));
+    *response.status_mut() = status;
+    if let Some(content_type) = content_type {
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    }
+    describe(held, response.headers_mut());
+    answer.send(Ok(response));
+    known
+}
+
+/// An upper estimate from what was seen: two bytes a token, which no text of a natural language reaches.
+fn estimate(held: &Held, visible_bytes: u64, unseen_tokens: u64) -> Known {
+    Known::Estimated(Usage::text(held.input_tokens_max, visible_bytes.div_ceil(2) + unseen_tokens))
+}
+
+fn describe(held: &Held, headers: &mut HeaderMap) {
+    if let Some(cap) = held.injected_cap {
+        headers.insert(OUTPUT_CAP_HEADER, HeaderValue::from(cap));
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|kind| kind.starts_with("text/event-stream"))
+}
+
+async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
+    let mut whole = BytesMut::new();
+    loop {
+        match tokio::time::timeout(IDLE_TIMEOUT, reply.body.next()).await {
+            Err(_) => return Err("it stopped sending".to_owned()),
+            Ok(None) => return Ok(whole.freeze()),
+            Ok(Some(Err(detail))) => return Err(detail),
+            Ok(Some(Ok(chunk))) if whole.len() + chunk.len() > limit => return Err(format!("it is larger than {} MiB", limit >> 20)),
+            Ok(Some(Ok(chunk))) => whole.extend_from_slice(&chunk),
+        }
+    }
+}
+
+/// What an upstream's refusal means for the caller. Its text is passed on, but never a key in it.
+async fn refusal(held: &Held, reply: Reply) -> GatewayError {
+    let route = &held.route;
+    let (provider, status) = (route.provider.clone(), reply.status);
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        // The caller's key is fine; ours for the provider is not.
+        return GatewayError::CredentialsRejected { provider, status: status.as_u16(), env: route.variables.clone() };
+    }
+    if status.is_redirection() || status.is_informational() {
+        return GatewayError::BrokenAnswer { provider, detail: format!("it answered with status {status} instead") };
+    }
+    let retry_after = reply.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    let retry_after_s = retry_after.map(|seconds| if seconds > RETRY_AFTER_S_MAX { u64::MAX } else { seconds });
+    let body = read_whole(reply, ERROR_BYTES_MAX).await.unwrap_or_default();
+    let parsed: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let message = ["/error/message", "/error", "/message", "/detail"].iter().find_map(|path| parsed.pointer(path)?.as_str());
+    let mut message: String = message.unwrap_or("it gave no reason").chars().filter(|c| !c.is_control()).take(ERROR_CHARS_MAX).collect();
+    if let Some(key) = &route.credential {
+        message = message.replace(key.expose(), "****");
+    }
+    GatewayError::Upstream { provider, status: status.as_u16(), message, retry_after_s }
+}

@@ -1,0 +1,138 @@
+//! The gateway: one key for every provider, and every request metered.
+//!
+//! # The journey of a request
+//!
+//! ```text
+//! edge -> authorise -> reserve -> upstream -> meter -> settle
+//! ```
+//!
+//! | step | file | takes | gives |
+//! |---|---|---|---|
+//! | read the request, answer in the caller's dialect | [`edge`] | bytes | [`Inbound`] |
+//! | who is it, and what may they buy where | `authorise` | `Inbound` | `Authorised` |
+//! | set the most it can cost aside, on disk | `reserve` | `Authorised` | `Held` |
+//! | call the provider | `upstream` | `Held` | `Sent` |
+//! | pass the answer on and count what was used | `meter` | `Sent` | `Metered` |
+//! | book the cost, give the rest back | `settle` | `Metered` | an entry |
+//!
+//! Each step consumes what the one before made, so a skipped step does not compile. Until money is held, a failure is an error and returns at once. From then on
+//! a failure is a value that travels on to `settle`; and the work runs in a task of its own, so a caller who hangs up cannot cancel the bookkeeping.
+
+mod authorise;
+mod credentials;
+mod discover;
+pub mod edge;
+mod error;
+mod forward;
+mod local;
+mod manage;
+mod meter;
+mod providers;
+mod reports;
+mod reserve;
+mod route;
+mod sandbox;
+mod settle;
+mod tokens;
+mod upstream;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use credentials::{Credentials, Environment, KeyVault};
+pub use providers::{CustomProvider, Registry};
+
+use crate::{
+    domain::{PlainKey, key::KeyKind, key::Pepper},
+    store::{Clock, NewSecretKey, Store, StoreError},
+};
+use authorise::{Authorised, Inbound, authorise};
+use error::GatewayError;
+use meter::{Answer, meter};
+use reserve::reserve;
+use settle::settle;
+use upstream::{Upstream, send};
+
+/// Ids of the local model servers that are looked for.
+pub const LOCAL_SERVERS: [&str; 4] = local::IDS;
+
+/// Everything a request needs, built once.
+pub struct Gateway {
+    store: Store,
+    clock: Clock,
+    pepper: Pepper,
+    registry: Registry,
+    upstream: Upstream,
+    /// Whether every key only reaches the sandbox.
+    sandbox: bool,
+    /// The tasks that hold money.
+    tasks: TaskTracker,
+    /// Tells those tasks to let go of their upstream and settle.
+    stopping: CancellationToken,
+}
+
+impl Gateway {
+    /// Joins the parts. Nothing is opened here but what is handed over.
+    pub fn new(store: Store, clock: Clock, pepper: Pepper, registry: Registry, sandbox: bool) -> Arc<Self> {
+        let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
+        Arc::new(Self { store, clock, pepper, registry, upstream: Upstream::default(), sandbox, tasks, stopping })
+    }
+
+    /// Makes a secret key, with which spend keys can be managed. It is told once, here.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn create_secret_key(&self, name: &str) -> Result<PlainKey, StoreError> {
+        let kind = if self.sandbox { KeyKind::SecretTest } else { KeyKind::SecretLive };
+        let key = PlainKey::generate(kind).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let id = format!("aks_{}", ulid::Ulid::generate());
+        let (hash, preview, name) = (key.hash(&self.pepper), key.preview(), name.to_owned());
+        self.store.create_secret_key(NewSecretKey { id, hash, preview, name, test: self.sandbox }).await?;
+        Ok(key)
+    }
+
+    /// Waits up to `grace` for requests in flight, then cuts their upstream calls and settles them. The ledger is closed afterwards.
+    pub async fn shut_down(&self, grace: Duration) {
+        self.tasks.close();
+        if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
+            self.stopping.cancel();
+            // What has not settled by then is found as suspect by the next process.
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.tasks.wait()).await;
+        }
+        self.store.close().await;
+    }
+}
+
+/// One paid request, from what the caller sent to the booked entry.
+async fn journey(gateway: Arc<Gateway>, inbound: Inbound) -> Result<edge::Response, GatewayError> {
+    let call = authorise(&gateway, inbound).await?;
+    let (sender, answered) = oneshot::channel();
+    // Dropped with this future: that is how the task learns that the caller has hung up.
+    let waiting = CancellationToken::new();
+    let hang_up = waiting.clone().drop_guard();
+    let tasks = gateway.tasks.clone();
+    tasks.spawn(attempts(gateway, call, Answer::to(sender, waiting)));
+    let response = answered.await.unwrap_or(Err(GatewayError::ShuttingDown));
+    hang_up.disarm();
+    response
+}
+
+/// Tries the routes in order until one answers. Each attempt has a hold of its own.
+async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
+    let mut routes = call.routes.iter().peekable();
+    while let Some(route) = routes.next() {
+        let held = match reserve(&gateway, &call, route).await {
+            Ok(held) => held,
+            Err(refusal) => return answer.refuse(refusal),
+        };
+        let sent = send(&gateway, held, &answer).await;
+        let falls_back = sent.may_fall_back() && routes.peek().is_some();
+        let metered = meter(sent, if falls_back { &Answer::Nobody } else { &answer }, &gateway.stopping).await;
+        settle(metered).await;
+        if !falls_back {
+            return;
+        }
+    }
+}

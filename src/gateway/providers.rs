@@ -1,0 +1,75 @@
+//! Who can be called: the providers of the catalog, those a person wrote into the config file, and local model servers.
+
+use url::Url;
+
+use super::{credentials::Credentials, local::LocalServers};
+use crate::catalog::{Auth, Catalog, Dialect, Prices, Provider};
+
+/// A provider a person wrote into the config file. It may have a private address: a person vouches for it.
+#[derive(Clone, Debug)]
+pub struct CustomProvider {
+    /// Its name; it wins over a provider of the catalog with the same one.
+    pub id: String,
+    /// Where it is, such as `http://127.0.0.1:8000/v1`.
+    pub base_url: Url,
+    /// Its wire format.
+    pub dialect: Dialect,
+    /// The variable that holds its key, for messages.
+    pub api_key_env: Option<String>,
+    /// Its models; empty means every model named with its prefix.
+    pub models: Vec<String>,
+    /// What its models cost; without it nothing can be bought there.
+    pub prices: Option<Prices>,
+}
+
+/// All providers a gateway knows.
+pub struct Registry {
+    pub(super) custom: Vec<CustomProvider>,
+    pub(super) credentials: Credentials,
+    pub(super) local: LocalServers,
+}
+
+impl Registry {
+    /// Joins the catalog with what the config file adds. `probe_local` offers model servers on their usual ports of this machine.
+    pub fn new(custom: Vec<CustomProvider>, credentials: Credentials, probe_local: bool) -> Self {
+        Self { custom, credentials, local: LocalServers::new(probe_local) }
+    }
+
+    pub(super) fn catalog(&self) -> &'static Catalog {
+        Catalog::embedded()
+    }
+
+    pub(super) fn custom(&self, id: &str) -> Option<&CustomProvider> {
+        self.custom.iter().find(|provider| provider.id == id)
+    }
+
+    /// Whether a provider can be called right now, without waking the vault.
+    pub(super) fn is_ready(&self, id: &str) -> bool {
+        match (self.custom(id), self.catalog().provider(id)) {
+            (Some(custom), _) => custom.api_key_env.is_none() || self.credentials.at_hand(id, &[]).is_some(),
+            (None, Some(provider)) => self.credentials.is_ready(provider),
+            (None, None) => false,
+        }
+    }
+}
+
+/// The request field that caps the output, reasoning included. OpenAI's newer models refuse the old name, other providers do not know the new one.
+pub(super) fn output_cap_field(provider: &str) -> &'static str {
+    if matches!(provider, "openai" | "azure") { "max_completion_tokens" } else { "max_tokens" }
+}
+
+/// Whether a provider stops billing when a stream is closed. Where it does not, reading on costs nothing and tells the true usage.
+/// Source: OpenRouter's list of providers that support stream cancellation.
+pub(super) fn abort_stops_billing(provider: &str) -> bool {
+    matches!(provider, "openai" | "azure" | "anthropic")
+}
+
+/// How a key is shown to a custom provider.
+pub(super) fn custom_auth(provider: &CustomProvider) -> Auth {
+    if provider.api_key_env.is_some() { Auth::Bearer } else { Auth::None }
+}
+
+/// The variables that can hold a provider's key.
+pub(super) fn variables(provider: &Provider) -> Vec<String> {
+    provider.env.iter().map(|name| name.to_string()).collect()
+}

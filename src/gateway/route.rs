@@ -1,0 +1,194 @@
+//! From a model name to the places that sell it.
+
+use http::Method;
+use url::Url;
+
+use super::{
+    Gateway,
+    error::GatewayError,
+    providers::{CustomProvider, Registry, custom_auth, variables},
+};
+use crate::{
+    catalog::{Auth, Dialect, Mode, Model, Prices, Provider},
+    domain::Secret,
+};
+
+/// One place that can answer a request, with all that is needed to call and price it.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    pub(super) provider: String,
+    /// The model as this provider names it; empty for calls without a model.
+    pub(super) model: String,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) auth: Auth,
+    pub(super) credential: Option<Secret>,
+    /// Where the credential can be set, for messages.
+    pub(super) variables: Vec<String>,
+    /// `None` when the price is not known: such a route refuses to sell.
+    pub(super) prices: Option<Prices>,
+    pub(super) context: Option<u64>,
+    pub(super) max_output: Option<u64>,
+    pub(super) reach: Reach,
+}
+
+/// Where a route may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Nowhere: the built-in upstream answers.
+    Sandbox,
+    /// Public addresses only.
+    Public,
+    /// Any address: a person wrote it into the config file, or it is this machine.
+    Private,
+}
+
+impl Route {
+    /// The endpoint as the ledger and people see it.
+    pub(super) fn endpoint(&self) -> String {
+        format!("{} {}", self.method, self.url)
+    }
+}
+
+/// The best route for a model name. `provider/model` forces a provider.
+pub(super) async fn route_for(gateway: &Gateway, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
+    let registry = &gateway.registry;
+    if let Some((provider, model)) = name.split_once('/') {
+        if let Some(custom) = registry.custom(provider) {
+            return custom_route(registry, custom, model, name, sandbox);
+        }
+        if let Some(provider) = registry.catalog().provider(provider)
+            && let Some(model) = registry.catalog().model(&provider.id, model)
+        {
+            return catalog_route(registry, provider, model, sandbox).await;
+        }
+        if let Some(route) = local_route(gateway, name, sandbox).await {
+            return Ok(route);
+        }
+    }
+    if let Some(custom) = registry.custom.iter().find(|custom| custom.models.iter().any(|model| model == name)) {
+        return custom_route(registry, custom, name, name, sandbox);
+    }
+    let mut refusal = None;
+    for model in registry.catalog().models_named(name) {
+        let Some(provider) = registry.catalog().provider(&model.provider) else { continue };
+        match catalog_route(registry, provider, model, sandbox).await {
+            Ok(route) => return Ok(route),
+            // The first seller is the one to tell about: it is the lab that makes the model.
+            Err(error) => refusal = refusal.or(Some(error)),
+        }
+    }
+    if let Some(route) = local_route(gateway, name, sandbox).await {
+        return Ok(route);
+    }
+    Err(refusal.unwrap_or_else(|| not_found(registry, name)))
+}
+
+fn not_found(registry: &Registry, name: &str) -> GatewayError {
+    let bare =
+        name.split_once('/').filter(|(provider, _)| registry.catalog().provider(provider).is_some()).map_or(name, |(_, model)| model);
+    let mut nearest: Vec<String> = registry.catalog().nearest_models(bare, 3).into_iter().map(|model| model.id.to_string()).collect();
+    let custom = registry.custom.iter().flat_map(|custom| custom.models.iter().map(move |model| format!("{}/{model}", custom.id)));
+    nearest.splice(0..0, custom.filter(|model| model.contains(bare)));
+    nearest.truncate(3);
+    GatewayError::ModelNotFound { model: name.to_owned(), nearest }
+}
+
+fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
+    if !custom.models.is_empty() && !custom.models.iter().any(|known| known == model) {
+        let nearest = custom.models.iter().take(3).map(|known| format!("{}/{known}", custom.id)).collect();
+        return Err(GatewayError::ModelNotFound { model: name.to_owned(), nearest });
+    }
+    if custom.dialect != Dialect::Openai && !sandbox {
+        return Err(not_translated(model, &custom.id, custom.dialect));
+    }
+    let credential = registry.credentials.at_hand(&custom.id, &[]);
+    let variables: Vec<String> = custom.api_key_env.iter().cloned().collect();
+    if credential.is_none() && !variables.is_empty() && !sandbox {
+        return Err(GatewayError::CredentialsMissing { model: model.to_owned(), provider: custom.id.clone(), env: variables });
+    }
+    Ok(Route {
+        provider: custom.id.clone(),
+        model: model.to_owned(),
+        method: Method::POST,
+        url: below(&custom.base_url, "chat/completions"),
+        auth: custom_auth(custom),
+        credential,
+        variables,
+        prices: custom.prices.clone(),
+        context: None,
+        max_output: None,
+        reach: if sandbox { Reach::Sandbox } else { Reach::Private },
+    })
+}
+
+async fn catalog_route(registry: &Registry, provider: &Provider, model: &Model, sandbox: bool) -> Result<Route, GatewayError> {
+    if model.mode != Mode::Chat {
+        return Err(GatewayError::NotTranslated(format!("{} is no chat model but one for {}.", model.id, model.mode.as_str())));
+    }
+    if provider.dialect != Dialect::Openai && !sandbox {
+        return Err(not_translated(&model.id, &provider.id, provider.dialect));
+    }
+    let credential = if sandbox { None } else { registry.credentials.find(&provider.id, &provider.env).await };
+    if credential.is_none() && provider.auth != Auth::None && !sandbox {
+        return Err(GatewayError::CredentialsMissing {
+            model: model.id.to_string(),
+            provider: provider.id.to_string(),
+            env: variables(provider),
+        });
+    }
+    let base = Url::parse(&provider.base_url).map_err(|_| GatewayError::NotFound(format!("address for {}", provider.id)))?;
+    Ok(Route {
+        provider: provider.id.to_string(),
+        model: model.id.to_string(),
+        method: Method::POST,
+        url: below(&base, "chat/completions"),
+        auth: provider.auth.clone(),
+        credential,
+        variables: variables(provider),
+        prices: model.prices().cloned(),
+        context: model.context,
+        max_output: model.max_output,
+        reach: if sandbox { Reach::Sandbox } else { Reach::Public },
+    })
+}
+
+async fn local_route(gateway: &Gateway, name: &str, sandbox: bool) -> Option<Route> {
+    if sandbox {
+        return None;
+    }
+    for server in gateway.registry.local.find(&gateway.upstream).await.iter() {
+        let model = name.strip_prefix(server.id).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name);
+        if server.models.iter().any(|known| known == model) {
+            return Some(Route {
+                provider: server.id.to_owned(),
+                model: model.to_owned(),
+                method: Method::POST,
+                url: below(&server.base_url, "chat/completions"),
+                auth: Auth::None,
+                credential: None,
+                variables: Vec::new(),
+                prices: Some(Prices::free()),
+                context: None,
+                max_output: None,
+                reach: Reach::Private,
+            });
+        }
+    }
+    None
+}
+
+fn not_translated(model: &str, provider: &str, dialect: Dialect) -> GatewayError {
+    GatewayError::NotTranslated(format!(
+        "{model} is sold by {provider}, which speaks the {} dialect, and this version does not translate to it. Use a provider that sells it in the OpenAI \
+         dialect (search for it, then name it as provider/model), or the sandbox.",
+        dialect.as_str(),
+    ))
+}
+
+/// An address below a base address, whether that ends in a slash or not.
+pub(super) fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
+}

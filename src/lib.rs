@@ -1,0 +1,31 @@
+//! **lava-mcp** gives an AI agent a wallet with a lid on it: an MCP server whose tools spend from one key under one limit, and the gateway behind it.
+//!
+//! # Where to find what
+//!
+//! A call of an MCP tool travels from the top of this list to the bottom:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`cli`] | the command line; [`cli`]'s `serve.rs` is the only place where parts are joined |
+//! | [`mcp`] | the tools an agent sees, over stdio |
+//! | [`session`] | which key pays, and the vault that keeps it |
+//! | [`client`] | a typed client of a gateway, over HTTP or in memory |
+//! | [`gateway`] | the journey of a request: authorise, reserve, call, meter, settle |
+//! | [`translate`] | dialects as pure functions |
+//! | [`catalog`] | models, providers, prices, search |
+//! | [`store`] | the ledger; the only SQL |
+//! | [`domain`] | plain values: money, usage, keys, limits |
+//! | [`config`] | every setting and environment variable |
+//!
+//! Who may import whom is checked by a test (`tests/it/tidy.rs`); why it is built this way stands in `docs/ARCHITECTURE.md`.
+
+pub mod catalog;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod domain;
+pub mod gateway;
+pub mod mcp;
+pub mod session;
+pub mod store;
+pub mod translate;

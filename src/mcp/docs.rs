@@ -1,0 +1,74 @@
+//! `get_provider_docs`: what one must know to call a provider.
+
+use rmcp::model::{Tool, ToolAnnotations};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{args::schema_of, error::ToolError, login::Describe as _, text};
+use crate::{client::ClientError, session::Session};
+
+const TEXT_CHARS_MAX: usize = 4_000;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Args {
+    /// A provider id from search, such as "openai".
+    provider: String,
+}
+
+/// How a provider is called.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(super) struct Output {
+    provider: String,
+    /// The provider's own documentation.
+    docs_url: Option<String>,
+    /// What can be called: method, url, summary.
+    endpoints: Vec<Value>,
+    /// How the gateway shows its credential, and where that is set.
+    auth: Value,
+    /// A request that can be sent with call.
+    example: Option<Value>,
+    /// In words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+pub(super) fn tool() -> Tool {
+    Tool::new_with_raw("get_provider_docs", None, schema_of::<Args>())
+        .with_title("Read provider docs")
+        .with_raw_output_schema(schema_of::<Output>())
+        .with_annotations(ToolAnnotations::new().read_only(true).destructive(false).idempotent(true).open_world(false))
+        .describe(
+            "Tells how a provider is called: its addresses, how its credential is set, an example, and where its documentation is. Use it before call, when the \
+             example of search is not enough. Costs nothing and needs no login. Example: {\"provider\": \"openai\"}",
+        )
+}
+
+pub(super) async fn run(session: &Session, args: Result<Args, ToolError>) -> Result<Output, ToolError> {
+    let args = args?;
+    let docs = match session.client().await?.provider_docs(&args.provider).await {
+        Err(ClientError::Refused { status: 404, .. }) => {
+            let message = format!("There is no provider \"{}\".", args.provider);
+            return Err(ToolError::new("provider_not_found", message, "Call search with kind \"service\" to find providers."));
+        }
+        docs => docs?,
+    };
+    let mut output: Output =
+        serde_json::from_value(docs).map_err(|error| ToolError::new("gateway_error", error.to_string(), "Tell the user."))?;
+    output.text = output.text.map(|text| text::one_line(&text, TEXT_CHARS_MAX));
+    Ok(output)
+}
+
+impl Output {
+    pub(super) fn text(&self) -> String {
+        let mut lines = vec![self.text.clone().unwrap_or_else(|| self.provider.clone())];
+        lines.extend(self.endpoints.iter().map(|endpoint| {
+            let part = |name: &str| endpoint.get(name).and_then(Value::as_str).unwrap_or_default();
+            format!("- {} {} — {}", part("method"), part("url"), part("summary"))
+        }));
+        lines.extend(self.example.as_ref().map(|example| format!("Example: {example}")));
+        lines.extend(self.docs_url.as_ref().map(|url| format!("Documentation: {url}")));
+        lines.join("\n")
+    }
+}

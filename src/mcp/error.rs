@@ -1,0 +1,145 @@
+//! From a failure to a tool error: a code, a sentence, and what to do next. Nowhere else.
+
+use rmcp::model::JsonObject;
+use serde_json::{Value, json};
+
+use crate::{
+    client::ClientError,
+    session::{SessionError, VaultError},
+};
+
+/// A tool error as the model reads it.
+#[derive(Clone, Debug)]
+pub(super) struct ToolError {
+    code: String,
+    message: String,
+    hint: String,
+    /// What the gateway said beyond that: limits, amounts, times.
+    details: Box<JsonObject>,
+    request_id: Option<String>,
+}
+
+impl ToolError {
+    pub(super) fn new(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: code.to_owned(), message: message.into(), hint: hint.into(), details: Box::default(), request_id: None }
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new("invalid_arguments", message, "Check the tool's input schema and call it again.")
+    }
+
+    pub(super) fn to_structured(&self) -> Value {
+        let mut error = (*self.details).clone();
+        for (name, text) in [("code", &self.code), ("message", &self.message), ("hint", &self.hint)] {
+            error.insert(name.to_owned(), text.as_str().into());
+        }
+        if let Some(id) = &self.request_id {
+            error.insert("request_id".to_owned(), id.as_str().into());
+        }
+        json!({ "error": error })
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        format!("{} [{}]\n{}", self.message, self.code, self.hint)
+    }
+
+    /// Whether the key in use is not accepted any more.
+    pub(super) fn is_key_refused(&self) -> bool {
+        self.code == "invalid_api_key"
+    }
+}
+
+impl From<SessionError> for ToolError {
+    fn from(error: SessionError) -> Self {
+        let message = sentence(&error.to_string());
+        match error {
+            SessionError::NotLoggedIn => Self::new("not_logged_in", message, "Call the login tool first; then repeat this call."),
+            SessionError::NoSecretKey => Self::new(
+                "not_logged_in",
+                message,
+                "Ask the user to set LAVA_SECRET_KEY (or LAVA_SPEND_KEY) in this server's environment, or to remove LAVA_API_URL to use the embedded gateway.",
+            ),
+            SessionError::KeyRefused(variable) => Self::new(
+                "invalid_api_key",
+                message,
+                format!("Ask the user to put a valid key into {variable} and to restart this server."),
+            ),
+            SessionError::KeyPaused => Self::new("key_paused", message, "Stop, and tell the user."),
+            SessionError::NotNarrower(_) => Self::new("limit_not_allowed", message, "Call login with less, or without this argument."),
+            SessionError::Vault(_) => Self::new("vault_unavailable", message, VaultError::HINT),
+            SessionError::Ledger(_) => Self::new(
+                "ledger_unavailable",
+                message,
+                "Nothing was spent. Ask the user to look at the data folder (lava-mcp doctor shows it).",
+            ),
+            SessionError::Client(error) => error.into(),
+        }
+    }
+}
+
+impl From<ClientError> for ToolError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused { code, message, details, request_id, .. } => {
+                let hint = hint_for(&code);
+                let mut details = details.as_object().cloned().unwrap_or_default();
+                // Said already, or meant for SDKs.
+                for name in ["code", "message", "type", "param"] {
+                    details.remove(name);
+                }
+                Self { code, message: sentence(&message), hint: hint.to_owned(), details: Box::new(details), request_id }
+            }
+            ClientError::Unreachable(_) => Self::new(
+                "gateway_unreachable",
+                sentence(&error.to_string()),
+                "Try again in a moment; if it stays so, tell the user (lava-mcp doctor helps).",
+            ),
+            ClientError::BadAnswer(_) | ClientError::BadKey => {
+                Self::new("gateway_error", sentence(&error.to_string()), "Tell the user; lava-mcp doctor shows what works.")
+            }
+        }
+    }
+}
+
+fn hint_for(code: &str) -> &'static str {
+    match code {
+        "invalid_api_key" => "Call the login tool; it replaces a key that is no longer valid.",
+        "key_paused" => "The owner has paused this key. Stop, and tell the user.",
+        "model_not_found" => "Use one of the nearest models, or call search to find one.",
+        "model_not_allowed" | "provider_not_allowed" => "Use what the key allows, or ask the user to allow more.",
+        "provider_credentials_missing" | "provider_credentials_rejected" => {
+            "Tell the user what to set; or search for a model whose credentials are ready, or use the sandbox."
+        }
+        "dialect_not_supported" => "Call search to find a model whose credentials are ready.",
+        "budget_exceeded" | "request_quota_exceeded" => "Waiting does not help before the limit resets. Stop, and tell the user.",
+        "insufficient_budget" => "Ask for less: lower max_tokens, shorten the input, or use a cheaper model.",
+        "budget_held" | "rate_limit_exceeded" => "Wait a few seconds, then repeat the call.",
+        "max_cost_exceeded" => "Raise max_cost, lower max_tokens, or shorten the input. Nothing was spent.",
+        "unpriceable" => "Use another model, or leave out what makes the cost unknown. Nothing was spent.",
+        "forward_endpoint_not_supported" => "Call search and use an address from its results.",
+        "upstream_error" | "upstream_unreachable" | "upstream_timeout" | "upstream_broken" => {
+            "The provider failed. Try again later, or another model; fallbacks can name one."
+        }
+        "ledger_unavailable" => "Nothing was spent. Ask the user to look at the data folder (lava-mcp doctor shows it).",
+        "request_too_large" => "Send less, or refer to files by URL.",
+        _ => "Check the arguments, and call again.",
+    }
+}
+
+/// A sentence begins with a capital letter and ends with a full stop.
+fn sentence(text: &str) -> String {
+    let mut chars = text.trim().chars();
+    let Some(first) = chars.next() else { return String::new() };
+    let rest = chars.as_str();
+    let end = if rest.ends_with(['.', '!', '?']) { "" } else { "." };
+    // A sentence that begins with a name in lower case (a model, a header) keeps it.
+    if rest.chars().next().is_some_and(|second| second.is_ascii_lowercase() || second == ' ') && !first_word_is_name(text) {
+        return format!("{}{rest}{end}", first.to_uppercase());
+    }
+    format!("{first}{rest}{end}")
+}
+
+fn first_word_is_name(text: &str) -> bool {
+    let word = text.split_whitespace().next().unwrap_or_default();
+    word.contains(['-', '_', '/', ':', '.']) || word.chars().any(|c| c.is_ascii_digit())
+}

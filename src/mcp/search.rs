@@ -1,0 +1,139 @@
+//! `search`: finds models and APIs, each with a request that is ready to be sent.
+
+use rmcp::model::{Tool, ToolAnnotations};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{args::schema_of, error::ToolError, login::Describe as _, text};
+use crate::session::Session;
+
+const LIMIT_MAX: usize = 25;
+/// As much of a text that others wrote is passed on, in characters.
+const TEXT_CHARS_MAX: usize = 400;
+
+/// What to look for.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Model,
+    Service,
+    Any,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Args {
+    /// Words, such as "cheap vision model" or "gpt-4o-mini".
+    query: String,
+    /// Only models, or only services (providers and APIs). Default: any.
+    kind: Option<Kind>,
+    /// Only what this provider has, such as "groq". With an empty query: all of its models.
+    provider: Option<String>,
+    /// How many results, 1 to 25. Default: 8.
+    limit: Option<usize>,
+    /// The next_cursor of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of results, best first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// How many results there are in all.
+    total: usize,
+    results: Vec<Hit>,
+    /// Pass it as cursor to get the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// One thing that can be bought.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+struct Hit {
+    /// Use it as model in prompt, or as url in call.
+    id: String,
+    /// "model" or "service".
+    kind: String,
+    provider: String,
+    label: String,
+    summary: String,
+    method: String,
+    url: String,
+    /// A body that can be sent as it is.
+    #[serde(default)]
+    example_body: Value,
+    /// US dollars, as decimal strings; tokens_1m means per million tokens.
+    #[serde(default)]
+    pricing: Value,
+    /// "ready", "missing" or "not_needed".
+    credentials: String,
+    #[serde(default)]
+    docs_url: Option<String>,
+}
+
+pub(super) fn tool() -> Tool {
+    Tool::new_with_raw("search", None, schema_of::<Args>())
+        .with_title("Search models and APIs")
+        .with_raw_output_schema(schema_of::<Output>())
+        .with_annotations(ToolAnnotations::new().read_only(true).destructive(false).idempotent(true).open_world(false))
+        .describe(
+            "Finds AI models and providers that can be paid with this session, best first. Use it before prompt or call, to pick a model by ability or price. \
+             Returns id, summary, price, whether credentials are ready, and an example body. Costs nothing and needs no login. \
+             Example: {\"query\": \"cheap fast model with tools\", \"kind\": \"model\"}",
+        )
+}
+
+pub(super) async fn run(session: &Session, args: Result<Args, ToolError>) -> Result<Output, ToolError> {
+    let args = args?;
+    if args.limit.is_some_and(|limit| !(1..=LIMIT_MAX).contains(&limit)) {
+        return Err(ToolError::invalid(format!("limit: a number between 1 and {LIMIT_MAX} is needed")));
+    }
+    if args.query.trim().is_empty() && args.provider.is_none() {
+        return Err(ToolError::invalid("query: at least one word is needed, or a provider whose models to list"));
+    }
+    if args.cursor.as_ref().is_some_and(|cursor| cursor.parse::<usize>().is_err()) {
+        return Err(ToolError::invalid("cursor: pass the next_cursor of the page before, unchanged"));
+    }
+    let mut parameters = vec![("query", args.query)];
+    let kind = args.kind.map(|kind| match kind {
+        Kind::Model => "model",
+        Kind::Service => "service",
+        Kind::Any => "any",
+    });
+    parameters.extend(kind.map(|kind| ("kind", kind.to_owned())));
+    parameters.extend(args.provider.map(|provider| ("provider", provider)));
+    parameters.extend(args.limit.map(|limit| ("limit", limit.to_string())));
+    parameters.extend(args.cursor.map(|cursor| ("cursor", cursor)));
+    let page = session.client().await?.search(&parameters).await?;
+    let results = page.results.into_iter().filter_map(|hit| serde_json::from_value::<Hit>(hit).ok()).map(Hit::made_safe).collect();
+    Ok(Output { total: page.total, results, next_cursor: page.next_cursor })
+}
+
+impl Hit {
+    fn made_safe(mut self) -> Self {
+        self.summary = text::one_line(&self.summary, TEXT_CHARS_MAX);
+        self.label = text::one_line(&self.label, TEXT_CHARS_MAX);
+        self
+    }
+
+    fn line(&self) -> String {
+        let price = |name: &str| self.pricing.get(name).and_then(Value::as_str);
+        let price = match (price("input"), price("output")) {
+            (Some(input), Some(output)) => format!(" — {input} in / {output} out USD per 1M tokens"),
+            _ => String::new(),
+        };
+        format!("- {} — {}{price}; credentials {}", self.id, self.summary, self.credentials.replace('_', " "))
+    }
+}
+
+impl Output {
+    pub(super) fn text(&self) -> String {
+        if self.results.is_empty() {
+            return "Nothing found. Try other words, or fewer.".to_owned();
+        }
+        let mut lines: Vec<String> = self.results.iter().map(Hit::line).collect();
+        lines.insert(0, format!("{} of {} results:", self.results.len(), self.total));
+        lines.extend(self.next_cursor.as_ref().map(|cursor| format!("More: pass cursor \"{cursor}\".")));
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,3 @@
+//! How clients connect.
+
+pub mod stdio;

@@ -1,0 +1,57 @@
+//! stdio: one client, JSON-RPC on stdin and stdout, nothing else ever on stdout.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use rmcp::{service::serve_server, transport::stdio_pipes};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::sync::CancellationToken;
+
+use crate::mcp::LavaMcp;
+
+/// How long calls in flight may still run after the client has gone.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Serves until the client closes its end. Calls in flight get a moment to finish; the caller settles what is left.
+///
+/// # Errors
+/// When the streams fail, or the client speaks something else.
+pub async fn serve(server: LavaMcp) -> io::Result<()> {
+    let (input, output) = stdio_pipes();
+    let ended = CancellationToken::new();
+    let input = WatchedInput { input, ended: ended.clone() };
+    let running = match serve_server(server, (input, output)).await {
+        Ok(running) => running,
+        // A client that leaves before it has said anything is no failure.
+        Err(_) if ended.is_cancelled() => return Ok(()),
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    let cancel = running.cancellation_token();
+    tokio::spawn(async move {
+        ended.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+        cancel.cancel();
+    });
+    running.waiting().await.map(|_| ()).map_err(io::Error::other)
+}
+
+/// Input that tells when it has ended. A client that is gone leaves no other sign on some systems.
+struct WatchedInput<R> {
+    input: R,
+    ended: CancellationToken,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for WatchedInput<R> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.input).poll_read(context, buffer));
+        if read.is_err() || (buffer.filled().len() == before && buffer.remaining() > 0) {
+            self.ended.cancel();
+        }
+        Poll::Ready(read)
+    }
+}

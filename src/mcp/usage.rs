@@ -1,0 +1,124 @@
+//! `usage`: what was spent, what is left, and the newest requests.
+
+use rmcp::model::{Tool, ToolAnnotations};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Call, args::schema_of, error::ToolError, login::Describe as _};
+use crate::{
+    client::{RequestReport, SpendKeyObject},
+    session::Session,
+};
+
+const LIMIT_DEFAULT: usize = 10;
+const LIMIT_MAX: usize = 50;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Args {
+    /// How many requests to list, 1 to 50. Default: 10.
+    limit: Option<usize>,
+}
+
+/// The session's spending.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Output {
+    /// The session's spend key with its limits and counters, without the key itself.
+    spend_key: Option<SpendKeyObject>,
+    /// US dollars left in this cycle.
+    remaining: Option<String>,
+    /// US dollars set aside by calls in flight.
+    held: Option<String>,
+    /// When the cycle ends; null when it never does.
+    resets_at: Option<String>,
+    /// The newest requests.
+    requests: Vec<Request>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Request {
+    request_id: String,
+    /// "pending", "completed" or "error".
+    status: String,
+    provider: String,
+    model: Option<String>,
+    /// US dollars.
+    cost: Option<String>,
+    created_at: String,
+}
+
+pub(super) fn tool() -> Tool {
+    Tool::new_with_raw("usage", None, schema_of::<Args>())
+        .with_title("Show spending")
+        .with_raw_output_schema(schema_of::<Output>())
+        .with_annotations(ToolAnnotations::new().read_only(true).destructive(false).idempotent(true).open_world(false))
+        .describe(
+            "Shows what this session has spent, its limit, what is left, when it resets, and the newest requests with their cost. Use it before expensive work, or \
+             when the user asks about spending; needs login. Costs nothing. Example: {\"limit\": 5}",
+        )
+}
+
+pub(super) async fn run(session: &Session, call: &Call, args: Result<Args, ToolError>) -> Result<Output, ToolError> {
+    let limit = args?.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(ToolError::invalid(format!("limit: a number between 1 and {LIMIT_MAX} is needed")));
+    }
+    let key = session.spend_key(&call.client_name).await?;
+    let client = session.client().await?;
+    let object = match client.own_key(&key).await {
+        Err(error) if error.is_unauthorised() => {
+            session.forget().await;
+            return Err(error.into());
+        }
+        object => object?,
+    };
+    let requests = client.requests(&key, limit).await.unwrap_or_default();
+    let extras = object.as_ref().and_then(|object| object.extras.clone());
+    Ok(Output {
+        remaining: object.as_ref().and_then(SpendKeyObject::remaining),
+        held: extras.as_ref().map(|extras| extras.held.clone()),
+        resets_at: extras.and_then(|extras| extras.resets_at),
+        spend_key: object,
+        requests: requests.into_iter().map(Request::from).collect(),
+    })
+}
+
+impl From<RequestReport> for Request {
+    fn from(report: RequestReport) -> Self {
+        let cost = report.cost();
+        let RequestReport { request_id, status, provider, model, created_at, .. } = report;
+        Self { request_id, status, provider, model, cost, created_at }
+    }
+}
+
+impl Output {
+    pub(super) fn text(&self) -> String {
+        let mut lines = Vec::new();
+        match &self.spend_key {
+            Some(key) => {
+                let limit = key
+                    .spend_limit
+                    .as_ref()
+                    .map_or_else(|| "no limit".to_owned(), |limit| format!("limit {} USD {}", limit.amount, limit.cycle.as_str()));
+                let left = self.remaining.as_deref().unwrap_or("unlimited");
+                lines.push(format!(
+                    "{}: {} USD spent this cycle, {limit}, {left} USD left, {} requests.",
+                    key.name, key.current_spend, key.current_requests
+                ));
+                lines.extend(self.resets_at.as_ref().map(|at| format!("Resets at {at}.")));
+            }
+            None => lines.push("This gateway does not tell a spend key what it has spent.".to_owned()),
+        }
+        lines.extend(self.requests.iter().map(|request| {
+            let model = request.model.as_deref().filter(|model| !model.is_empty()).unwrap_or("(no model)");
+            format!(
+                "- {} {}/{model} {} {} USD",
+                request.created_at,
+                request.provider,
+                request.status,
+                request.cost.as_deref().unwrap_or("?")
+            )
+        }));
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,388 @@
+//! A session: which gateway it uses, which key pays, and where that key is kept.
+//!
+//! The key comes from `LAVA_SPEND_KEY`, else from the vault, where `login` put it. A person sets the ceiling; an agent can only ask for less, and asking
+//! again never makes a spent budget new: the key stays the same one, or is rotated, and keeps its history.
+
+mod narrow;
+pub mod vault;
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+pub use narrow::Narrowing;
+pub use vault::{Vault, VaultError};
+
+use crate::{
+    client::{Client, ClientError, KeyRequest, SpendKeyObject},
+    config::Ceiling,
+    domain::Secret,
+};
+
+/// Where the session's gateway is, for showing.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct GatewayInfo {
+    /// `embedded` (inside this process) or `remote`.
+    pub mode: &'static str,
+    /// The address of a remote gateway.
+    pub url: Option<String>,
+    /// Whether nothing leaves this machine.
+    pub sandbox: bool,
+}
+
+/// Makes a secret key at the gateway of this process.
+pub type MakeSecret = Arc<dyn Fn() -> BoxFuture<'static, Result<Secret, String>> + Send + Sync>;
+
+/// A gateway that can be spoken to.
+#[derive(Clone)]
+pub struct Link {
+    /// The way to it.
+    pub client: Client,
+    /// How to get a secret key when there is none; only the embedded gateway gives one away.
+    pub make_secret: Option<MakeSecret>,
+}
+
+/// Opens the gateway when it is first needed.
+pub type Connect = Arc<dyn Fn() -> BoxFuture<'static, Result<Link, SessionError>> + Send + Sync>;
+
+/// Why a session cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// There is no key yet.
+    #[error("there is no session key yet")]
+    NotLoggedIn,
+    /// A remote gateway, and nothing to log in with.
+    #[error("this gateway needs a secret key to log in with")]
+    NoSecretKey,
+    /// The key of the environment is not accepted.
+    #[error("the key in {0} is not accepted by the gateway; it may be expired, revoked or rotated")]
+    KeyRefused(&'static str),
+    /// The session key was paused by its owner.
+    #[error("the session key is paused; its owner can set it active again")]
+    KeyPaused,
+    /// An agent asked for more than a person allowed, or for what cannot be narrowed.
+    #[error("{0}")]
+    NotNarrower(String),
+    /// The vault cannot be used.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The ledger cannot be opened.
+    #[error("{0}")]
+    Ledger(String),
+    /// The gateway said no, or does not answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// A session that can pay.
+#[derive(Clone, Debug)]
+pub struct LoggedIn {
+    /// The key object, where the gateway shows it to a spend key.
+    pub key: Option<SpendKeyObject>,
+    /// Where the key is kept: `environment`, `keyring` or `file`.
+    pub stored_in: &'static str,
+}
+
+/// The session key as the vault keeps it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    key: String,
+    spend_key_id: String,
+    /// Whether an agent asked for less than the ceiling; then a higher ceiling does not widen the key.
+    narrowed: bool,
+}
+
+/// The secret key as the vault keeps it.
+#[derive(Serialize, Deserialize)]
+struct KeptSecret {
+    key: String,
+}
+
+/// One session.
+pub struct Session {
+    connect: Connect,
+    link: Mutex<Option<Link>>,
+    vault: Vault,
+    /// Tells the keys of different gateways apart in one vault.
+    scope: String,
+    ceiling: Ceiling,
+    from_environment: Option<Secret>,
+    secret_from_environment: Option<Secret>,
+    info: GatewayInfo,
+    /// The key in use, by client; logins wait for each other here.
+    current: Mutex<Option<(String, Secret, LoggedIn)>>,
+}
+
+/// What a session is made of.
+pub struct Parts {
+    /// Opens the gateway.
+    pub connect: Connect,
+    /// Keeps keys.
+    pub vault: Vault,
+    /// Tells the keys of different gateways apart.
+    pub scope: String,
+    /// What a person allows.
+    pub ceiling: Ceiling,
+    /// `LAVA_SPEND_KEY`.
+    pub spend_key: Option<Secret>,
+    /// `LAVA_SECRET_KEY`.
+    pub secret_key: Option<Secret>,
+    /// For showing.
+    pub info: GatewayInfo,
+}
+
+impl Session {
+    /// A session. Nothing is opened yet.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { connect, vault, scope, ceiling, spend_key, secret_key, info } = parts;
+        Self {
+            connect,
+            link: Mutex::new(None),
+            vault,
+            scope,
+            ceiling,
+            from_environment: spend_key,
+            secret_from_environment: secret_key,
+            info,
+            current: Mutex::new(None),
+        }
+    }
+
+    /// Where the gateway is.
+    pub const fn info(&self) -> &GatewayInfo {
+        &self.info
+    }
+
+    /// What a person allows.
+    pub const fn ceiling(&self) -> &Ceiling {
+        &self.ceiling
+    }
+
+    /// The gateway, opened if it was not.
+    ///
+    /// # Errors
+    /// [`SessionError::Ledger`] when the embedded gateway cannot open its ledger.
+    pub async fn client(&self) -> Result<Client, SessionError> {
+        Ok(self.link().await?.client)
+    }
+
+    async fn link(&self) -> Result<Link, SessionError> {
+        let mut link = self.link.lock().await;
+        if let Some(link) = &*link {
+            return Ok(link.clone());
+        }
+        let opened = (self.connect)().await?;
+        *link = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// The key that pays for `client_name`: from the environment, from this process, or from the vault.
+    ///
+    /// # Errors
+    /// [`SessionError::NotLoggedIn`] when there is none.
+    pub async fn spend_key(&self, client_name: &str) -> Result<Secret, SessionError> {
+        if let Some(key) = &self.from_environment {
+            return Ok(key.clone());
+        }
+        let mut current = self.current.lock().await;
+        if let Some((name, key, _)) = &*current
+            && name == client_name
+        {
+            return Ok(key.clone());
+        }
+        let found = self.reuse(client_name, &Narrowing::default()).await?;
+        let (key, logged_in) = found.ok_or(SessionError::NotLoggedIn)?;
+        *current = Some((client_name.to_owned(), key.clone(), logged_in));
+        Ok(key)
+    }
+
+    /// Forgets a key that the gateway no longer accepts, so that the next call looks in the vault again.
+    pub async fn forget(&self) {
+        *self.current.lock().await = None;
+    }
+
+    /// Makes sure that there is a key within the ceiling. With `force` its value is new, while what it has spent stays.
+    ///
+    /// # Errors
+    /// [`SessionError`] with the way out in it.
+    pub async fn login(&self, client_name: &str, narrowing: &Narrowing, force: bool) -> Result<LoggedIn, SessionError> {
+        if self.from_environment.is_some() {
+            return self.check_environment(narrowing, force).await;
+        }
+        narrowing.check(&self.ceiling).map_err(SessionError::NotNarrower)?;
+        let mut current = self.current.lock().await;
+        let found = match self.reuse(client_name, narrowing).await? {
+            Some((_, _)) if force => Some(self.rotate(client_name).await?),
+            Some(found) => Some(found),
+            None => None,
+        };
+        let (key, logged_in) = match found {
+            Some(found) => found,
+            None => self.provision(client_name, narrowing).await?,
+        };
+        *current = Some((client_name.to_owned(), key, logged_in.clone()));
+        Ok(logged_in)
+    }
+
+    /// The session as it is, without making anything.
+    ///
+    /// # Errors
+    /// [`SessionError::NotLoggedIn`] when there is no valid key.
+    pub async fn status(&self, client_name: &str) -> Result<LoggedIn, SessionError> {
+        if self.from_environment.is_some() {
+            return self.check_environment(&Narrowing::default(), false).await;
+        }
+        let found = self.reuse(client_name, &Narrowing::default()).await?;
+        found.map(|(_, logged_in)| logged_in).ok_or(SessionError::NotLoggedIn)
+    }
+
+    /// Takes the session key out of the vault, and revokes it at the gateway. Returns whether there was one.
+    ///
+    /// # Errors
+    /// [`SessionError::Vault`] when the vault cannot be written.
+    pub async fn logout(&self, client_name: &str) -> Result<bool, SessionError> {
+        *self.current.lock().await = None;
+        let Some(kept) = self.kept(client_name).await? else { return Ok(false) };
+        if let (Ok(client), Ok(Some(secret))) = (self.client().await, self.secret_key().await) {
+            // A key that is gone already is as good as revoked; any other failure must be told.
+            match client.revoke_spend_key(&secret, &kept.spend_key_id).await {
+                Ok(()) | Err(ClientError::Refused { status: 401 | 404, .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.vault.remove(&self.account(client_name)).await?;
+        Ok(true)
+    }
+
+    async fn check_environment(&self, narrowing: &Narrowing, force: bool) -> Result<LoggedIn, SessionError> {
+        if !narrowing.is_empty() || force {
+            let text = "the session key comes from LAVA_SPEND_KEY; its limits are changed by whoever gave it out";
+            return Err(SessionError::NotNarrower(text.to_owned()));
+        }
+        let key = self.from_environment.as_ref().ok_or(SessionError::NotLoggedIn)?;
+        match self.client().await?.own_key(key).await {
+            Ok(object) => Ok(LoggedIn { key: object, stored_in: "environment" }),
+            Err(error) if error.is_unauthorised() => Err(SessionError::KeyRefused("LAVA_SPEND_KEY")),
+            Err(error) => Err(paused_or(error)),
+        }
+    }
+
+    /// The key in the vault, if the gateway still accepts it, brought to the ceiling of today.
+    async fn reuse(&self, client_name: &str, narrowing: &Narrowing) -> Result<Option<(Secret, LoggedIn)>, SessionError> {
+        let Some(kept) = self.kept(client_name).await? else { return Ok(None) };
+        let client = self.client().await?;
+        let key = Secret::new(kept.key.clone());
+        let object = match client.own_key(&key).await {
+            Ok(object) => object,
+            Err(error) if error.is_unauthorised() => return Ok(None),
+            Err(error) => return Err(paused_or(error)),
+        };
+        let stored_in = self.vault.kind();
+        let Some(object) = object else { return Ok(Some((key, LoggedIn { key: None, stored_in }))) };
+        let wanted = narrowing.settings(&self.ceiling, kept.narrowed.then_some(&object));
+        if wanted.matches(&object) {
+            return Ok(Some((key, LoggedIn { key: Some(object), stored_in })));
+        }
+        let secret = self.secret_key().await?.ok_or(SessionError::NoSecretKey)?;
+        let object = client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_request()).await?;
+        let narrowed = kept.narrowed || !narrowing.is_empty();
+        self.keep(client_name, &Kept { narrowed, ..kept }).await?;
+        Ok(Some((key, LoggedIn { key: Some(object), stored_in })))
+    }
+
+    async fn rotate(&self, client_name: &str) -> Result<(Secret, LoggedIn), SessionError> {
+        let kept = self.kept(client_name).await?.ok_or(SessionError::NotLoggedIn)?;
+        let secret = self.secret_key().await?.ok_or(SessionError::NoSecretKey)?;
+        let rotated = self.client().await?.rotate_spend_key(&secret, &kept.spend_key_id).await?;
+        self.keep(client_name, &Kept { key: rotated.key.expose().to_owned(), ..kept }).await?;
+        Ok((rotated.key, LoggedIn { key: Some(rotated.object), stored_in: self.vault.kind() }))
+    }
+
+    /// Makes a new key. The order is: create, keep, read back; a key that cannot be kept is revoked again.
+    async fn provision(&self, client_name: &str, narrowing: &Narrowing) -> Result<(Secret, LoggedIn), SessionError> {
+        let link = self.link().await?;
+        let wanted = narrowing.settings(&self.ceiling, None);
+        let request = KeyRequest { name: Some(format!("{client_name} on {}", host_name())), ..wanted.to_request() };
+        let mut secret = self.secret_or_make(&link).await?;
+        let created = match link.client.create_spend_key(&secret, &request).await {
+            // The ledger was removed: its secret key went with it.
+            Err(error) if error.is_unauthorised() && link.make_secret.is_some() && self.secret_from_environment.is_none() => {
+                secret = self.make_secret(&link).await?;
+                link.client.create_spend_key(&secret, &request).await?
+            }
+            Err(error) if error.is_unauthorised() => return Err(SessionError::KeyRefused("LAVA_SECRET_KEY")),
+            created => created?,
+        };
+        let kept = Kept {
+            key: created.key.expose().to_owned(),
+            spend_key_id: created.object.spend_key_id.clone(),
+            narrowed: !narrowing.is_empty(),
+        };
+        if let Err(error) = self.keep(client_name, &kept).await {
+            let _ = link.client.revoke_spend_key(&secret, &created.object.spend_key_id).await;
+            return Err(error);
+        }
+        Ok((created.key, LoggedIn { key: Some(created.object), stored_in: self.vault.kind() }))
+    }
+
+    async fn secret_or_make(&self, link: &Link) -> Result<Secret, SessionError> {
+        match self.secret_key().await? {
+            Some(secret) => Ok(secret),
+            None => self.make_secret(link).await,
+        }
+    }
+
+    async fn make_secret(&self, link: &Link) -> Result<Secret, SessionError> {
+        let make = link.make_secret.as_ref().ok_or(SessionError::NoSecretKey)?;
+        // The vault is asked first: a secret key that cannot be kept would be lost, and another one made at each login.
+        self.vault.check().await?;
+        let secret = make().await.map_err(SessionError::Ledger)?;
+        let kept = serde_json::to_string(&KeptSecret { key: secret.expose().to_owned() }).unwrap_or_default();
+        self.vault.store(&format!("{} secret", self.scope), &Secret::new(kept)).await?;
+        Ok(secret)
+    }
+
+    async fn secret_key(&self) -> Result<Option<Secret>, SessionError> {
+        if let Some(secret) = &self.secret_from_environment {
+            return Ok(Some(secret.clone()));
+        }
+        let kept = self.vault.load(&format!("{} secret", self.scope)).await?;
+        Ok(kept.and_then(|kept| serde_json::from_str::<KeptSecret>(kept.expose()).ok()).map(|kept| Secret::new(kept.key)))
+    }
+
+    async fn kept(&self, client_name: &str) -> Result<Option<Kept>, SessionError> {
+        let kept = self.vault.load(&self.account(client_name)).await?;
+        Ok(kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()))
+    }
+
+    async fn keep(&self, client_name: &str, kept: &Kept) -> Result<(), SessionError> {
+        let text = Secret::new(serde_json::to_string(kept).unwrap_or_default());
+        let account = self.account(client_name);
+        self.vault.store(&account, &text).await?;
+        let read_back = self.vault.load(&account).await?;
+        if read_back.is_some_and(|read| read.expose() == text.expose()) {
+            return Ok(());
+        }
+        Err(VaultError::unavailable(self.vault.kind(), "what was stored could not be read back").into())
+    }
+
+    fn account(&self, client_name: &str) -> String {
+        format!("{} session {client_name}", self.scope)
+    }
+}
+
+fn paused_or(error: ClientError) -> SessionError {
+    match error {
+        ClientError::Refused { ref code, .. } if code == "key_paused" => SessionError::KeyPaused,
+        other => other.into(),
+    }
+}
+
+/// The name of this machine, for people who look at a list of keys.
+fn host_name() -> String {
+    let file = PathBuf::from("/etc/hostname");
+    let name = std::fs::read_to_string(file).ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| "this machine".to_owned())
+}

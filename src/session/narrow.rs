@@ -1,0 +1,137 @@
+//! What an agent may ask for: less than a person set, never more.
+
+use jiff::Timestamp;
+
+use crate::{
+    client::{KeyRequest, SpendKeyObject},
+    config::Ceiling,
+    domain::{Cycle, SpendLimit},
+};
+
+/// Restrictions that an agent asks for. Each may only narrow the ceiling.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Narrowing {
+    /// Most money a cycle.
+    pub spend_limit: Option<SpendLimit>,
+    /// Models.
+    pub allowed_models: Option<Vec<String>>,
+    /// Providers.
+    pub allowed_providers: Option<Vec<String>>,
+    /// When the key stops working.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The settings that a session key shall have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    limit: SpendLimit,
+    allowed_models: Option<Vec<String>>,
+    allowed_providers: Option<Vec<String>>,
+    expires_at: Option<Timestamp>,
+}
+
+impl Narrowing {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether everything asked for lies within the ceiling; else a sentence that says what does not.
+    pub(super) fn check(&self, ceiling: &Ceiling) -> Result<(), String> {
+        if let Some(limit) = self.spend_limit
+            && !is_within(limit, ceiling.limit)
+        {
+            let (wanted, most) = (limit, ceiling.limit);
+            return Err(format!(
+                "a limit of {} USD ({}) is more than the {} USD ({}) that the owner of this machine allows; ask for less, or ask them to raise \
+                 LAVA_SESSION_LIMIT",
+                wanted.amount,
+                wanted.cycle.as_str(),
+                most.amount,
+                most.cycle.as_str()
+            ));
+        }
+        check_list("allowed_models", self.allowed_models.as_ref(), ceiling.allowed_models.as_ref())?;
+        check_list("allowed_providers", self.allowed_providers.as_ref(), ceiling.allowed_providers.as_ref())
+    }
+
+    /// What the key shall have: what is asked for now; else what was asked for before (`narrowed`), if the ceiling still allows it; else the ceiling.
+    pub(super) fn settings(&self, ceiling: &Ceiling, narrowed: Option<&SpendKeyObject>) -> Wanted {
+        let before_limit = narrowed.and_then(|key| key.spend_limit.as_ref()?.to_limit()).filter(|limit| is_within(*limit, ceiling.limit));
+        let before_list = |get: fn(&SpendKeyObject) -> &Option<Vec<String>>, most: &Option<Vec<String>>| {
+            narrowed.and_then(|key| get(key).clone()).filter(|list| check_list("", Some(list), most.as_ref()).is_ok())
+        };
+        let models = self.allowed_models.clone().or_else(|| before_list(|key| &key.allowed_models, &ceiling.allowed_models));
+        let providers = self.allowed_providers.clone().or_else(|| before_list(|key| &key.allowed_providers, &ceiling.allowed_providers));
+        Wanted {
+            limit: self.spend_limit.or(before_limit).unwrap_or(ceiling.limit),
+            allowed_models: models.or_else(|| ceiling.allowed_models.clone()),
+            allowed_providers: providers.or_else(|| ceiling.allowed_providers.clone()),
+            expires_at: self.expires_at.or_else(|| narrowed.and_then(|key| key.expires_at.as_ref()?.parse().ok())),
+        }
+    }
+}
+
+impl Wanted {
+    pub(super) fn matches(&self, key: &SpendKeyObject) -> bool {
+        key.spend_limit.as_ref().and_then(crate::client::LimitObject::to_limit) == Some(self.limit)
+            && key.allowed_models == self.allowed_models
+            && key.allowed_providers == self.allowed_providers
+            && (self.expires_at.is_none() || key.expires_at.as_ref().and_then(|at| at.parse().ok()) == self.expires_at)
+    }
+
+    pub(super) fn to_request(&self) -> KeyRequest {
+        KeyRequest {
+            name: None,
+            spend_limit: Some(self.limit),
+            allowed_models: self.allowed_models.clone(),
+            allowed_providers: self.allowed_providers.clone(),
+            expires_at: self.expires_at.map(|at| at.to_string()),
+        }
+    }
+}
+
+/// No more money, in a cycle at least as long: 1.00 a month is within 5.00 a day.
+fn is_within(limit: SpendLimit, most: SpendLimit) -> bool {
+    let length = |cycle: Cycle| match cycle {
+        Cycle::Daily => 0,
+        Cycle::Weekly => 1,
+        Cycle::Monthly => 2,
+        Cycle::Total => 3,
+    };
+    limit.amount <= most.amount && length(limit.cycle) >= length(most.cycle)
+}
+
+fn check_list(name: &str, list: Option<&Vec<String>>, most: Option<&Vec<String>>) -> Result<(), String> {
+    let (Some(list), Some(most)) = (list, most) else { return Ok(()) };
+    match list.iter().find(|item| !most.contains(item)) {
+        Some(item) => Err(format!("{name}: {item} is not among what the owner of this machine allows: {}", most.join(", "))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(text: &str) -> SpendLimit {
+        SpendLimit::parse_short(text).unwrap()
+    }
+
+    #[test]
+    fn an_agent_can_only_ask_for_less() {
+        let ceiling = Ceiling { limit: limit("5.00/weekly"), allowed_models: Some(vec!["a".into(), "b".into()]), allowed_providers: None };
+        let ask = |text: &str| Narrowing { spend_limit: Some(limit(text)), ..Narrowing::default() }.check(&ceiling);
+        for narrower in ["5.00/weekly", "0.10/weekly", "5.00/monthly", "1.00/total"] {
+            assert!(ask(narrower).is_ok(), "{narrower}");
+        }
+        for wider in ["5.01/weekly", "1.00/daily", "6.00/total"] {
+            assert!(ask(wider).unwrap_err().contains("LAVA_SESSION_LIMIT"), "{wider}");
+        }
+        let models = |list: &[&str]| {
+            Narrowing { allowed_models: Some(list.iter().map(|id| (*id).to_owned()).collect()), ..Narrowing::default() }.check(&ceiling)
+        };
+        assert!(models(&["a"]).is_ok());
+        assert!(models(&["a", "c"]).unwrap_err().contains('c'));
+    }
+}

@@ -1,0 +1,266 @@
+//! Where keys are kept: the operating system's keyring, or, only when asked for, a file that nobody but its owner may read.
+//!
+//! A keyring can be missing, locked, or waiting for somebody to type a password. So it is touched only when a key is needed, off the async threads, and with
+//! a limit on the wait.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::domain::Secret;
+
+/// The name under which the keyring lists our entries.
+const SERVICE: &str = "lava-mcp";
+/// A locked keyring on a desktop waits for its owner; we do not wait that long.
+const KEYRING_TIMEOUT: Duration = Duration::from_secs(3);
+/// The file, in the data folder.
+const FILE_NAME: &str = "keys.json";
+
+/// The vault cannot be used; the text says why, and what else can be done.
+#[derive(Debug, thiserror::Error)]
+#[error("the {kind} cannot be used: {reason}")]
+pub struct VaultError {
+    kind: &'static str,
+    reason: String,
+}
+
+impl VaultError {
+    pub(super) fn unavailable(kind: &'static str, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into() }
+    }
+
+    /// What a person can do about it.
+    pub const HINT: &'static str = "Unlock or start the system's keyring (a Secret Service such as gnome-keyring on Linux) and log in again; or set \
+         LAVA_CREDENTIAL_STORE=file to keep keys in a file only you can read; or set LAVA_SPEND_KEY to a key you have.";
+}
+
+/// A place for keys.
+#[derive(Clone, Debug)]
+pub enum Vault {
+    /// The operating system's keyring.
+    Keyring,
+    /// A file in this folder.
+    File(PathBuf),
+}
+
+impl Vault {
+    /// `keyring` or `file`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Keyring => "keyring",
+            Self::File(_) => "file",
+        }
+    }
+
+    /// What is kept for an account; `None` if nothing is.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault cannot be read.
+    pub async fn load(&self, account: &str) -> Result<Option<Secret>, VaultError> {
+        let account = account.to_owned();
+        match self {
+            Self::Keyring => {
+                keyring(move || match entry(&account)?.get_password() {
+                    Ok(text) => Ok(Some(Secret::new(text))),
+                    Err(keyring::Error::NoEntry) => Ok(None),
+                    Err(error) => Err(error),
+                })
+                .await
+            }
+            Self::File(folder) => in_file(folder, move |keys| keys.get(&account).map(|text| Secret::new(text.clone()))).await,
+        }
+    }
+
+    /// Keeps something for an account, in place of what was kept.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault cannot be written.
+    pub async fn store(&self, account: &str, secret: &Secret) -> Result<(), VaultError> {
+        let (account, secret) = (account.to_owned(), secret.clone());
+        match self {
+            Self::Keyring => keyring(move || entry(&account)?.set_password(secret.expose())).await,
+            Self::File(folder) => change_file(folder, move |keys| drop(keys.insert(account, secret.expose().to_owned()))).await,
+        }
+    }
+
+    /// Forgets what is kept for an account.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault cannot be written.
+    pub async fn remove(&self, account: &str) -> Result<(), VaultError> {
+        let account = account.to_owned();
+        match self {
+            Self::Keyring => {
+                keyring(move || match entry(&account)?.delete_credential() {
+                    Ok(()) | Err(keyring::Error::NoEntry) => Ok(()),
+                    Err(error) => Err(error),
+                })
+                .await
+            }
+            Self::File(folder) => change_file(folder, move |keys| drop(keys.remove(&account))).await,
+        }
+    }
+
+    /// Whether the vault can keep something: stores a word, reads it and forgets it.
+    ///
+    /// # Errors
+    /// [`VaultError`] when it cannot.
+    pub async fn check(&self) -> Result<(), VaultError> {
+        const ACCOUNT: &str = "check";
+        self.store(ACCOUNT, &Secret::new("check")).await?;
+        let read = self.load(ACCOUNT).await?;
+        self.remove(ACCOUNT).await?;
+        read.map(|_| ()).ok_or_else(|| VaultError::unavailable(self.kind(), "what was stored could not be read back"))
+    }
+}
+
+fn entry(account: &str) -> keyring::Result<keyring::Entry> {
+    keyring::Entry::new(SERVICE, account)
+}
+
+/// Runs a call of the keyring on a thread that may block.
+async fn keyring<T: Send + 'static>(call: impl FnOnce() -> keyring::Result<T> + Send + 'static) -> Result<T, VaultError> {
+    let fail = |reason: String| VaultError::unavailable("keyring", reason);
+    match tokio::time::timeout(KEYRING_TIMEOUT, tokio::task::spawn_blocking(call)).await {
+        Err(_) => Err(fail("it did not answer within 3 seconds; it may be locked and waiting for its password".to_owned())),
+        Ok(Err(_)) => Err(fail("its driver failed".to_owned())),
+        Ok(Ok(Err(error))) => Err(fail(describe(&error))),
+        Ok(Ok(Ok(value))) => Ok(value),
+    }
+}
+
+fn describe(error: &keyring::Error) -> String {
+    match error {
+        keyring::Error::NoStorageAccess(detail) => format!("it is locked, or access was denied ({detail})"),
+        keyring::Error::NoDefaultStore | keyring::Error::PlatformFailure(_) => match keyring::Entry::store_status() {
+            Err(status) => format!("there is none on this system, or it is not running ({status})"),
+            Ok(()) => error.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+type Keys = BTreeMap<String, String>;
+
+async fn in_file<T: Send + 'static>(folder: &Path, read: impl FnOnce(&Keys) -> T + Send + 'static) -> Result<T, VaultError> {
+    let path = folder.join(FILE_NAME);
+    blocking(move || read_keys(&path).map(|keys| read(&keys))).await
+}
+
+/// Writes the whole file anew beside the old one and moves it into place, so that no moment shows half a file. A lock keeps two processes apart.
+async fn change_file(folder: &Path, change: impl FnOnce(&mut Keys) + Send + 'static) -> Result<(), VaultError> {
+    let folder = folder.to_owned();
+    blocking(move || {
+        std::fs::create_dir_all(&folder)?;
+        let lock = std::fs::File::create(folder.join(format!("{FILE_NAME}.lock")))?;
+        lock.lock()?;
+        let path = folder.join(FILE_NAME);
+        let mut keys = read_keys(&path)?;
+        change(&mut keys);
+        let fresh = path.with_extension("json.new");
+        let _ = std::fs::remove_file(&fresh);
+        let mut file = private_file(&fresh)?;
+        std::io::Write::write_all(&mut file, serde_json::to_string_pretty(&keys)?.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, &path)
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, VaultError> {
+    let fail = |reason: String| VaultError::unavailable("file", reason);
+    tokio::task::spawn_blocking(work).await.map_err(|error| fail(error.to_string()))?.map_err(|error| fail(error.to_string()))
+}
+
+fn read_keys(path: &Path) -> std::io::Result<Keys> {
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|_| std::io::Error::other(format!("{} is damaged; move it away and log in again", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Keys::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Creates a file that only its owner may read, from its first moment.
+fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
+/// Serves the gateway with the provider keys that a person has put into a vault.
+pub fn provider_keys(
+    vault: Vault,
+) -> Arc<dyn Fn() -> futures_util::future::BoxFuture<'static, std::collections::HashMap<String, Secret>> + Send + Sync> {
+    Arc::new(move || {
+        let vault = vault.clone();
+        Box::pin(async move { load_provider_keys(&vault).await.unwrap_or_default().into_iter().collect() })
+    })
+}
+
+/// The account under which provider keys are kept, all together: one look into the keyring is enough.
+const PROVIDERS_ACCOUNT: &str = "providers";
+
+/// All provider keys, by provider.
+///
+/// # Errors
+/// [`VaultError`] when the vault cannot be read.
+pub async fn load_provider_keys(vault: &Vault) -> Result<BTreeMap<String, Secret>, VaultError> {
+    let kept = vault.load(PROVIDERS_ACCOUNT).await?;
+    let keys: Keys = kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()).unwrap_or_default();
+    Ok(keys.into_iter().map(|(provider, key)| (provider, Secret::new(key))).collect())
+}
+
+/// Keeps a provider's key, or forgets it when there is none.
+///
+/// # Errors
+/// [`VaultError`] when the vault cannot be written.
+pub async fn keep_provider_key(vault: &Vault, provider: &str, key: Option<&Secret>) -> Result<(), VaultError> {
+    let mut keys: Keys = load_provider_keys(vault).await?.into_iter().map(|(provider, key)| (provider, key.expose().to_owned())).collect();
+    match key {
+        Some(key) => drop(keys.insert(provider.to_owned(), key.expose().to_owned())),
+        None => drop(keys.remove(provider)),
+    }
+    let text = Secret::new(serde_json::to_string(&keys).unwrap_or_default());
+    vault.store(PROVIDERS_ACCOUNT, &text).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_keeps_keys_for_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::File(folder.path().join("deep"));
+        assert!(vault.load("a").await.unwrap().is_none());
+        vault.store("a", &Secret::new("one")).await.unwrap();
+        vault.store("b", &Secret::new("two")).await.unwrap();
+        vault.remove("a").await.unwrap();
+        assert!(vault.load("a").await.unwrap().is_none());
+        assert_eq!(vault.load("b").await.unwrap().unwrap().expose(), "two");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(folder.path().join("deep").join(FILE_NAME)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_damaged_file_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE_NAME), "{").unwrap();
+        let vault = Vault::File(folder.path().to_owned());
+        assert!(vault.store("a", &Secret::new("x")).await.unwrap_err().to_string().contains("damaged"));
+        assert_eq!(std::fs::read_to_string(folder.path().join(FILE_NAME)).unwrap(), "{");
+    }
+}

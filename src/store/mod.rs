@@ -1,0 +1,169 @@
+//! The ledger's storage, behind one door. This is the only module that speaks SQL.
+//!
+//! All writing goes through one thread per process ([`sqlite::writer`]), which commits queued operations in groups; several processes share the file
+//! safely because every decision is a conditional statement on the row itself, never a number remembered in memory.
+
+mod process;
+mod sqlite;
+
+use std::{path::Path, sync::Arc};
+
+use jiff::Timestamp;
+
+pub use sqlite::{NewSecretKey, RequestPage, SecretKey};
+
+use crate::domain::{
+    KeyHash, KeyId, KeySettings, NewSpendKey, SpendKey,
+    ledger::{Refusal, RequestRecord, Reserve, Settle},
+};
+
+/// Where the ledger takes the time from. The gateway shares it, so a test can move it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The wall clock.
+pub fn wall_clock() -> Clock {
+    Arc::new(Timestamp::now)
+}
+
+/// Why the ledger did not do what it was asked. In every case nothing was changed, and no money may be spent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened, read or written: wrong rights, full disk, damage.
+    #[error("the ledger is not available: {0}")]
+    Unavailable(String),
+    /// Another process kept the ledger locked for too long, or too many operations are queued. Trying again may help.
+    #[error("the ledger is busy: {0}")]
+    Busy(String),
+    /// The file was written by a newer version of this program.
+    #[error("the ledger {path} has format {found}, this version of lava-mcp reads up to format {known}: update lava-mcp")]
+    TooNew {
+        /// The file.
+        path: String,
+        /// Its format.
+        found: i64,
+        /// The newest format this program knows.
+        known: i64,
+    },
+    /// The file is something else.
+    #[error("{0} is not a lava-mcp ledger; move it away or choose another data folder")]
+    NotALedger(String),
+}
+
+/// A change to a key's settings together with what it is applied to.
+pub type Change = Box<dyn Fn(&mut KeySettings) + Send>;
+
+/// The ledger. Cheap to clone; all clones share one writer.
+#[derive(Clone)]
+pub struct Store {
+    sqlite: sqlite::Sqlite,
+}
+
+impl Store {
+    /// Opens or creates the ledger at `path`, migrates it, and turns the holds of processes that died into suspect charges.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the file cannot be used; nothing may be spent then.
+    pub async fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let path = path.to_owned();
+        let opened = tokio::task::spawn_blocking(move || sqlite::Sqlite::open(&path, clock)).await;
+        opened.map_err(|e| StoreError::Unavailable(e.to_string()))?.map(|sqlite| Self { sqlite })
+    }
+
+    /// Sets money aside, or says why not. When this returns a hold, the hold is on disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn reserve(&self, reserve: Reserve) -> Result<Result<(), Refusal>, StoreError> {
+        self.sqlite.reserve(reserve).await
+    }
+
+    /// Ends a hold. It is queued at once and never refused; await the answer only to know when it is on disk.
+    pub fn settle(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+        self.sqlite.settle(settle)
+    }
+
+    /// Adds a secret key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn create_secret_key(&self, key: NewSecretKey) -> Result<(), StoreError> {
+        self.sqlite.create_secret_key(key).await
+    }
+
+    /// The secret key with this digest, unless it was deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn secret_key_by_hash(&self, hash: &KeyHash) -> Result<Option<SecretKey>, StoreError> {
+        self.sqlite.secret_key_by_hash(hash)
+    }
+
+    /// Adds a spend key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn create_spend_key(&self, key: NewSpendKey) -> Result<(), StoreError> {
+        self.sqlite.create_spend_key(key).await
+    }
+
+    /// The spend key with this digest; revoked keys are gone. A point read on the calling thread.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn spend_key_by_hash(&self, hash: &KeyHash) -> Result<Option<SpendKey>, StoreError> {
+        self.sqlite.spend_key_by_hash(hash)
+    }
+
+    /// The spend key with this id; revoked keys are gone.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn spend_key(&self, id: &KeyId) -> Result<Option<SpendKey>, StoreError> {
+        self.sqlite.spend_key(id)
+    }
+
+    /// Up to `limit` spend keys of an owner, newest first, older than `before`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn spend_keys(&self, owner: &str, before: Option<&str>, limit: usize) -> Result<Vec<SpendKey>, StoreError> {
+        self.sqlite.spend_keys(owner, before, limit)
+    }
+
+    /// Changes a key's settings; `None` when there is no such key. What is spent stays spent.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn change_spend_key(&self, id: KeyId, change: Change) -> Result<Option<SpendKey>, StoreError> {
+        self.sqlite.change_spend_key(id, change).await
+    }
+
+    /// Gives a key a new value. Once this has returned no process admits the old one. `None` when there is no such key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn rotate_spend_key(&self, id: KeyId, hash: KeyHash, preview: String) -> Result<Option<SpendKey>, StoreError> {
+        self.sqlite.rotate_spend_key(id, hash, preview).await
+    }
+
+    /// Ends a key for good. Once this has returned no process admits it. `false` when there is no such key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn revoke_spend_key(&self, id: KeyId) -> Result<bool, StoreError> {
+        self.sqlite.revoke_spend_key(id).await
+    }
+
+    /// Requests, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn requests(&self, page: &RequestPage) -> Result<Vec<RequestRecord>, StoreError> {
+        self.sqlite.requests(page)
+    }
+
+    /// Waits until everything queued so far is on disk, then lets go of the file.
+    pub async fn close(&self) {
+        self.sqlite.close().await;
+    }
+}

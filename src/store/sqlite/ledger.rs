@@ -1,0 +1,207 @@
+//! Holds: the statement that decides, the settlement, and what happens to the holds of a process that died.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, named_params, params};
+
+use super::{row, writer::Ledger};
+use crate::{
+    domain::{
+        Cycle, Usage,
+        ledger::{Basis, Outcome, Refusal, Reserve, Settle},
+    },
+    store::process,
+};
+
+/// The whole decision. It changes the row and returns it, or changes nothing.
+///
+/// A window only ever moves forward: a clock that jumps back keeps the stored one. Sums are compared by subtraction, so they cannot overflow.
+const RESERVE: &str = "
+UPDATE budget SET
+    spent_n        = CASE WHEN spend_now > spend_window THEN 0 ELSE spent_n END,
+    held_n         = CASE WHEN spend_now > spend_window THEN 0 ELSE held_n END + :amount,
+    spend_window   = max(spend_window, spend_now),
+    requests       = CASE WHEN request_now > request_window THEN 0 ELSE requests END + :counted,
+    request_window = max(request_window, request_now),
+    tat            = CASE WHEN rpm IS NULL OR :counted = 0 THEN tat ELSE max(tat, :now) + 60000000 / rpm END,
+    total_requests = total_requests + :counted,
+    last_used_at   = :now
+FROM (SELECT key_id AS id,
+        CASE spend_cycle WHEN 0 THEN :day WHEN 1 THEN :week WHEN 2 THEN :month ELSE 0 END AS spend_now,
+        CASE request_cycle WHEN 0 THEN :day WHEN 1 THEN :week WHEN 2 THEN :month ELSE 0 END AS request_now
+      FROM budget WHERE key_id = :key)
+WHERE key_id = id AND generation = :generation AND status = 0 AND (expires_at IS NULL OR :now < expires_at)
+  AND (rpm IS NULL OR :counted = 0 OR tat - (60000000 / rpm) * (coalesce(burst, rpm) - 1) <= :now)
+  AND (max_requests IS NULL OR :counted = 0 OR CASE WHEN request_now > request_window THEN 0 ELSE requests END < max_requests)
+  AND (limit_n IS NULL OR CASE WHEN spend_now > spend_window THEN 0 ELSE spent_n + held_n END <= limit_n - :amount)
+RETURNING spend_window, request_window";
+
+/// Opens a hold, or says why not.
+pub(super) fn reserve(ledger: &Ledger<'_>, reserve: &Reserve) -> rusqlite::Result<Result<(), Refusal>> {
+    let now = ledger.now;
+    let counted = i64::from(reserve.counted);
+    let windows = ledger
+        .connection
+        .prepare_cached(RESERVE)?
+        .query_row(
+            named_params! {
+                ":key": reserve.key.as_str(), ":generation": reserve.generation, ":amount": reserve.amount.nanos(), ":counted": counted,
+                ":now": now.as_microsecond(), ":day": Cycle::Daily.window(now).0, ":week": Cycle::Weekly.window(now).0,
+                ":month": Cycle::Monthly.window(now).0,
+            },
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        )
+        .optional()?;
+    let Some((spend_window, request_window)) = windows else {
+        return refusal(ledger.connection, reserve, now).map(Err);
+    };
+    ledger
+        .connection
+        .prepare_cached(
+            "INSERT INTO hold (id, key_id, request_id, process_id, spend_window, request_window, counted, amount_n, provider, model, endpoint, \
+             opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(params![
+            reserve.hold.as_str(),
+            reserve.key.as_str(),
+            reserve.request.as_str(),
+            ledger.process,
+            spend_window,
+            request_window,
+            counted,
+            reserve.amount.nanos(),
+            reserve.subject.provider,
+            reserve.subject.model,
+            reserve.subject.endpoint,
+            now.as_microsecond(),
+        ])?;
+    Ok(Ok(()))
+}
+
+/// Which condition of [`RESERVE`] was not met; the order is the order in which a caller should learn of it.
+fn refusal(connection: &Connection, reserve: &Reserve, now: Timestamp) -> rusqlite::Result<Refusal> {
+    let Some(key) = row::key_by_id(connection, &reserve.key, now)? else { return Ok(Refusal::KeyGone) };
+    if key.generation != reserve.generation {
+        return Ok(Refusal::KeyGone);
+    }
+    let settings = &key.settings;
+    if settings.status == crate::domain::Status::Paused {
+        return Ok(Refusal::KeyPaused);
+    }
+    if settings.expires_at.is_some_and(|expiry| expiry <= now) {
+        return Ok(Refusal::KeyExpired);
+    }
+    if let Some(limit) = settings.request_limit
+        && reserve.counted
+        && key.current_requests >= limit.count
+    {
+        return Ok(Refusal::RequestLimit { limit, resets_at: limit.cycle.resets_at(now) });
+    }
+    if let Some(limit) = settings.spend_limit {
+        let shortfall = crate::domain::ledger::Shortfall {
+            limit,
+            spent: key.current_spend,
+            held: key.held,
+            asked: reserve.amount,
+            resets_at: limit.cycle.resets_at(now),
+        };
+        if reserve.amount > shortfall.available() || shortfall.available() == crate::domain::Money::ZERO && reserve.amount.nanos() > 0 {
+            return Ok(Refusal::SpendLimit(shortfall));
+        }
+    }
+    let wait_us: i64 = connection
+        .prepare_cached("SELECT coalesce(tat - (60000000 / rpm) * (coalesce(burst, rpm) - 1) - ?2, 0) FROM budget WHERE key_id = ?1")?
+        .query_row(params![reserve.key.as_str(), now.as_microsecond()], |row| row.get(0))?;
+    Ok(Refusal::RateLimit { wait_ms: u64::try_from(wait_us).unwrap_or(0).div_ceil(1_000) })
+}
+
+/// Ends a hold; ending it again changes nothing.
+pub(super) fn settle(ledger: &Ledger<'_>, settle: &Settle) -> rusqlite::Result<()> {
+    let (kind, end) = match &settle.outcome {
+        Outcome::Charge { cost, basis, usage } => ("charge", End { cost_n: cost.nanos(), basis: *basis, usage: *usage, uncount: false }),
+        Outcome::Void { dispatched } => ("void", End { cost_n: 0, basis: Basis::Void, usage: None, uncount: !dispatched }),
+    };
+    end_hold(ledger, settle.hold.as_str(), kind, &end, settle.upstream_status)
+}
+
+struct End {
+    cost_n: i64,
+    basis: Basis,
+    usage: Option<Usage>,
+    /// Whether the request count is given back.
+    uncount: bool,
+}
+
+fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_status: Option<u16>) -> rusqlite::Result<()> {
+    let usage = end.usage.and_then(|usage| serde_json::to_string(&usage).ok());
+    let added = ledger
+        .connection
+        .prepare_cached(
+            "INSERT INTO entry (hold_id, key_id, request_id, kind, amount_n, basis, usage_json, held_n, spend_window, upstream_status, \
+             provider, model, endpoint, opened_at, at) \
+             SELECT id, key_id, request_id, ?2, ?3, ?4, ?5, amount_n, spend_window, ?6, provider, model, endpoint, opened_at, ?7 \
+             FROM hold WHERE id = ?1",
+        )?
+        .execute(params![hold, kind, end.cost_n, end.basis.as_str(), usage, upstream_status, ledger.now.as_microsecond()])?;
+    if added == 0 {
+        return Ok(());
+    }
+    // A hold admitted under an earlier window belongs to that window: it neither frees nor fills the present one.
+    ledger
+        .connection
+        .prepare_cached(
+            "UPDATE budget SET
+                held_n = held_n - CASE WHEN hold.spend_window = budget.spend_window THEN hold.amount_n ELSE 0 END,
+                spent_n = spent_n + CASE WHEN hold.spend_window = budget.spend_window THEN ?2 ELSE 0 END,
+                requests = requests - CASE WHEN ?3 AND hold.request_window = budget.request_window THEN hold.counted ELSE 0 END,
+                total_requests = total_requests - CASE WHEN ?3 THEN hold.counted ELSE 0 END,
+                total_spent_n = total_spent_n + ?2
+             FROM hold WHERE hold.id = ?1 AND budget.key_id = hold.key_id",
+        )?
+        .execute(params![hold, end.cost_n, end.uncount])?;
+    ledger.connection.prepare_cached("DELETE FROM hold WHERE id = ?1")?.execute([hold])?;
+    Ok(())
+}
+
+/// Notes in the ledger that this process is alive; its lock file exists already.
+pub(super) fn register_process(ledger: &Ledger<'_>) -> rusqlite::Result<()> {
+    let insert = "INSERT INTO process (id, started_at) VALUES (?1, ?2)";
+    ledger.connection.execute(insert, params![ledger.process, ledger.now.as_microsecond()]).map(|_| ())
+}
+
+/// Takes this process out of the ledger, unless it still holds money.
+pub(super) fn unregister_process(ledger: &Ledger<'_>) -> rusqlite::Result<()> {
+    let delete = "DELETE FROM process WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM hold WHERE process_id = ?1)";
+    ledger.connection.execute(delete, [ledger.process]).map(|_| ())
+}
+
+/// Charges the holds of every process that has ended, in full: their upstream calls may have been billed. They are marked suspect, never refunded.
+pub(super) fn recover(ledger: &Ledger<'_>, lock_folder: &Path) -> rusqlite::Result<()> {
+    let others: Vec<String> = ledger
+        .connection
+        .prepare_cached("SELECT id FROM process WHERE id <> ?1")?
+        .query_map([ledger.process], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for process in others {
+        // When the lock cannot be tested the process counts as alive: a hold kept too long is safe, a hold charged twice is not.
+        if !process::has_ended(lock_folder, &process).unwrap_or(false) {
+            continue;
+        }
+        let holds: Vec<(String, i64)> = ledger
+            .connection
+            .prepare_cached("SELECT id, amount_n FROM hold WHERE process_id = ?1")?
+            .query_map([&process], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<_>>()?;
+        for (hold, amount_n) in &holds {
+            let end = End { cost_n: *amount_n, basis: Basis::Crash, usage: None, uncount: false };
+            end_hold(ledger, hold, "suspect", &end, None)?;
+        }
+        if !holds.is_empty() {
+            tracing::warn!(holds = holds.len(), "a process ended with money set aside; it was charged and marked suspect");
+        }
+        ledger.connection.execute("DELETE FROM process WHERE id = ?1", [&process])?;
+        process::forget(lock_folder, &process);
+    }
+    Ok(())
+}

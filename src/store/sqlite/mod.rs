@@ -1,0 +1,105 @@
+//! The ledger in SQLite: how the file is opened, and the methods behind [`super::Store`].
+
+mod keys;
+mod ledger;
+mod open;
+mod reports;
+mod row;
+mod writer;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::Connection;
+
+pub use keys::{NewSecretKey, SecretKey};
+pub use reports::RequestPage;
+
+use super::{Change, Clock, StoreError};
+use crate::domain::{
+    KeyHash, KeyId, NewSpendKey, SpendKey,
+    ledger::{Refusal, RequestRecord, Reserve, Settle},
+};
+use writer::Writer;
+
+#[derive(Clone)]
+pub(super) struct Sqlite {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    writer: Writer,
+    /// Point reads and reports; a reader never waits for the writer (WAL).
+    reader: Mutex<Connection>,
+    clock: Clock,
+}
+
+impl Sqlite {
+    pub(super) fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let writer = Writer::start(path, clock.clone())?;
+        let reader = Mutex::new(open::reader(path)?);
+        Ok(Self { shared: Arc::new(Shared { writer, reader, clock }) })
+    }
+
+    pub(super) async fn reserve(&self, reserve: Reserve) -> Result<Result<(), Refusal>, StoreError> {
+        self.shared.writer.submit(move |ledger| ledger::reserve(ledger, &reserve)).await
+    }
+
+    pub(super) fn settle(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+        self.shared.writer.submit_settle(move |ledger| ledger::settle(ledger, &settle))
+    }
+
+    pub(super) async fn create_secret_key(&self, key: NewSecretKey) -> Result<(), StoreError> {
+        self.shared.writer.submit(move |ledger| keys::create_secret(ledger, &key)).await
+    }
+
+    pub(super) fn secret_key_by_hash(&self, hash: &KeyHash) -> Result<Option<SecretKey>, StoreError> {
+        self.read(|connection| keys::secret_by_hash(connection, hash))
+    }
+
+    pub(super) async fn create_spend_key(&self, key: NewSpendKey) -> Result<(), StoreError> {
+        self.shared.writer.submit(move |ledger| keys::create(ledger, &key)).await
+    }
+
+    pub(super) fn spend_key_by_hash(&self, hash: &KeyHash) -> Result<Option<SpendKey>, StoreError> {
+        let now = (self.shared.clock)();
+        self.read(|connection| row::key_by_hash(connection, hash, now))
+    }
+
+    pub(super) fn spend_key(&self, id: &KeyId) -> Result<Option<SpendKey>, StoreError> {
+        let now = (self.shared.clock)();
+        self.read(|connection| row::key_by_id(connection, id, now))
+    }
+
+    pub(super) fn spend_keys(&self, owner: &str, before: Option<&str>, limit: usize) -> Result<Vec<SpendKey>, StoreError> {
+        let now = (self.shared.clock)();
+        self.read(|connection| row::keys_of(connection, owner, before, limit, now))
+    }
+
+    pub(super) async fn change_spend_key(&self, id: KeyId, change: Change) -> Result<Option<SpendKey>, StoreError> {
+        self.shared.writer.submit(move |ledger| keys::change(ledger, &id, &change)).await
+    }
+
+    pub(super) async fn rotate_spend_key(&self, id: KeyId, hash: KeyHash, preview: String) -> Result<Option<SpendKey>, StoreError> {
+        self.shared.writer.submit(move |ledger| keys::rotate(ledger, &id, &hash, &preview)).await
+    }
+
+    pub(super) async fn revoke_spend_key(&self, id: KeyId) -> Result<bool, StoreError> {
+        self.shared.writer.submit(move |ledger| keys::revoke(ledger, &id)).await
+    }
+
+    pub(super) fn requests(&self, page: &RequestPage) -> Result<Vec<RequestRecord>, StoreError> {
+        self.read(|connection| reports::requests(connection, page))
+    }
+
+    pub(super) async fn close(&self) {
+        self.shared.writer.close().await;
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let reader = self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        query(&reader).map_err(|error| open::store_error(&error))
+    }
+}

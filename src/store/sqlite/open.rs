@@ -1,0 +1,116 @@
+//! Opening the file: the settings that make a commit durable, the check that it is ours, and the migrations.
+
+use std::{path::Path, time::Duration};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+
+use super::StoreError;
+
+/// Marks the file as ours ("lava" in ASCII), so that a wrong path is noticed before anything is written.
+const APPLICATION_ID: i64 = 0x6c61_7661;
+/// How long to wait for another process's commit.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// SQLite before 3.51.3 can corrupt a WAL that one connection resets while another commits.
+const SQLITE_OLDEST: i32 = 3_051_003;
+
+const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_ledger.sql")];
+
+/// The one connection that writes.
+pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
+    if rusqlite::version_number() < SQLITE_OLDEST {
+        return Err(StoreError::Unavailable(format!("SQLite {} is too old: 3.51.3 is needed", rusqlite::version())));
+    }
+    let fail = |error: rusqlite::Error| describe(path, &error);
+    let mut connection = Connection::open(path).map_err(fail)?;
+    restrict(path);
+    configure(&connection).map_err(fail)?;
+    migrate(path, &mut connection)?;
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let fail = |error: rusqlite::Error| describe(path, &error);
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(fail)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
+    connection.pragma_update(None, "query_only", true).map_err(fail)?;
+    Ok(connection)
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    // FULL: an answered commit survives power loss. With NORMAL it would survive only a crash of the process.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    // The writer checkpoints by itself, between batches.
+    connection.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    if cfg!(target_os = "macos") {
+        // A plain fsync on macOS does not flush the drive.
+        connection.pragma_update(None, "fullfsync", true)?;
+        connection.pragma_update(None, "checkpoint_fullfsync", true)?;
+    }
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(())
+}
+
+fn migrate(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
+    let fail = |error: rusqlite::Error| describe(path, &error);
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(fail)?;
+    let read = |pragma: &str| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let (application, version) = (read("application_id").map_err(fail)?, read("user_version").map_err(fail)?);
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fail)?;
+    if application != APPLICATION_ID && tables > 0 {
+        return Err(StoreError::NotALedger(path.display().to_string()));
+    }
+    if version > known {
+        return Err(StoreError::TooNew { path: path.display().to_string(), found: version, known });
+    }
+    for migration in &MIGRATIONS[usize::try_from(version).unwrap_or(0)..] {
+        transaction.execute_batch(migration).map_err(fail)?;
+    }
+    if version < known {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fail)?;
+        transaction.pragma_update(None, "user_version", known).map_err(fail)?;
+    }
+    transaction.commit().map_err(fail)
+}
+
+/// The ledger names models and amounts: nobody else's business on a shared machine.
+fn restrict(path: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+fn describe(path: &Path, error: &rusqlite::Error) -> StoreError {
+    if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+        return StoreError::NotALedger(path.display().to_string());
+    }
+    match store_error(error) {
+        StoreError::Unavailable(detail) => StoreError::Unavailable(format!("{}: {detail}", path.display())),
+        other => other,
+    }
+}
+
+/// What an SQLite error means for the caller.
+pub(super) fn store_error(error: &rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy("another process holds it".to_owned()),
+        Some(ErrorCode::DiskFull) => StoreError::Unavailable("the disk is full".to_owned()),
+        Some(ErrorCode::ReadOnly) => StoreError::Unavailable("the file or its folder is read-only".to_owned()),
+        Some(ErrorCode::CannotOpen) => StoreError::Unavailable("the file cannot be opened".to_owned()),
+        _ => match error {
+            rusqlite::Error::SqliteFailure(ffi::Error { extended_code, .. }, _) => {
+                StoreError::Unavailable(format!("{error} (SQLite code {extended_code})"))
+            }
+            _ => StoreError::Unavailable(error.to_string()),
+        },
+    }
+}

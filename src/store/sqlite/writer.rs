@@ -1,0 +1,274 @@
+//! The writer thread: the only place that commits.
+//!
+//! It takes one operation, drains what else has queued up, applies all of it in one transaction and answers after the commit. The flush of one batch is the
+//! waiting time in which the next one gathers, so an idle ledger pays one flush and a busy one shares it. Settlements run before everything else in a
+//! batch, because they free money, and they are never refused: what a failed batch could not write is tried again until it is on disk.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{Clock, StoreError, ledger, open};
+use crate::store::process::Alive;
+
+/// Most operations in one transaction.
+const BATCH_MAX: usize = 512;
+/// Most operations waiting to be admitted; one more is refused as busy.
+const QUEUE_MAX: usize = 4_096;
+/// How often an idle writer looks for processes that died and folds the WAL back into the file.
+const SWEEP_EVERY: Duration = Duration::from_secs(20);
+/// After this many operations the WAL (about three pages of 4 KiB each) is folded back into the file, between batches.
+const CHECKPOINT_AFTER: usize = 512;
+/// Pause before a failed ledger is opened again.
+const REOPEN_AFTER: Duration = Duration::from_millis(200);
+
+/// What an operation may use: the transaction it runs in, who runs it, and when.
+pub(super) struct Ledger<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) process: &'a str,
+    pub(super) now: Timestamp,
+}
+
+/// An operation in the queue.
+trait Operation: Send {
+    fn apply(&mut self, ledger: &Ledger<'_>) -> rusqlite::Result<()>;
+    /// Called after the commit, or with the reason why there was none.
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
+}
+
+struct Call<F, T> {
+    apply: F,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Operation for Call<F, T>
+where
+    F: FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send,
+    T: Send,
+{
+    fn apply(&mut self, ledger: &Ledger<'_>) -> rusqlite::Result<()> {
+        self.result = Some((self.apply)(ledger)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let missing = || StoreError::Unavailable("the operation was not applied".to_owned());
+        let Self { result, reply, .. } = *self;
+        let _ = reply.send(outcome.and_then(|()| result.ok_or_else(missing)));
+    }
+}
+
+enum Message {
+    Settle(Box<dyn Operation>),
+    Other(Box<dyn Operation>),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way into the writer thread. When the last one is dropped, the thread writes what is queued and ends.
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    places: Arc<Semaphore>,
+}
+
+impl Writer {
+    /// Opens the file, recovers it, and starts the thread.
+    pub(super) fn start(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let mut thread = Thread::open(path, clock)?;
+        thread.sweep()?;
+        let (queue, messages) = mpsc::channel();
+        let spawned = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || thread.run(&messages));
+        spawned.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self { queue, places: Arc::new(Semaphore::new(QUEUE_MAX)) })
+    }
+
+    /// Queues an operation and waits until it is on disk.
+    pub(super) async fn submit<T: Send + 'static>(
+        &self,
+        apply: impl FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _place = self.places.try_acquire().map_err(|_| StoreError::Busy("too many operations are waiting".to_owned()))?;
+        let (reply, answer) = oneshot::channel();
+        let _ = self.queue.send(Message::Other(Box::new(Call { apply, result: None, reply })));
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Queues a settlement. It has a place of its own: there are never more of these than admitted holds.
+    pub(super) fn submit_settle<T: Send + 'static>(
+        &self,
+        apply: impl FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.queue.send(Message::Settle(Box::new(Call { apply, result: None, reply })));
+        async move { answer.await.unwrap_or_else(|_| Err(stopped())) }
+    }
+
+    /// Writes what is queued, then closes the file.
+    pub(super) async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.queue.send(Message::Close(reply)).is_ok() {
+            let _ = answer.await;
+        }
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the ledger's writer has stopped".to_owned())
+}
+
+struct Thread {
+    path: PathBuf,
+    clock: Clock,
+    alive: Alive,
+    /// `None` after an I/O error: what a page holds is then unknown, so the file is opened anew before anything else is believed.
+    connection: Option<Connection>,
+    swept: Instant,
+    /// Operations committed since the WAL was last folded back.
+    unfolded: usize,
+}
+
+/// Operations of one transaction.
+#[derive(Default)]
+struct Batch {
+    settlements: Vec<Box<dyn Operation>>,
+    others: Vec<Box<dyn Operation>>,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.settlements.len() + self.others.len()
+    }
+}
+
+impl Thread {
+    fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let connection = open::writer(path)?;
+        let alive = Alive::claim(&processes(path)).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
+        let thread = Self { path: path.to_owned(), clock, alive, connection: Some(connection), swept: Instant::now(), unfolded: 0 };
+        thread.within(ledger::register_process)?;
+        Ok(thread)
+    }
+
+    fn run(mut self, messages: &mpsc::Receiver<Message>) {
+        let mut batch = Batch::default();
+        loop {
+            // Settlements that a failed batch could not write are still in here.
+            let wait = if batch.len() == 0 { SWEEP_EVERY } else { REOPEN_AFTER };
+            let closing = match messages.recv_timeout(wait) {
+                Ok(message) => gather(message, messages, &mut batch),
+                Err(RecvTimeoutError::Timeout) => Closing::No,
+                Err(RecvTimeoutError::Disconnected) => Closing::Yes(None),
+            };
+            self.commit(&mut batch);
+            if let Closing::Yes(reply) = closing {
+                self.close();
+                if let Some(reply) = reply {
+                    let _ = reply.send(());
+                }
+                return;
+            }
+            self.tidy();
+        }
+    }
+
+    /// Applies a batch in one transaction and answers it. Settlements that could not be written stay in the batch.
+    fn commit(&mut self, batch: &mut Batch) {
+        if batch.len() == 0 {
+            return;
+        }
+        if self.connection.is_none() {
+            self.connection = open::writer(&self.path).ok();
+        }
+        let applied = self.within(|ledger| {
+            let mut operations = batch.settlements.iter_mut().chain(&mut batch.others);
+            operations.try_for_each(|operation| operation.apply(ledger))
+        });
+        match applied {
+            Ok(()) => {
+                self.unfolded += batch.len();
+                batch.settlements.drain(..).chain(batch.others.drain(..)).for_each(|operation| operation.answer(Ok(())));
+            }
+            Err(error) => {
+                tracing::error!(%error, operations = batch.len(), "the ledger did not take a batch");
+                if !matches!(error, StoreError::Busy(_)) {
+                    self.connection = None;
+                }
+                batch.others.drain(..).for_each(|operation| operation.answer(Err(error.clone())));
+            }
+        }
+    }
+
+    /// Runs `work` in a transaction of its own.
+    fn within(&self, work: impl FnOnce(&Ledger<'_>) -> rusqlite::Result<()>) -> Result<(), StoreError> {
+        let connection = self.connection.as_ref().ok_or_else(|| StoreError::Unavailable("the file cannot be opened".to_owned()))?;
+        let ledger = Ledger { connection, process: self.alive.id(), now: (self.clock)() };
+        let run = || {
+            connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+            work(&ledger)?;
+            connection.prepare_cached("COMMIT")?.execute([]).map(|_| ())
+        };
+        run().map_err(|error| {
+            let _ = connection.execute_batch("ROLLBACK");
+            open::store_error(&error)
+        })
+    }
+
+    /// Turns the holds of processes that died into suspect charges.
+    fn sweep(&mut self) -> Result<(), StoreError> {
+        self.swept = Instant::now();
+        let folder = processes(&self.path);
+        self.within(|ledger| ledger::recover(ledger, &folder))
+    }
+
+    fn tidy(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        let idle = self.swept.elapsed() >= SWEEP_EVERY;
+        if self.unfolded > CHECKPOINT_AFTER || (idle && self.unfolded > 0) {
+            let _ = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            self.unfolded = 0;
+        }
+        if idle && let Err(error) = self.sweep() {
+            tracing::warn!(%error, "could not look for processes that ended");
+        }
+    }
+
+    fn close(&mut self) {
+        if self.within(ledger::unregister_process).is_ok() {
+            self.alive.retire();
+        }
+        self.connection = None;
+    }
+}
+
+/// Whether the thread was asked to end, and who waits for that.
+enum Closing {
+    No,
+    Yes(Option<oneshot::Sender<()>>),
+}
+
+/// Moves everything that is queued into the batch.
+fn gather(first: Message, messages: &mpsc::Receiver<Message>, batch: &mut Batch) -> Closing {
+    let mut next = Some(first);
+    while let Some(message) = next {
+        match message {
+            Message::Settle(operation) => batch.settlements.push(operation),
+            Message::Other(operation) => batch.others.push(operation),
+            Message::Close(reply) => return Closing::Yes(Some(reply)),
+        }
+        next = if batch.len() < BATCH_MAX { messages.try_recv().ok() } else { None };
+    }
+    Closing::No
+}
+
+fn processes(path: &Path) -> PathBuf {
+    path.with_file_name("processes")
+}

@@ -1,0 +1,174 @@
+//! Server-sent events: cuts a byte stream into events without changing a byte, however the network chunked it.
+//!
+//! An event ends at an empty line; lines end in LF, CR LF or CR (WHATWG HTML, section 9.2).
+
+use bytes::{Bytes, BytesMut};
+
+/// An event larger than this ends the stream: nobody sends such, and it would fill the memory.
+pub const EVENT_BYTES_MAX: usize = 4 << 20;
+
+/// One event as it came, its closing empty line included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event(Bytes);
+
+impl Event {
+    /// The bytes to pass on.
+    pub const fn raw(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The payload: all `data` lines, joined by LF. `None` for comments and other fields.
+    pub fn data(&self) -> Option<Bytes> {
+        let mut lines = self.0.split(|byte| matches!(byte, b'\n' | b'\r')).filter_map(|line| {
+            let value = line.strip_prefix(b"data:")?;
+            Some(value.strip_prefix(b" ").unwrap_or(value))
+        });
+        let first = lines.next()?;
+        let Some(second) = lines.next() else { return Some(self.0.slice_ref(first)) };
+        let mut joined = BytesMut::from(first);
+        for line in std::iter::once(second).chain(lines) {
+            joined.extend_from_slice(b"\n");
+            joined.extend_from_slice(line);
+        }
+        Some(joined.freeze())
+    }
+
+    /// What was left when a stream ended: an event without its closing empty line, which is added.
+    pub fn unfinished(rest: &[u8]) -> Self {
+        let mut raw = BytesMut::from(rest);
+        raw.extend_from_slice(b"\n\n");
+        Self(raw.freeze())
+    }
+
+    /// Makes an event out of a payload without line breaks.
+    pub fn from_data(payload: &[u8]) -> Self {
+        let mut raw = BytesMut::with_capacity(payload.len() + 8);
+        raw.extend_from_slice(b"data: ");
+        raw.extend_from_slice(payload);
+        raw.extend_from_slice(b"\n\n");
+        Self(raw.freeze())
+    }
+}
+
+/// The stream had an event of more than [`EVENT_BYTES_MAX`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stream sent an event that is too long")]
+pub struct EventTooLong;
+
+/// Collects bytes and gives out whole events.
+#[derive(Debug, Default)]
+pub struct Splitter {
+    buffer: BytesMut,
+    /// Bytes of the buffer in which no event ends.
+    scanned: usize,
+}
+
+impl Splitter {
+    /// Adds bytes as they came from the network. Take out all whole events before adding more.
+    ///
+    /// # Errors
+    /// [`EventTooLong`] when the event in progress is too long.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), EventTooLong> {
+        if self.buffer.len() > EVENT_BYTES_MAX {
+            return Err(EventTooLong);
+        }
+        self.buffer.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    /// The next whole event.
+    pub fn next_event(&mut self) -> Option<Event> {
+        let end = self.find_end()?;
+        self.scanned = 0;
+        Some(Event(self.buffer.split_to(end).freeze()))
+    }
+
+    /// What is left when the stream has ended: an event that was cut off, or nothing.
+    pub fn into_rest(self) -> Bytes {
+        self.buffer.freeze()
+    }
+
+    fn find_end(&mut self) -> Option<usize> {
+        let bytes = &self.buffer[..];
+        let mut at = self.scanned;
+        while at < bytes.len() {
+            let Some(offset) = bytes[at..].iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+                self.scanned = bytes.len();
+                return None;
+            };
+            let line_end = at + offset;
+            let next = after_line_end(bytes, line_end);
+            match next.and_then(|next| bytes.get(next).map(|byte| (next, *byte))) {
+                // An empty line. A CR at the end of the buffer may be half of a CR LF, so it waits for more.
+                Some((next, b'\n' | b'\r')) => match after_line_end(bytes, next) {
+                    Some(end) => return Some(end),
+                    None => {
+                        self.scanned = line_end;
+                        return None;
+                    }
+                },
+                Some((next, _)) => at = next,
+                None => {
+                    self.scanned = line_end;
+                    return None;
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Where the line after the line end at `at` begins; `None` when that cannot be told yet.
+fn after_line_end(bytes: &[u8], at: usize) -> Option<usize> {
+    match (bytes[at], bytes.get(at + 1)) {
+        (b'\n', _) => Some(at + 1),
+        (_, Some(b'\n')) => Some(at + 2),
+        (_, Some(_)) => Some(at + 1),
+        (_, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &[u8] = b": hello\n\ndata: {\"a\":1}\n\ndata: one\r\ndata:two\r\n\r\nevent: x\rdata: cr\r\rdata: [DONE]\n\n";
+
+    fn split(stream: &[u8], cut: usize) -> Vec<Event> {
+        let mut splitter = Splitter::default();
+        let mut events = Vec::new();
+        for chunk in stream.chunks(cut) {
+            splitter.push(chunk).unwrap();
+            while let Some(event) = splitter.next_event() {
+                events.push(event);
+            }
+        }
+        assert!(splitter.into_rest().is_empty());
+        events
+    }
+
+    #[test]
+    fn the_events_do_not_depend_on_how_the_stream_was_cut() {
+        let whole = split(STREAM, STREAM.len());
+        let data: Vec<_> = whole.iter().map(|event| event.data().map(|data| String::from_utf8(data.to_vec()).unwrap())).collect();
+        let expected = [None, Some("{\"a\":1}"), Some("one\ntwo"), Some("cr"), Some("[DONE]")];
+        assert_eq!(data, expected.map(|text| text.map(str::to_owned)));
+        for cut in 1..STREAM.len() {
+            assert_eq!(split(STREAM, cut), whole, "cut at {cut}");
+        }
+        let joined: Vec<u8> = whole.iter().flat_map(|event| event.raw().to_vec()).collect();
+        assert_eq!(joined, STREAM);
+    }
+
+    #[test]
+    fn an_endless_event_is_refused() {
+        let mut splitter = Splitter::default();
+        let chunk = vec![b'x'; 1 << 20];
+        let refused = (0..8).find(|_| {
+            let pushed = splitter.push(&chunk);
+            assert!(splitter.next_event().is_none());
+            pushed.is_err()
+        });
+        assert!(refused.is_some());
+    }
+}

@@ -1,0 +1,236 @@
+//! Starts the real gateway on a ledger in a temporary folder, with the fake provider behind it. When it is finished it looks for what was left behind.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use lava_mcp::{
+    catalog::{Dialect, Prices},
+    domain::{PlainKey, Rate, Secret, key::Pepper},
+    gateway::{Credentials, CustomProvider, Gateway, Registry, edge},
+    store::{Clock, Store},
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::fake_upstream::FakeUpstream;
+
+/// One dollar a million tokens in, two out: a token costs 1,000 or 2,000 nano-dollars.
+pub(crate) fn prices() -> Prices {
+    Prices::flat(Rate::from_picos(1_000_000), Rate::from_picos(2_000_000))
+}
+
+/// The gateway's key for the fake provider; it must never come back to a caller.
+pub(crate) const UPSTREAM_KEY: &str = "sk-upstream-secret";
+
+/// A clock that a test can move.
+#[derive(Clone)]
+pub(crate) struct TestClock(Arc<Mutex<Timestamp>>);
+
+impl TestClock {
+    pub(crate) fn at(text: &str) -> Self {
+        Self(Arc::new(Mutex::new(text.parse().unwrap())))
+    }
+
+    pub(crate) fn set(&self, text: &str) {
+        *self.0.lock().unwrap() = text.parse().unwrap();
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let time = self.0.clone();
+        Arc::new(move || *time.lock().unwrap())
+    }
+}
+
+pub(crate) struct Harness {
+    pub(crate) router: Router,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) upstream: FakeUpstream,
+    pub(crate) secret: PlainKey,
+    pub(crate) clock: TestClock,
+    folder: tempfile::TempDir,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// A row of the ledger.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) kind: String,
+    pub(crate) amount_n: i64,
+    pub(crate) basis: String,
+    pub(crate) held_n: i64,
+}
+
+impl Harness {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    pub(crate) async fn start_with(sandbox: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = FakeUpstream::start().await;
+        let clock = TestClock::at("2026-11-24T12:00:00Z");
+        let gateway = open(folder.path().join("ledger.db"), &upstream.url, &clock, sandbox).await;
+        let secret = gateway.create_secret_key("test").await.unwrap();
+        Self { router: edge::router(gateway.clone()), gateway, upstream, secret, clock, folder }
+    }
+
+    pub(crate) fn ledger_path(&self) -> PathBuf {
+        self.folder.path().join("ledger.db")
+    }
+
+    /// A second gateway on the same ledger, as another process would open it.
+    pub(crate) async fn second(&self) -> Router {
+        edge::router(open(self.ledger_path(), &self.upstream.url, &self.clock, false).await)
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        send(&self.router, request).await
+    }
+
+    pub(crate) async fn manage(&self, method: Method, path: &str, body: Value) -> Answer {
+        self.send(request(method, path, Some(self.secret.expose()), body)).await
+    }
+
+    /// Creates a spend key; returns the key and its id.
+    pub(crate) async fn key(&self, mut settings: Value) -> (String, String) {
+        if settings.get("name").is_none() {
+            settings["name"] = "test key".into();
+        }
+        let created = self.manage(Method::POST, "/v1/spend_keys", settings).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{}", created.text());
+        let object = created.json();
+        (object["key"].as_str().unwrap().to_owned(), object["spend_key_id"].as_str().unwrap().to_owned())
+    }
+
+    pub(crate) async fn key_with_limit(&self, amount: &str) -> (String, String) {
+        self.key(json!({"spend_limit": {"amount": amount, "cycle": "daily"}})).await
+    }
+
+    /// Asks the fake provider, with its script as the model.
+    pub(crate) async fn chat(&self, key: &str, script: &str, more: Value) -> Answer {
+        self.send(chat_request(key, script, more)).await
+    }
+
+    pub(crate) async fn object(&self, id: &str) -> Value {
+        self.manage(Method::GET, &format!("/v1/spend_keys/{id}"), Value::Null).await.json()
+    }
+
+    pub(crate) fn sql<T>(&self, query: &str, read: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>) -> Vec<T> {
+        let connection = rusqlite::Connection::open(self.ledger_path()).unwrap();
+        let mut statement = connection.prepare(query).unwrap();
+        statement.query_map([], |row| read(row)).unwrap().collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    pub(crate) fn open_holds(&self) -> i64 {
+        self.sql("SELECT count(*) FROM hold", |row| row.get(0))[0]
+    }
+
+    /// Waits until nothing is in flight; the settlement of an answer follows it by a moment.
+    pub(crate) async fn settled(&self) {
+        for _ in 0..600 {
+            if self.open_holds() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} holds are still open", self.open_holds());
+    }
+
+    /// The entries, once nothing is in flight.
+    pub(crate) async fn entries(&self) -> Vec<Entry> {
+        self.settled().await;
+        self.sql("SELECT kind, amount_n, basis, held_n FROM entry ORDER BY seq", |row| {
+            Ok(Entry { kind: row.get(0)?, amount_n: row.get(1)?, basis: row.get(2)?, held_n: row.get(3)? })
+        })
+    }
+
+    /// Nothing may be left: no open hold, and the budget rows agree with the entries.
+    pub(crate) async fn finish(self) {
+        self.settled().await;
+        let wrong = self.sql(
+            "SELECT b.key_id FROM budget b WHERE b.held_n <> 0
+             OR b.total_spent_n <> (SELECT coalesce(sum(amount_n), 0) FROM entry e WHERE e.key_id = b.key_id)",
+            |row| row.get::<_, String>(0),
+        );
+        assert!(wrong.is_empty(), "budgets disagree with the entries: {wrong:?}");
+        self.gateway.shut_down(Duration::from_secs(1)).await;
+    }
+}
+
+async fn open(path: PathBuf, upstream: &str, clock: &TestClock, sandbox: bool) -> Arc<Gateway> {
+    let store = Store::open(&path, clock.clock()).await.unwrap();
+    let provider = |id: &str, base_url: &str| CustomProvider {
+        id: id.to_owned(),
+        base_url: base_url.parse().unwrap(),
+        dialect: Dialect::Openai,
+        api_key_env: Some("FAKE_API_KEY".to_owned()),
+        models: Vec::new(),
+        prices: Some(prices()),
+    };
+    // A port on which nobody listens: bound and let go again.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut unpriced = provider("unpriced", upstream);
+    unpriced.prices = None;
+    let providers = vec![provider("fake", upstream), provider("closed", &format!("http://{closed}/v1")), unpriced];
+    let keys: HashMap<String, Secret> = providers.iter().map(|provider| (provider.id.clone(), Secret::new(UPSTREAM_KEY))).collect();
+    let credentials = Credentials::new(keys, Arc::new(|_| None), None);
+    Gateway::new(store, clock.clock(), Pepper::from_bytes(&[7; 32]), Registry::new(providers, credentials, false), sandbox)
+}
+
+pub(crate) fn request(method: Method, path: &str, key: Option<&str>, body: Value) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(key) = key {
+        request = request.header("authorization", format!("Bearer {key}"));
+    }
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    request.body(body).unwrap()
+}
+
+pub(crate) fn chat_request(key: &str, script: &str, more: Value) -> Request<Body> {
+    let mut body = json!({"model": format!("fake/{script}"), "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 100});
+    for (name, value) in more.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
+    request(Method::POST, "/v1/chat/completions", Some(key), body)
+}
+
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
