@@ -4,7 +4,11 @@
 
 #![expect(clippy::float_arithmetic, reason = "scores order the answers; no money is computed here")]
 
+mod intent;
+
 use std::{cmp::Reverse, collections::HashMap};
+
+use intent::Intent;
 
 use super::{Catalog, Model, Provider, index::Index, synonyms, text};
 
@@ -20,8 +24,6 @@ const PREFIX: f32 = 60.0;
 const SYNONYM: f32 = 0.8;
 /// From this likeness on (of 1000), a word is taken for a slip of another.
 const LIKENESS_MIN: usize = 600;
-/// What one wrong letter takes from the likeness of two words.
-const SLIP: usize = 150;
 /// How many words one slip may stand for.
 const SLIPS_MAX: usize = 4;
 const FIRST_PARTY: f32 = 1.3;
@@ -30,6 +32,10 @@ const READY: f32 = 1.6;
 /// What the first provider of the list has over the ones from [`PLACES`] on.
 const WELL_KNOWN: f32 = 0.25;
 const PLACES: usize = 60;
+/// What is announced to end.
+const ENDING: f32 = 0.97;
+/// What falls this far behind the best of very many answers is none.
+const FAR_BEHIND: f32 = 0.1;
 
 /// What kind of thing is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,22 +96,41 @@ impl Index {
                 None => Vec::new(),
             };
         }
+        // A service is found by what it is called and sells; the rest is about models.
+        let intent = if query.kind == Kind::Service { None } else { Intent::read(catalog, self, query.text) };
         let mut hits: Vec<(f32, u32, Item<'c>)> = Vec::new();
-        for (document, score) in self.scores(catalog, query.text) {
-            let Some(item) = item_at(catalog, document) else { continue };
-            if wanted(&item) {
+        let mut gather = |scores: Vec<f32>| {
+            for (document, score) in (0_u32..).zip(scores).filter(|(_, score)| *score > 0.0) {
+                let Some(item) = item_at(catalog, document).filter(|item| wanted(item)) else { continue };
                 hits.push((score * prior(catalog, &item, query.ready), document, item));
             }
+        };
+        match &intent {
+            Some(intent) => gather(self.intended(catalog, query.text, intent)),
+            None => gather(self.scores(catalog, query.text)),
         }
-        hits.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| rank(catalog, &a.2).cmp(&rank(catalog, &b.2))));
+        sort(catalog, &mut hits);
+        if intent.as_ref().is_some_and(|intent| intent.pure && !intent.plain) {
+            let worst = hits.first().map_or(0.0, |best| best.0 * FAR_BEHIND);
+            hits.truncate(hits.partition_point(|hit| hit.0 >= worst));
+            self.vary(&mut hits);
+            sort(catalog, &mut hits);
+        }
         if provider.is_some() {
             return hits.into_iter().map(|(score, _, item)| Hit { item, score, others: Vec::new() }).collect();
         }
-        self.grouped(catalog, hits, query.ready)
+        let by_price = intent.as_ref().is_some_and(Intent::is_about_price);
+        self.grouped(catalog, hits, query.ready, by_price)
     }
 
     /// One answer for each group, at the place of its best member. The member shown is the one easiest to buy.
-    fn grouped<'c>(&self, catalog: &'c Catalog, hits: Vec<(f32, u32, Item<'c>)>, ready: &dyn Fn(&str) -> bool) -> Vec<Hit<'c>> {
+    fn grouped<'c>(
+        &self,
+        catalog: &'c Catalog,
+        hits: Vec<(f32, u32, Item<'c>)>,
+        ready: &dyn Fn(&str) -> bool,
+        by_price: bool,
+    ) -> Vec<Hit<'c>> {
         let mut place_of: HashMap<u32, usize> = HashMap::new();
         let mut answers: Vec<Hit<'c>> = Vec::new();
         let ease = |model: &Model| {
@@ -119,6 +144,7 @@ impl Index {
                 (Some(answer), Item::Model(model)) => {
                     let mut other = model;
                     if let Item::Model(shown) = &mut answer.item
+                        && !by_price
                         && ease(model) < ease(shown)
                     {
                         std::mem::swap(shown, &mut other);
@@ -138,8 +164,18 @@ impl Index {
         answers
     }
 
-    /// Every document that has something of the question.
-    fn scores(&self, catalog: &Catalog, question: &str) -> Vec<(u32, f32)> {
+    /// The scores of everything that has something of the question.
+    fn scores(&self, catalog: &Catalog, question: &str) -> Vec<f32> {
+        let mut scores = self.word_scores(question);
+        for (score, traits) in scores.iter_mut().zip(&self.traits) {
+            *score *= 0.98 + 0.02 * traits.recency;
+        }
+        self.add_names(catalog, question, &mut scores);
+        scores
+    }
+
+    /// How well the words of everything fit those of the question.
+    fn word_scores(&self, question: &str) -> Vec<f32> {
         let asked = self.asked(question);
         let mut scores = vec![0.0_f32; self.documents];
         let mut met = vec![0_u16; self.documents];
@@ -170,8 +206,7 @@ impl Index {
             let share = f32::from(*met) / words;
             *score *= if share < 0.5 { 0.0 } else { share * share };
         }
-        self.add_names(catalog, question, &mut scores);
-        (0_u32..).zip(scores).filter(|(_, score)| *score > 0.0).collect()
+        scores
     }
 
     /// Names that are the question, or begin with it.
@@ -246,10 +281,7 @@ impl Index {
             .terms
             .iter()
             .filter(|(known, _)| known.len().abs_diff(word.len()) <= 3 && known.len() > 2)
-            .map(|(known, term)| {
-                let slips = text::changes(known, word, 1 + word.len() / 9).filter(|_| word.len() > 3);
-                (slips.map_or(0, |slips| 1_000 - SLIP * slips).max(text::likeness(known, word)), *term)
-            })
+            .map(|(known, term)| (text::resemblance(known, word), *term))
             .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
             .collect();
         found.sort_unstable_by_key(|(likeness, term)| (Reverse(*likeness), *term));
@@ -297,6 +329,10 @@ fn model_place(catalog: &Catalog, model: &Model) -> usize {
     catalog.models.partition_point(|other| (&*other.provider, &*other.id) < (&*model.provider, &*model.id))
 }
 
+fn sort(catalog: &Catalog, hits: &mut [(f32, u32, Item<'_>)]) {
+    hits.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| rank(catalog, &a.2).cmp(&rank(catalog, &b.2))));
+}
+
 fn item_at(catalog: &Catalog, document: u32) -> Option<Item<'_>> {
     let place = document as usize;
     match catalog.models.get(place) {
@@ -312,8 +348,13 @@ fn prior(catalog: &Catalog, item: &Item<'_>, ready: &dyn Fn(&str) -> bool) -> f3
         Item::Model(model) => (!reseller, &*model.provider),
         Item::Provider(provider) => (provider.first_party, &*provider.id),
     };
+    let ends = match item {
+        Item::Model(model) => model.deprecation.as_deref(),
+        Item::Provider(_) => None,
+    };
+    let ended = retired || ends.is_some_and(|day| day <= catalog.date());
     let mut prior = 1.0 + WELL_KNOWN * (PLACES - place.min(PLACES)) as f32 / PLACES as f32;
-    for (holds, factor) in [(first_party, FIRST_PARTY), (retired, RETIRED), (ready(provider), READY)] {
+    for (holds, factor) in [(first_party, FIRST_PARTY), (ended, RETIRED), (ends.is_some(), ENDING), (ready(provider), READY)] {
         if holds {
             prior *= factor;
         }

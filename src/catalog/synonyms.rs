@@ -1,6 +1,11 @@
 //! What people call the things the catalog knows by another word. A table of meanings is small, can be read, and does for a list of names
 //! what word vectors would do with sixteen megabytes.
 
+use super::{Capability, Mode};
+use Capability as C;
+use Mode as M;
+use Sense::{Best, Can, Cheap, Code, For, Free, Long, Medium, New, Nothing, Open, Reads, Seller, Small};
+
 /// Phrases, and the words to look for as well. The longest phrase that fits is taken first.
 #[rustfmt::skip]
 const TABLE: &[(&str, &str)] = &[
@@ -92,57 +97,143 @@ const TABLE: &[(&str, &str)] = &[
     ("open source", "llama qwen oss"),
 ];
 
-/// Words that every question has and no answer needs.
-const IGNORED: &[&str] = &[
-    "a",
-    "an",
-    "and",
-    "the",
-    "for",
-    "of",
-    "to",
-    "in",
-    "on",
-    "with",
-    "by",
-    "from",
-    "model",
-    "models",
-    "api",
-    "apis",
-    "llm",
-    "llms",
-    "ai",
-    "best",
-    "good",
-    "cheap",
-    "cheapest",
-    "fast",
-    "fastest",
-    "latest",
-    "new",
-    "newest",
-    "that",
-    "which",
-    "can",
-    "i",
-    "my",
-    "me",
-    "need",
-    "want",
-    "use",
-    "using",
-    "some",
-    "any",
-    "is",
-    "provider",
-    "providers",
-    "service",
-    "please",
-    "find",
-    "show",
-    "list",
+/// Parts of a name that say the model is for something special: somebody who does not ask for that wants another.
+#[rustfmt::skip]
+pub(super) const SPECIAL: [&str; 63] = [
+    "audio", "realtime", "search", "codex", "code", "coder", "codestral", "devstral", "guard", "safeguard", "vision", "vl", "transcribe",
+    "tts", "image", "live", "cyber", "law", "robotics", "computer", "deep", "research", "discovery", "ft", "exp", "experimental",
+    "preview", "beta", "contributor", "customtools", "multi", "embed", "ocr", "build", "cli", "vibe", "labs", "rosalind", "daybreak",
+    "extended", "container", "omni", "learnlm", "lyria", "mythos", "non", "base", "streaming", "math", "character", "roleplay",
+    "translate", "med", "medgemma", "voxtral", "tuning", "uncensored", "shieldgemma", "lora", "auto", "router", "paddleocr", "batch",
 ];
+/// Parts of a name that say the model is small and fast.
+pub(super) const SMALL: [&str; 15] =
+    ["mini", "nano", "flash", "haiku", "lite", "small", "instant", "tiny", "micro", "air", "luna", "fast", "ministral", "light", "edge"];
+/// How the names of models begin that anybody may run.
+pub(super) const OPEN: [&str; 20] = [
+    "llama",
+    "meta",
+    "qwen",
+    "gemma",
+    "deepseek",
+    "mistral-7b",
+    "mixtral",
+    "open-mistral",
+    "mistral-nemo",
+    "mistral-small",
+    "ministral",
+    "gpt-oss",
+    "phi",
+    "glm",
+    "kimi",
+    "olmo",
+    "minimax",
+    "granite",
+    "nemotron",
+    "devstral",
+];
+/// Parts of a name that say the model writes code.
+pub(super) const CODE: [&str; 6] = ["code", "coder", "codex", "codestral", "devstral", "starcoder"];
+/// Parts of a name that do not tell two models of a family apart.
+pub(super) const EDITION: [&str; 8] = ["latest", "preview", "beta", "exp", "experimental", "instruct", "it", "reasoning"];
+
+/// Words that every question has and no answer needs.
+#[rustfmt::skip]
+const IGNORED: &[&str] = &[
+    "a", "an", "and", "the", "for", "of", "to", "in", "on", "with", "by", "from", "model", "models", "api", "apis", "llm", "llms",
+    "ai", "best", "good", "cheap", "cheapest", "fast", "fastest", "latest", "new", "newest", "that", "which", "can", "i", "my", "me",
+    "need", "want", "use", "using", "some", "any", "is", "provider", "providers", "service", "please", "find", "show", "list",
+];
+
+/// What a word or phrase means when it is not a name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Sense {
+    /// The model must be able to do this.
+    Can(Capability),
+    /// The model must be for this.
+    For(Mode),
+    /// A picture, film or sound: read or made, which the rest of the question decides.
+    Medium(Mode, Capability),
+    /// Whatever medium is named, it is read, not made.
+    Reads,
+    Code,
+    Open,
+    Free,
+    /// A low price, the more the higher the number.
+    Cheap(u8),
+    Small,
+    Best,
+    New,
+    /// At least this many tokens of context.
+    Long(u64),
+    /// What comes next is who sells it.
+    Seller,
+    Nothing,
+}
+
+const PICTURE: Sense = Medium(M::Image, C::Vision);
+const FILM: Sense = Medium(M::Video, C::VideoIn);
+/// A context that is long by what is sold today.
+const LONG: u64 = 400_000;
+
+/// The longest phrase that fits is taken first, so an ability may be named in several words.
+#[rustfmt::skip]
+const SENSES: &[(Sense, &[&str])] = &[
+    (Can(C::Tools), &["tools", "tool", "tool use", "tool calls", "tool calling", "tool support", "function calling", "function calls", "function call", "functions", "agent", "agents", "agentic"]),
+    (Can(C::ParallelTools), &["parallel tools", "parallel tool calls", "parallel tool calling", "parallel function calling"]),
+    (Can(C::Vision), &["vision", "visual", "multimodal", "image input", "image understanding", "image recognition", "image to text", "screenshots", "screenshot", "vlm"]),
+    (Can(C::Pdf), &["pdf", "pdfs", "read pdf", "pdf input", "pdf files"]),
+    (Can(C::AudioIn), &["audio", "audio input", "audio understanding", "hears", "hear", "listen", "listens"]),
+    (Can(C::AudioOut), &["audio output", "speaks"]),
+    (Can(C::VideoIn), &["video input", "video understanding", "watch video", "watch videos"]),
+    (Can(C::Reasoning), &["reasoning", "reason", "thinking", "thinks", "think", "chain of thought", "math", "maths", "logic"]),
+    (Can(C::JsonSchema), &["json", "json mode", "json schema", "json output", "structured output", "structured outputs", "structured data", "schema"]),
+    (Can(C::PromptCache), &["caching", "cache", "prompt caching", "prompt cache", "cached input", "context caching"]),
+    (Can(C::WebSearch), &["web search", "search the web", "searches the web", "web browsing", "browse the web", "internet access", "online search", "search grounding"]),
+    (Can(C::ComputerUse), &["computer use", "computer control", "browser use"]),
+    (For(M::Embedding), &["embedding", "embeddings", "embed", "vectors", "vector", "semantic search", "text embedding"]),
+    (For(M::Rerank), &["rerank", "reranker", "reranking", "ranking"]),
+    (For(M::AudioTranscription), &["speech to text", "speech recognition", "transcription", "transcriptions", "transcribe", "transcribing", "stt", "asr", "audio transcription", "transcribe audio", "dictation", "subtitles"]),
+    (For(M::AudioSpeech), &["text to speech", "tts", "speech synthesis", "voice synthesis", "speech", "speech generation", "voice generation", "read aloud", "aloud", "voice over", "narration"]),
+    (For(M::Image), &["image generation", "image generator", "text to image", "picture generation", "draw", "drawing", "illustration", "image creation"]),
+    (For(M::ImageEdit), &["image edit", "image editing", "edit images", "edit image", "edit photos", "inpainting"]),
+    (For(M::Video), &["video generation", "text to video", "video generator", "movie", "clip", "animation"]),
+    (For(M::Realtime), &["realtime", "real time", "live audio", "realtime audio", "realtime voice", "voice agent", "phone call"]),
+    (For(M::Ocr), &["ocr", "scan", "scanned", "scans", "document parsing", "scanned documents", "scanned pdf"]),
+    (For(M::Moderation), &["moderation", "content filter", "content moderation", "toxicity"]),
+    (PICTURE, &["image", "images", "picture", "pictures", "photo", "photos"]),
+    (FILM, &["video", "videos"]),
+    (Reads, &["read", "reads", "reading", "see", "sees", "understand", "understands", "understanding", "analyze", "analyse", "analysis", "describe", "describes", "look", "watch", "watches", "input", "inputs", "caption", "accepts"]),
+    (Code, &["code", "coding", "coder", "programming", "developer", "write code", "writing code", "software engineering"]),
+    (Open, &["open", "open source", "open weight", "open weights", "opensource", "oss", "self hostable"]),
+    (Free, &["free", "no cost", "gratis", "zero cost", "free of charge", "for free"]),
+    (Cheap(1), &["cheap", "cheaper", "affordable", "low cost", "low price", "inexpensive", "budget", "economical", "cost effective", "good value", "low priced"]),
+    (Cheap(3), &["cheapest", "lowest price", "lowest cost", "least expensive", "cheapest possible"]),
+    (Small, &["fast", "faster", "fastest", "quick", "quickest", "small", "smaller", "smallest", "mini", "tiny", "lightweight", "light weight", "light", "low latency", "speed", "speedy"]),
+    (Best, &["best", "flagship", "smart", "smartest", "strongest", "strong", "powerful", "most powerful", "most capable", "frontier", "top", "sota", "state of the art", "biggest", "largest", "highest quality", "high quality", "intelligent", "most intelligent", "advanced"]),
+    (New, &["latest", "newest", "new", "recent", "most recent"]),
+    (Long(LONG), &["long context", "large context", "big context", "huge context", "longest context", "largest context", "long context window", "large context window", "big context window", "long documents", "long document"]),
+    (Seller, &["on", "from", "via", "at", "by", "through", "hosted on", "hosted by", "served by", "sold by"]),
+    (Nothing, &["good", "great", "nice", "decent", "chat", "text", "support", "supports", "supporting", "capable", "language", "something", "one", "it", "also", "but", "what", "who", "does", "do", "has", "have", "having", "input", "output", "ability", "able", "available", "make", "makes", "create", "creates", "generate", "generates", "produce", "option", "very", "really", "most", "files", "documents", "document", "are", "be", "give", "suggest", "recommend", "recommended", "context", "window", "tokens", "general", "purpose", "s", "task", "tasks", "calling"]),
+];
+
+/// The sense of the longest phrase at the start of the words.
+pub(super) fn longest(words: &[&str]) -> Option<(usize, Sense)> {
+    let mut found: Option<(usize, Sense)> = None;
+    for (sense, phrases) in SENSES {
+        for phrase in *phrases {
+            if !phrase.starts_with(words[0]) {
+                continue;
+            }
+            let mut rest = words.iter();
+            let count = phrase.split(' ').count();
+            if found.is_none_or(|(most, _)| count > most) && phrase.split(' ').all(|part| rest.next() == Some(&part)) {
+                found = Some((count, *sense));
+            }
+        }
+    }
+    found
+}
 
 /// Whether the word says nothing by itself.
 pub(super) fn is_ignored(word: &str) -> bool {

@@ -27,6 +27,44 @@ pub(super) fn bare(id: &str) -> &str {
     id.rsplit('/').next().unwrap_or(id)
 }
 
+/// The runs of digits in a name, each with what stands before and behind it.
+fn numbers(name: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + name.get(at..)?.find(|char: char| char.is_ascii_digit())?;
+        let rest = &name[start..];
+        let end = start + rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
+        at = end;
+        Some((&name[..start], &name[start..end], &name[end..]))
+    })
+}
+
+/// The version in a name: 4.5 for `claude-opus-4-5-20251101`. A number with a letter behind it counts something else, as in `70b`, and a
+/// long one or one that begins with a nought is a date.
+pub(super) fn version(name: &str) -> Option<f32> {
+    let is_part = |digits: &str| digits.len() < 3 && (digits == "0" || !digits.starts_with('0'));
+    let ends = |rest: &str| !rest.starts_with(|char: char| char.is_alphabetic() && char != 'o' && char != 'v');
+    numbers(name).find_map(|(_, digits, rest)| {
+        let minor = numbers(rest).next().filter(|(gap, part, rest)| matches!(*gap, "." | "-" | "p") && is_part(part) && ends(rest));
+        if !is_part(digits) || !(ends(rest) || (rest.starts_with('p') && minor.is_some())) {
+            return None;
+        }
+        let whole = minor.map_or_else(|| digits.to_owned(), |(_, part, _)| format!("{digits}.{part}"));
+        whole.parse().ok().filter(|version| *version < 12.0)
+    })
+}
+
+/// Whether the name has a date in it: eight digits, four, or a month with its nought.
+pub(super) fn is_dated(name: &str) -> bool {
+    numbers(name).any(|(_, digits, _)| matches!(digits.len(), 4 | 6 | 8) || (digits.len() == 2 && digits.starts_with('0')))
+}
+
+/// How many billions of parameters the name speaks of: 30 for `qwen3-30b-a3b`.
+pub(super) fn billions(name: &str) -> Option<f32> {
+    let sizes = numbers(name).filter(|(_, _, rest)| rest.starts_with('b') && !rest[1..].starts_with(char::is_alphanumeric));
+    sizes.filter_map(|(_, digits, _)| digits.parse().ok()).max_by(f32::total_cmp)
+}
+
 /// Takes off the endings that do not change what an English word is about. Both sides of a comparison go through here, so a wrong cut
 /// costs little.
 fn stem(word: &str) -> &str {
@@ -89,6 +127,15 @@ pub(super) fn changes(one: &str, other: &str, most: usize) -> Option<usize> {
     last.last().copied().filter(|count| *count <= most)
 }
 
+/// What one wrong letter takes from the likeness of two words.
+const SLIP: usize = 150;
+
+/// How likely one word is a slip of the other, 0 to 1000.
+pub(super) fn resemblance(known: &str, word: &str) -> usize {
+    let slips = changes(known, word, 1 + word.len() / 9).filter(|_| word.len() > 3);
+    slips.map_or(0, |slips| 1_000 - SLIP * slips).max(likeness(known, word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +160,18 @@ mod tests {
         assert_eq!(split("images image"), ["imag", "imag"]);
         assert_eq!(split("transcriptions"), split("transcription"));
         assert_eq!(split("reasoning")[0], "reason");
+    }
+
+    #[test]
+    fn versions_sizes_and_dates_are_told_apart() {
+        let versions =
+            ["claude-opus-4-5-20251101", "gpt-4o", "gpt-oss-120b", "grok-4.20", "llama-v3p1-405b", "o3-2025-04-16", "command-r-08-2024"];
+        assert_eq!(versions.map(version), [Some(4.5), Some(4.0), None, Some(4.2), Some(3.1), Some(3.0), None]);
+        assert_eq!(["qwen3-30b-a3b", "gpt-4o", "mixtral-8x22b"].map(billions), [Some(30.0), None, Some(22.0)]);
+        assert_eq!(
+            ["gpt-4o-2024-08-06", "mistral-large-2512", "gpt-5.6", "gemini-embedding-001"].map(is_dated),
+            [true, true, false, false]
+        );
     }
 
     #[test]

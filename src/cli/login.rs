@@ -28,14 +28,27 @@ pub(super) async fn login(settings: Settings, args: LoginArgs, json: bool) -> Re
     shown
 }
 
-pub(super) async fn logout(settings: Settings, json: bool) -> Result<(), Failure> {
+#[derive(Debug, Args)]
+pub(super) struct LogoutArgs {
+    /// Log out every MCP client on this machine too.
+    #[arg(long)]
+    all: bool,
+}
+
+pub(super) async fn logout(settings: Settings, args: LogoutArgs, json: bool) -> Result<(), Failure> {
     let app = App::new(settings)?;
-    let was_logged_in = app.session.logout(CLIENT_NAME).await;
+    let logged_out = match args.all {
+        true => app.session.logout_all().await,
+        false => app.session.logout(CLIENT_NAME).await.map(|was| if was { vec![CLIENT_NAME.to_owned()] } else { Vec::new() }),
+    };
     app.close().await;
-    let was_logged_in = was_logged_in?;
+    let logged_out = logged_out?;
     if json {
-        return output::print_json(&json!({"logged_out": was_logged_in}));
+        return output::print_json(&json!({"logged_out": logged_out}));
     }
-    output::say(if was_logged_in { "Logged out; the key is revoked." } else { "You were not logged in." });
+    if logged_out.is_empty() {
+        output::say("Nobody was logged in.");
+    }
+    logged_out.iter().for_each(|name| output::say(&format!("Logged out {name}; its key is revoked.")));
     Ok(())
 }

@@ -46,8 +46,8 @@ pub struct Cli {
 enum Command {
     /// Make or reuse a spend key for the command line, within the limit you have set.
     Login(login::LoginArgs),
-    /// Revoke that key and forget it.
-    Logout,
+    /// Revoke that key and forget it; with --all, those of all MCP clients too.
+    Logout(login::LogoutArgs),
     /// Show gateway, key, limit and spending.
     Status,
     /// Find models and providers.
@@ -155,7 +155,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         match cli.command {
             None => Box::pin(serve::stdio(settings)).await,
             Some(Command::Login(args)) => login::login(settings, args, json).await,
-            Some(Command::Logout) => login::logout(settings, json).await,
+            Some(Command::Logout(args)) => login::logout(settings, args, json).await,
             Some(Command::Status) => status::status(settings, json).await,
             Some(Command::Search(args)) => search::search(settings, args, json).await,
             Some(Command::Prompt(args)) => prompt::prompt(settings, args, json).await,

@@ -3,7 +3,12 @@
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use super::Failure;
 
@@ -40,6 +45,11 @@ pub(super) fn start_log(setting: Option<&str>) -> Result<(), Failure> {
     let expected =
         || Failure::Error(format!("LAVA_LOG is \"{setting}\": a level (error, warn, info, debug, trace, off), or target=level, is needed"));
     let targets: Targets = setting.parse().map_err(|_| expected())?;
+    // Below info these libraries log whole messages: prompts, answers and headers have no place in a log.
+    let most = targets.default_level().unwrap_or(LevelFilter::OFF).min(LevelFilter::INFO);
+    let targets = ["rmcp", "hyper", "hyper_util", "h2", "reqwest", "rustls", "zbus", "tower", "axum"]
+        .iter()
+        .fold(targets, |targets, name| targets.with_target(*name, most));
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
     Ok(())

@@ -215,9 +215,13 @@ impl GatewayError {
                 put("provider", json!(provider));
                 put("variables", json!(env));
             }
-            Self::Upstream { provider, status, .. } => {
+            Self::Upstream { provider, status, retry_after_s, .. } => {
                 put("provider", json!(provider));
                 put("upstream_status", json!(status));
+                put("retry_after_s", json!(retry_after_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX)));
+            }
+            Self::RateLimited { wait_ms } => {
+                put("retry_after_s", json!(wait_ms.div_ceil(1_000)));
             }
             _ => {}
         }

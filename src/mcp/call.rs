@@ -9,7 +9,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Call, args, args::schema_of, error::ToolError, login::Describe as _, once::Once, prompt::read_money, text};
+use super::{
+    Call, args,
+    args::{input_schema, output_schema},
+    error::ToolError,
+    login::Describe as _,
+    once::Once,
+    prompt::read_money,
+    text,
+};
 use crate::{
     client::{Client, Forwarded, RequestReport},
     session::Session,
@@ -76,9 +84,9 @@ pub(super) struct Output {
 }
 
 pub(super) fn tool() -> Tool {
-    Tool::new_with_raw("call", None, schema_of::<Args>())
+    Tool::new_with_raw("call", None, input_schema::<Args>())
         .with_title("Call an API")
-        .with_raw_output_schema(schema_of::<Output>())
+        .with_raw_output_schema(output_schema::<Output>())
         // One tool that can read and write is annotated as the worst it can do.
         .with_annotations(ToolAnnotations::new().read_only(false).destructive(true).idempotent(false).open_world(true))
         .describe(

@@ -5,7 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{args::schema_of, error::ToolError, login::Describe as _, text};
+use super::{
+    args::{input_schema, output_schema},
+    error::ToolError,
+    login::Describe as _,
+    text,
+};
 use crate::{client::ClientError, session::Session};
 
 const TEXT_CHARS_MAX: usize = 4_000;
@@ -35,9 +40,9 @@ pub(super) struct Output {
 }
 
 pub(super) fn tool() -> Tool {
-    Tool::new_with_raw("get_provider_docs", None, schema_of::<Args>())
+    Tool::new_with_raw("get_provider_docs", None, input_schema::<Args>())
         .with_title("Read provider docs")
-        .with_raw_output_schema(schema_of::<Output>())
+        .with_raw_output_schema(output_schema::<Output>())
         .with_annotations(ToolAnnotations::new().read_only(true).destructive(false).idempotent(true).open_world(false))
         .describe(
             "Tells how a provider is called: its addresses, how its credential is set, an example, and where its documentation is. Use it before call, when the \

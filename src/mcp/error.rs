@@ -81,13 +81,15 @@ impl From<ClientError> for ToolError {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::Refused { code, message, details, request_id, .. } => {
-                let hint = hint_for(&code);
+                let wait = details.get("retry_after_s").and_then(Value::as_u64);
+                let hint =
+                    wait.map_or_else(|| hint_for(&code).to_owned(), |seconds| format!("Wait {seconds} seconds, then repeat the call."));
                 let mut details = details.as_object().cloned().unwrap_or_default();
                 // Said already, or meant for SDKs.
                 for name in ["code", "message", "type", "param"] {
                     details.remove(name);
                 }
-                Self { code, message: sentence(&message), hint: hint.to_owned(), details: Box::new(details), request_id }
+                Self { code, message, hint, details: Box::new(details), request_id }
             }
             ClientError::Unreachable(_) => Self::new(
                 "gateway_unreachable",
@@ -126,20 +128,11 @@ fn hint_for(code: &str) -> &'static str {
     }
 }
 
-/// A sentence begins with a capital letter and ends with a full stop.
+/// Our own errors are written in lower case, to stand inside other sentences; here they stand alone.
 fn sentence(text: &str) -> String {
     let mut chars = text.trim().chars();
     let Some(first) = chars.next() else { return String::new() };
     let rest = chars.as_str();
     let end = if rest.ends_with(['.', '!', '?']) { "" } else { "." };
-    // A sentence that begins with a name in lower case (a model, a header) keeps it.
-    if rest.chars().next().is_some_and(|second| second.is_ascii_lowercase() || second == ' ') && !first_word_is_name(text) {
-        return format!("{}{rest}{end}", first.to_uppercase());
-    }
-    format!("{first}{rest}{end}")
-}
-
-fn first_word_is_name(text: &str) -> bool {
-    let word = text.split_whitespace().next().unwrap_or_default();
-    word.contains(['-', '_', '/', ':', '.']) || word.chars().any(|c| c.is_ascii_digit())
+    format!("{}{rest}{end}", first.to_uppercase())
 }

@@ -5,7 +5,11 @@ use rmcp::model::{Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, args::schema_of, error::ToolError};
+use super::{
+    Call,
+    args::{input_schema, output_schema},
+    error::ToolError,
+};
 use crate::{
     client::{LimitObject, SpendKeyObject},
     session::{GatewayInfo, Narrowing, Session},
@@ -46,9 +50,9 @@ pub(super) struct Output {
 }
 
 pub(super) fn tool() -> Tool {
-    Tool::new_with_raw("login", None, schema_of::<Args>())
+    Tool::new_with_raw("login", None, input_schema::<Args>())
         .with_title("Log in")
-        .with_raw_output_schema(schema_of::<Output>())
+        .with_raw_output_schema(output_schema::<Output>())
         .with_annotations(ToolAnnotations::new().read_only(false).destructive(false).idempotent(true).open_world(false))
         .describe(
             "Makes a spend key for this session, or reuses the one there is, so that prompt and call can pay. Call it first, and again when a call says that the \

@@ -103,7 +103,11 @@ impl ServerHandler for LavaMcp {
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let client_name = context.client_info().map(|client| client.name).unwrap_or_default();
         let client_name = text::one_line(&client_name, CLIENT_NAME_CHARS_MAX);
-        let client_name = if client_name.is_empty() { CLIENT_UNKNOWN.to_owned() } else { client_name };
+        // Clients of the stateless era should, but need not, say with every call who they are.
+        let client_name = match client_name.is_empty() {
+            false => client_name,
+            true => self.session.client_in_use().await.unwrap_or_else(|| CLIENT_UNKNOWN.to_owned()),
+        };
         self.dispatch(request, Call { client_name, context }).await.map(Into::into)
     }
 }

@@ -5,7 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Call, args, args::schema_of, error::ToolError, login::Describe as _, once::Once, progress::Progress, text};
+use super::{
+    Call, args,
+    args::{input_schema, output_schema},
+    error::ToolError,
+    login::Describe as _,
+    once::Once,
+    progress::Progress,
+    text,
+};
 use crate::{
     client::{ChatOptions, ChatResult, Fallback},
     domain::{Money, Secret},
@@ -69,9 +77,9 @@ pub(super) struct Output {
 }
 
 pub(super) fn tool() -> Tool {
-    Tool::new_with_raw("prompt", None, schema_of::<Args>())
+    Tool::new_with_raw("prompt", None, input_schema::<Args>())
         .with_title("Ask a model")
-        .with_raw_output_schema(schema_of::<Output>())
+        .with_raw_output_schema(output_schema::<Output>())
         .with_annotations(ToolAnnotations::new().read_only(false).destructive(false).idempotent(false).open_world(true))
         .describe(
             "Asks an AI model and pays from the session's spend key. Use it for any chat model that search finds; needs login. Returns the answer, tool calls, \

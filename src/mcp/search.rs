@@ -5,7 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{args::schema_of, error::ToolError, login::Describe as _, text};
+use super::{
+    args::{input_schema, output_schema},
+    error::ToolError,
+    login::Describe as _,
+    text,
+};
 use crate::session::Session;
 
 const LIMIT_MAX: usize = 25;
@@ -72,9 +77,9 @@ struct Hit {
 }
 
 pub(super) fn tool() -> Tool {
-    Tool::new_with_raw("search", None, schema_of::<Args>())
+    Tool::new_with_raw("search", None, input_schema::<Args>())
         .with_title("Search models and APIs")
-        .with_raw_output_schema(schema_of::<Output>())
+        .with_raw_output_schema(output_schema::<Output>())
         .with_annotations(ToolAnnotations::new().read_only(true).destructive(false).idempotent(true).open_world(false))
         .describe(
             "Finds AI models and providers that can be paid with this session, best first. Use it before prompt or call, to pick a model by ability or price. \

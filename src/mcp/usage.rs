@@ -4,7 +4,12 @@ use rmcp::model::{Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Call, args::schema_of, error::ToolError, login::Describe as _};
+use super::{
+    Call,
+    args::{input_schema, output_schema},
+    error::ToolError,
+    login::Describe as _,
+};
 use crate::{
     client::{RequestReport, SpendKeyObject},
     session::Session,
@@ -48,9 +53,9 @@ struct Request {
 }
 
 pub(super) fn tool() -> Tool {
-    Tool::new_with_raw("usage", None, schema_of::<Args>())
+    Tool::new_with_raw("usage", None, input_schema::<Args>())
         .with_title("Show spending")
-        .with_raw_output_schema(schema_of::<Output>())
+        .with_raw_output_schema(output_schema::<Output>())
         .with_annotations(ToolAnnotations::new().read_only(true).destructive(false).idempotent(true).open_world(false))
         .describe(
             "Shows what this session has spent, its limit, what is left, when it resets, and the newest requests with their cost. Use it before expensive work, or \

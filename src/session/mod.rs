@@ -198,6 +198,11 @@ impl Session {
         Ok(key)
     }
 
+    /// The client whose key was used last in this process.
+    pub async fn client_in_use(&self) -> Option<String> {
+        self.current.lock().await.as_ref().map(|(name, _, _)| name.clone())
+    }
+
     /// Forgets a key that the gateway no longer accepts, so that the next call looks in the vault again.
     pub async fn forget(&self) {
         *self.current.lock().await = None;
@@ -254,6 +259,34 @@ impl Session {
         }
         self.vault.remove(&self.account(client_name)).await?;
         Ok(true)
+    }
+
+    /// Logs every client out; returns the names of those that were logged in.
+    ///
+    /// # Errors
+    /// [`SessionError::Vault`] when the vault cannot be written.
+    pub async fn logout_all(&self) -> Result<Vec<String>, SessionError> {
+        let mut names = self.clients().await?;
+        let mut logged_out = Vec::new();
+        for name in &names {
+            if self.logout(name).await? {
+                logged_out.push(name.clone());
+            }
+        }
+        names.clear();
+        self.remember_clients(&names).await?;
+        Ok(logged_out)
+    }
+
+    /// The clients that have been given a key. Keyrings cannot be listed on every system, so the names are kept beside the keys.
+    async fn clients(&self) -> Result<Vec<String>, SessionError> {
+        let kept = self.vault.load(&format!("{} clients", self.scope)).await?;
+        Ok(kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()).unwrap_or_default())
+    }
+
+    async fn remember_clients(&self, names: &[String]) -> Result<(), SessionError> {
+        let text = Secret::new(serde_json::to_string(names).unwrap_or_default());
+        Ok(self.vault.store(&format!("{} clients", self.scope), &text).await?)
     }
 
     async fn check_environment(&self, narrowing: &Narrowing, force: bool) -> Result<LoggedIn, SessionError> {
@@ -323,6 +356,11 @@ impl Session {
         if let Err(error) = self.keep(client_name, &kept).await {
             let _ = link.client.revoke_spend_key(&secret, &created.object.spend_key_id).await;
             return Err(error);
+        }
+        let mut names = self.clients().await?;
+        if !names.iter().any(|name| name == client_name) {
+            names.push(client_name.to_owned());
+            self.remember_clients(&names).await?;
         }
         Ok((created.key, LoggedIn { key: Some(created.object), stored_in: self.vault.kind() }))
     }

@@ -55,7 +55,7 @@ impl Narrowing {
         check_list("allowed_providers", self.allowed_providers.as_ref(), ceiling.allowed_providers.as_ref())
     }
 
-    /// What the key shall have: what is asked for now; else what was asked for before (`narrowed`), if the ceiling still allows it; else the ceiling.
+    /// What the key shall have: what is asked for this time; else what was asked for before (`narrowed`), if the ceiling still allows it; else the ceiling.
     pub(super) fn settings(&self, ceiling: &Ceiling, narrowed: Option<&SpendKeyObject>) -> Wanted {
         let before_limit = narrowed.and_then(|key| key.spend_limit.as_ref()?.to_limit()).filter(|limit| is_within(*limit, ceiling.limit));
         let before_list = |get: fn(&SpendKeyObject) -> &Option<Vec<String>>, most: &Option<Vec<String>>| {

@@ -146,39 +146,41 @@ fn describe(error: &keyring::Error) -> String {
 type Keys = BTreeMap<String, String>;
 
 async fn in_file<T: Send + 'static>(folder: &Path, read: impl FnOnce(&Keys) -> T + Send + 'static) -> Result<T, VaultError> {
-    let path = folder.join(FILE_NAME);
-    blocking(move || read_keys(&path).map(|keys| read(&keys))).await
+    blocking(folder.join(FILE_NAME), move |path| read_keys(path).map(|keys| read(&keys))).await
 }
 
 /// Writes the whole file anew beside the old one and moves it into place, so that no moment shows half a file. A lock keeps two processes apart.
 async fn change_file(folder: &Path, change: impl FnOnce(&mut Keys) + Send + 'static) -> Result<(), VaultError> {
     let folder = folder.to_owned();
-    blocking(move || {
+    blocking(folder.join(FILE_NAME), move |path| {
         std::fs::create_dir_all(&folder)?;
         let lock = std::fs::File::create(folder.join(format!("{FILE_NAME}.lock")))?;
         lock.lock()?;
-        let path = folder.join(FILE_NAME);
-        let mut keys = read_keys(&path)?;
+        let mut keys = read_keys(path)?;
         change(&mut keys);
         let fresh = path.with_extension("json.new");
         let _ = std::fs::remove_file(&fresh);
         let mut file = private_file(&fresh)?;
         std::io::Write::write_all(&mut file, serde_json::to_string_pretty(&keys)?.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&fresh, &path)
+        std::fs::rename(&fresh, path)
     })
     .await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, VaultError> {
-    let fail = |reason: String| VaultError::unavailable("file", reason);
+async fn blocking<T: Send + 'static>(
+    path: PathBuf,
+    work: impl FnOnce(&Path) -> std::io::Result<T> + Send + 'static,
+) -> Result<T, VaultError> {
+    let shown = path.display().to_string();
+    let fail = |reason: String| VaultError::unavailable("file", format!("{shown}: {reason}"));
+    let work = move || work(&path);
     tokio::task::spawn_blocking(work).await.map_err(|error| fail(error.to_string()))?.map_err(|error| fail(error.to_string()))
 }
 
 fn read_keys(path: &Path) -> std::io::Result<Keys> {
     match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|_| std::io::Error::other(format!("{} is damaged; move it away and log in again", path.display()))),
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| std::io::Error::other("it is damaged; move it away and log in again")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Keys::new()),
         Err(error) => Err(error),
     }

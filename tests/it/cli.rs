@@ -1,1 +1,246 @@
-//! x
+//! The command line, as somebody at a terminal or in a script uses it.
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+/// The program with an empty home, keys in a file, and nothing of this machine's environment.
+pub(crate) fn program(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lava-mcp"));
+    command.env_clear().env("HOME", home).env("LAVA_CREDENTIAL_STORE", "file").stdin(Stdio::null());
+    command
+}
+
+fn run(home: &Path, arguments: &[&str]) -> Output {
+    program(home).args(arguments).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("not JSON: {}{}", out(output), err(output)))
+}
+
+#[test]
+fn the_help_names_every_command() {
+    let home = tempfile::tempdir().unwrap();
+    let help = run(home.path(), &["--help"]);
+    assert!(help.status.success());
+    for word in [
+        "login",
+        "logout",
+        "status",
+        "search",
+        "prompt",
+        "call",
+        "providers",
+        "doctor",
+        "demo",
+        "manifest",
+        "--sandbox",
+        "--config",
+        "--data-dir",
+        "--json",
+    ] {
+        assert!(out(&help).contains(word), "{word}");
+    }
+    assert_eq!(run(home.path(), &["--version"]).status.code(), Some(0));
+    let wrong = run(home.path(), &["prompf"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(err(&wrong).contains("prompt"), "{}", err(&wrong));
+    assert!(std::fs::read_dir(home.path()).unwrap().next().is_none(), "looking at the help writes nothing");
+}
+
+#[test]
+fn a_session_from_login_to_logout() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let sandbox = |arguments: &[&str]| run(home, &[&["--sandbox", "--json"], arguments].concat());
+
+    let before = sandbox(&["status"]);
+    assert_eq!(before.status.code(), Some(4));
+    assert_eq!(json(&before)["logged_in"], false);
+    let early = sandbox(&["prompt", "gpt-4o-mini", "Hi"]);
+    assert_eq!(early.status.code(), Some(4));
+    assert!(err(&early).contains("lava-mcp login"), "{}", err(&early));
+
+    let login = sandbox(&["login", "--limit", "0.50/daily"]);
+    assert_eq!(login.status.code(), Some(0), "{}", err(&login));
+    let session = json(&login);
+    assert_eq!((&session["stored_in"], &session["remaining"]), (&"file".into(), &"0.50".into()));
+    assert_eq!(session["spend_key"]["spend_limit"]["amount"], "0.50");
+    let id = session["spend_key"]["spend_key_id"].clone();
+
+    let answer = json(&sandbox(&["prompt", "gpt-4o-mini", "Say", "hello", "--max-tokens", "50"]));
+    assert!(answer["content"].as_str().unwrap().contains("sandbox"));
+    let cost: f64 = answer["cost"].as_str().unwrap().parse().unwrap();
+    assert!(cost > 0.0);
+    let streamed = program(home)
+        .args(["--sandbox", "prompt", "--stream", "gpt-4o-mini", "--max-tokens", "50"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut streamed = streamed.unwrap();
+    std::io::Write::write_all(&mut streamed.stdin.take().unwrap(), b"from stdin").unwrap();
+    assert!(out(&streamed.wait_with_output().unwrap()).contains("from stdin"));
+    let called =
+        json(&sandbox(&["call", "https://api.openai.com/v1/embeddings", "--data", r#"{"model":"text-embedding-3-small","input":"Hi"}"#]));
+    assert_eq!(called["status"], 200);
+
+    let status = json(&sandbox(&["status"]));
+    assert_eq!((&status["spend_key"]["current_requests"], &status["spend_key"]["spend_key_id"]), (&3.into(), &id));
+    // A second login keeps key, limit and history; force makes a new value of the same key.
+    let again = json(&sandbox(&["login"]));
+    assert_eq!((&again["spend_key"]["spend_key_id"], &again["spend_key"]["spend_limit"]["amount"]), (&id, &"0.50".into()));
+    let forced = json(&sandbox(&["login", "--force"]));
+    assert_eq!((&forced["spend_key"]["spend_key_id"], &forced["spend_key"]["current_requests"]), (&id, &3.into()));
+    assert_ne!(forced["spend_key"]["key_preview"], again["spend_key"]["key_preview"]);
+
+    let wider = sandbox(&["login", "--limit", "50.00/daily"]);
+    assert_eq!(wider.status.code(), Some(1));
+    assert!(err(&wider).contains("LAVA_SESSION_LIMIT"), "{}", err(&wider));
+
+    assert_eq!(json(&sandbox(&["logout"]))["logged_out"], serde_json::json!(["command line"]));
+    assert_eq!(sandbox(&["status"]).status.code(), Some(4));
+    assert_eq!(json(&sandbox(&["logout", "--all"]))["logged_out"], serde_json::json!([]));
+}
+
+#[test]
+fn the_ceiling_of_today_holds_for_the_key_of_yesterday() {
+    let home = tempfile::tempdir().unwrap();
+    let limit = |limit: &str, arguments: &[&str]| {
+        program(home.path()).env("LAVA_SESSION_LIMIT", limit).args(["--sandbox", "--json"]).args(arguments).output().unwrap()
+    };
+    assert_eq!(json(&limit("5.00/daily", &["login"]))["remaining"], "5.00");
+    assert_eq!(json(&limit("0.000001/daily", &["status"]))["remaining"], "0.000001");
+    let refused = limit("0.000001/daily", &["prompt", "gpt-4o-mini", "Hi"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains("spend limit exceeded"), "{}", err(&refused));
+    assert_eq!(json(&limit("7.00/weekly", &["status"]))["remaining"], "7.00");
+}
+
+#[test]
+fn search_answers_people_and_scripts() {
+    let home = tempfile::tempdir().unwrap();
+    let found = json(&run(home.path(), &["--json", "search", "gpt-4o-mini", "--limit", "3"]));
+    assert_eq!(found["results"][0]["id"], "openai/gpt-4o-mini");
+    assert_eq!(found["results"][0]["credentials"], "missing");
+    let table = run(home.path(), &["search", "gpt-4o-mini"]);
+    assert!(out(&table).contains("openai/gpt-4o-mini") && out(&table).contains("0.15"), "{}", out(&table));
+    assert_eq!(run(home.path(), &["search"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_mistake_in_the_settings_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("lava.toml");
+    std::fs::write(&config, "sandbox = true\n[session]\nlimits = \"1.00/daily\"\n").unwrap();
+    let wrong = run(home.path(), &["--config", config.to_str().unwrap(), "status"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    for says in ["lava.toml, line 3", "limits", "`limit`", "`allowed_models`"] {
+        assert!(err(&wrong).contains(says), "{says}: {}", err(&wrong));
+    }
+    let missing = run(home.path(), &["--config", "/nowhere/lava.toml", "status"]);
+    assert!(err(&missing).contains("/nowhere/lava.toml"));
+    let nameless = home.path().join("nameless.toml");
+    std::fs::write(&nameless, "[providers.nobody]\nmodels = [\"m\"]\n").unwrap();
+    let wrong = run(home.path(), &["--config", nameless.to_str().unwrap(), "status"]);
+    assert!(err(&wrong).contains("nobody") && err(&wrong).contains("base_url"), "{}", err(&wrong));
+    let wrong = program(home.path()).env("LAVA_SESSION_LIMIT", "lots").arg("status").output().unwrap();
+    assert!(err(&wrong).contains("LAVA_SESSION_LIMIT") && err(&wrong).contains("5.00/daily"), "{}", err(&wrong));
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_used_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let below = file.join("data");
+    let refused = program(home.path())
+        .env("LAVA_SPEND_KEY", "lava_sk_x")
+        .args(["--sandbox", "--data-dir", below.to_str().unwrap(), "prompt", "gpt-4o-mini", "Hi"])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains(below.to_str().unwrap()), "{}", err(&refused));
+}
+
+#[test]
+fn a_key_in_the_environment_wins_and_is_checked() {
+    let home = tempfile::tempdir().unwrap();
+    let refused = program(home.path()).env("LAVA_SPEND_KEY", "lava_sk_wrong").args(["--sandbox", "status"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(err(&refused).contains("LAVA_SPEND_KEY") && !err(&refused).contains("lava_sk_wrong"), "{}", err(&refused));
+}
+
+#[test]
+fn provider_keys_are_kept_and_never_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let set = |provider: &str, key: &str| {
+        let mut child = program(home.path())
+            .args(["providers", "set", provider])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), key.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    assert!(set("openai", "sk-canary\n").status.success());
+    assert_eq!(set("openai", "\n").status.code(), Some(1));
+    assert!(err(&set("nobody", "sk-x\n")).contains("nobody"));
+    let listed = run(home.path(), &["providers", "list"]);
+    assert_eq!(out(&listed), "openai\n");
+    for arguments in [&["providers", "list", "--json"][..], &["doctor"], &["doctor", "--json"]] {
+        let shown = run(home.path(), arguments);
+        assert!(!out(&shown).contains("canary") && !err(&shown).contains("canary"), "{arguments:?}");
+    }
+    assert!(run(home.path(), &["providers", "remove", "openai"]).status.success());
+    assert_eq!(out(&run(home.path(), &["providers", "list"])), "");
+}
+
+#[test]
+fn doctor_tells_what_works() {
+    let home = tempfile::tempdir().unwrap();
+    let report = json(&run(home.path(), &["doctor", "--json"]));
+    let checks = report["checks"].as_array().unwrap();
+    let result = |what: &str| checks.iter().find(|check| check["what"] == what).map(|check| check["result"].as_str().unwrap().to_owned());
+    for (what, expected) in [("vault", "ok"), ("ledger", "ok"), ("login", "note"), ("providers", "note")] {
+        assert_eq!(result(what).as_deref(), Some(expected), "{what}: {report}");
+    }
+    let remote = program(home.path()).env("LAVA_API_URL", "http://127.0.0.1:9").args(["doctor"]).output().unwrap();
+    assert_eq!(remote.status.code(), Some(1));
+    assert!(out(&remote).contains("FAIL  gateway"), "{}", out(&remote));
+}
+
+#[test]
+fn the_demo_shows_the_whole_job_and_leaves_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let demo = program(home.path()).env("TMPDIR", home.path()).arg("demo").output().unwrap();
+    assert!(demo.status.success(), "{}{}", out(&demo), err(&demo));
+    for step in
+        ["login", "search", "prompt", "streamed as", "call", "refused [insufficient_budget]", "usage", "All of it was as it should be"]
+    {
+        assert!(out(&demo).contains(step), "{step}: {}", out(&demo));
+    }
+    assert!(std::fs::read_dir(home.path()).unwrap().next().is_none(), "nothing is left behind");
+}
+
+#[test]
+fn the_manifest_in_the_repository_is_the_one_that_is_served() {
+    let home = tempfile::tempdir().unwrap();
+    let served = json(&run(home.path(), &["manifest"]));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("mcp-manifest.json");
+    let kept: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(kept, served, "run `cargo run -- manifest > mcp-manifest.json`");
+}

@@ -210,6 +210,7 @@ async fn a_cap_is_put_in_where_none_is_set_and_never_lowered_where_one_is() {
     assert!((256..5_000).contains(&cap), "{cap}");
     assert_eq!(harness.upstream.seen()[0].body["max_tokens"], cap);
 
+    harness.settled().await;
     let refused = harness.chat(&key, "ok", json!({"max_tokens": 10_000})).await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (402, "insufficient_budget"));
     let affordable = refused.json()["error"]["max_affordable_tokens"].as_u64().unwrap();

@@ -3,91 +3,32 @@
 
 #![expect(clippy::float_arithmetic, reason = "scores order the answers; no money is computed here")]
 
-use super::super::{
-    Capability, Catalog, Mode, Model,
-    index::{Index, SPECIAL, Traits},
-    synonyms,
+use std::collections::HashMap;
+
+use super::{
+    super::{
+        Capability, Catalog, Mode, Model,
+        index::{Index, Traits},
+        synonyms::{
+            self, SPECIAL,
+            Sense::{self, Best, Can, Cheap, Code, For, Free, Long, Medium, New, Nothing, Open, Reads, Seller, Small},
+            longest,
+        },
+    },
+    EXACT, Item,
 };
 
-/// What a word or phrase means when it is not a name.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Sense {
-    /// The model must be able to do this.
-    Can(Capability),
-    /// The model must be for this.
-    For(Mode),
-    /// A picture, film or sound: read or made, which the rest of the question decides.
-    Medium(Mode, Capability),
-    /// Whatever medium is named, it is read, not made.
-    Reads,
-    Code,
-    Open,
-    Free,
-    /// A low price, the more the higher the number.
-    Cheap(u8),
-    Small,
-    Best,
-    New,
-    /// At least this many tokens of context.
-    Long(u64),
-    /// What comes next is who sells it.
-    Seller,
-    Nothing,
-}
-
-use Capability as C;
-use Mode as M;
-use Sense::{Best, Can, Cheap, Code, For, Free, Long, Medium, New, Nothing, Open, Reads, Seller, Small};
-
-const PICTURE: Sense = Medium(M::Image, C::Vision);
-const FILM: Sense = Medium(M::Video, C::VideoIn);
-/// A context that is long by what is sold today.
-const LONG: u64 = 400_000;
-
-/// The longest phrase that fits is taken first, so an ability may be named in several words.
-#[rustfmt::skip]
-const SENSES: &[(Sense, &[&str])] = &[
-    (Can(C::Tools), &["tools", "tool", "tool use", "tool calls", "tool calling", "tool support", "function calling", "function calls", "function call", "functions", "agent", "agents", "agentic"]),
-    (Can(C::ParallelTools), &["parallel tools", "parallel tool calls", "parallel tool calling", "parallel function calling"]),
-    (Can(C::Vision), &["vision", "visual", "multimodal", "image input", "image understanding", "image recognition", "image to text", "screenshots", "screenshot", "vlm"]),
-    (Can(C::Pdf), &["pdf", "pdfs", "read pdf", "pdf input", "pdf files"]),
-    (Can(C::AudioIn), &["audio", "audio input", "audio understanding", "hears", "hear", "listen", "listens"]),
-    (Can(C::AudioOut), &["audio output", "speaks"]),
-    (Can(C::VideoIn), &["video input", "video understanding", "watch video", "watch videos"]),
-    (Can(C::Reasoning), &["reasoning", "reason", "thinking", "thinks", "think", "chain of thought", "math", "maths", "logic"]),
-    (Can(C::JsonSchema), &["json", "json mode", "json schema", "json output", "structured output", "structured outputs", "structured data", "schema"]),
-    (Can(C::PromptCache), &["caching", "cache", "prompt caching", "prompt cache", "cached input", "context caching"]),
-    (Can(C::WebSearch), &["web search", "search the web", "searches the web", "web browsing", "browse the web", "internet access", "online search", "search grounding"]),
-    (Can(C::ComputerUse), &["computer use", "computer control", "browser use"]),
-    (For(M::Embedding), &["embedding", "embeddings", "embed", "vectors", "vector", "semantic search", "text embedding"]),
-    (For(M::Rerank), &["rerank", "reranker", "reranking", "ranking"]),
-    (For(M::AudioTranscription), &["speech to text", "speech recognition", "transcription", "transcriptions", "transcribe", "transcribing", "stt", "asr", "audio transcription", "transcribe audio", "dictation", "subtitles"]),
-    (For(M::AudioSpeech), &["text to speech", "tts", "speech synthesis", "voice synthesis", "speech", "speech generation", "voice generation", "read aloud", "aloud", "voice over", "narration"]),
-    (For(M::Image), &["image generation", "image generator", "text to image", "picture generation", "draw", "drawing", "illustration", "image creation"]),
-    (For(M::ImageEdit), &["image edit", "image editing", "edit images", "edit image", "edit photos", "inpainting"]),
-    (For(M::Video), &["video generation", "text to video", "video generator", "movie", "clip", "animation"]),
-    (For(M::Realtime), &["realtime", "real time", "live audio", "realtime audio", "realtime voice", "voice agent", "phone call"]),
-    (For(M::Ocr), &["ocr", "scan", "scanned", "scans", "document parsing", "scanned documents", "scanned pdf"]),
-    (For(M::Moderation), &["moderation", "content filter", "content moderation", "toxicity"]),
-    (PICTURE, &["image", "images", "picture", "pictures", "photo", "photos"]),
-    (FILM, &["video", "videos"]),
-    (Reads, &["read", "reads", "reading", "see", "sees", "understand", "understands", "understanding", "analyze", "analyse", "analysis", "describe", "describes", "look", "watch", "watches", "input", "inputs", "caption", "accepts"]),
-    (Code, &["code", "coding", "coder", "programming", "developer", "write code", "writing code", "software engineering"]),
-    (Open, &["open", "open source", "open weight", "open weights", "opensource", "oss", "self hostable"]),
-    (Free, &["free", "no cost", "gratis", "zero cost", "free of charge", "for free"]),
-    (Cheap(1), &["cheap", "cheaper", "affordable", "low cost", "low price", "inexpensive", "budget", "economical", "cost effective", "good value", "low priced"]),
-    (Cheap(3), &["cheapest", "lowest price", "lowest cost", "least expensive", "cheapest possible"]),
-    (Small, &["fast", "faster", "fastest", "quick", "quickest", "small", "smaller", "smallest", "mini", "tiny", "lightweight", "light weight", "light", "low latency", "speed", "speedy"]),
-    (Best, &["best", "flagship", "smart", "smartest", "strongest", "strong", "powerful", "most powerful", "most capable", "frontier", "top", "sota", "state of the art", "biggest", "largest", "highest quality", "high quality", "intelligent", "most intelligent", "advanced"]),
-    (New, &["latest", "newest", "new", "recent", "most recent"]),
-    (Long(LONG), &["long context", "large context", "big context", "huge context", "longest context", "largest context", "long context window", "large context window", "big context window", "long documents", "long document"]),
-    (Seller, &["on", "from", "via", "at", "by", "through", "hosted on", "hosted by", "served by", "sold by"]),
-    (Nothing, &["good", "great", "nice", "decent", "chat", "text", "support", "supports", "supporting", "capable", "language", "something", "one", "it", "also", "but", "what", "who", "does", "do", "has", "have", "having", "input", "output", "ability", "able", "available", "make", "makes", "create", "creates", "generate", "generates", "produce", "option", "very", "really", "most", "files", "documents", "document", "are", "be", "give", "suggest", "recommend", "recommended", "context", "window", "tokens", "general", "purpose", "s", "task", "tasks", "calling"]),
-];
-
+/// What a model has that does all that is asked, when the question has no other word.
+const ABLE: f32 = 10.0;
+/// What each demand that is not met takes.
+const UNMET: f32 = 0.5;
+/// What each further model of one family is worth to somebody who named none.
+const SAME_FAMILY: f32 = 0.75;
+/// From this share of the way to the cheapest on, a price is low.
+const ENOUGH: f32 = 0.66;
 /// What a question asks for, and the words that are left of it.
 #[derive(Debug, Default)]
-pub(in super::super) struct Intent {
+pub(super) struct Intent {
     modes: u16,
     abilities: Vec<Capability>,
     code: bool,
@@ -101,15 +42,17 @@ pub(in super::super) struct Intent {
     seller: Option<Box<str>>,
     /// Special purposes that the question names, as bits of [`SPECIAL`].
     special: u64,
+    /// Asks for a purpose and nothing else: names tell purposes better than any leaning.
+    pub(super) plain: bool,
     /// No word is left that could be a name: then what does not fit is no answer.
-    pub(in super::super) pure: bool,
+    pub(super) pure: bool,
     /// What is looked up.
-    pub(in super::super) words: String,
+    pub(super) words: String,
 }
 
 impl Intent {
     /// Reads a question; `None` when it asks for nothing but a name.
-    pub(in super::super) fn read(catalog: &Catalog, index: &Index, question: &str) -> Option<Self> {
+    pub(super) fn read(catalog: &Catalog, index: &Index, question: &str) -> Option<Self> {
         let lower = question.to_lowercase();
         let plain: Vec<&str> = lower.split(|char: char| !char.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let mut intent = Self { pure: true, special: special(&plain), ..Self::default() };
@@ -131,7 +74,6 @@ impl Intent {
                     Some((more, seller)) => {
                         count = more;
                         intent.seller = intent.seller.or(Some(seller.into()));
-                        left.extend(rest[..more].iter().map(|word| (*word, false)));
                     }
                     None => match tokens(rest[0]).filter(|_| plain.iter().any(|word| matches!(*word, "context" | "tokens" | "window"))) {
                         Some(tokens) => senses.push(Long(tokens)),
@@ -153,9 +95,15 @@ impl Intent {
             return None;
         }
         intent.pure = !named;
+        intent.plain = senses.iter().all(|sense| matches!(sense, For(_) | Medium(..) | Code | Reads | Can(Capability::WebSearch)));
         let reads = senses.contains(&Reads);
+        intent.plain &= !reads || !senses.iter().any(|sense| matches!(sense, Medium(..)));
         senses.iter().for_each(|sense| intent.add(*sense, reads));
-        let skip = |word: &str| intent.pure && matches!(longest(&[word]), Some((_, Small)));
+        let skip = |word: &str| match longest(&[word]) {
+            Some((_, Small)) => intent.pure,
+            Some((_, Code)) => intent.best,
+            _ => false,
+        };
         let words: Vec<&str> = left.iter().map(|(word, _)| *word).filter(|word| !skip(word)).collect();
         intent.words = words.join(" ");
         Some(intent)
@@ -187,35 +135,43 @@ impl Intent {
     }
 
     /// The cheapest seller of a model is the answer to a question about its price, not the best known one.
-    pub(in super::super) const fn is_about_price(&self) -> bool {
+    pub(super) const fn is_about_price(&self) -> bool {
         self.thrift > 0 || self.free
     }
 
-    /// How many demands the model does not meet.
-    pub(in super::super) fn unmet(&self, model: &Model, traits: &Traits) -> u8 {
-        let modes = if self.modes == 0 { bit(M::Chat) | bit(M::Responses) | bit(M::Completion) } else { self.modes };
+    /// How many demands the model does not meet, the graver ones counted more often: a model of another purpose is no answer at all, one
+    /// that is not free may be.
+    pub(super) fn unmet(&self, model: &Model, traits: &Traits) -> u8 {
+        let modes = if self.modes == 0 { bit(Mode::Chat) | bit(Mode::Responses) | bit(Mode::Completion) } else { self.modes };
         let demands = [
-            modes & bit(model.mode) != 0,
-            !self.free || traits.free,
-            !self.open || traits.open,
-            !self.code || traits.code,
-            self.context == 0 || model.context.is_some_and(|context| context >= self.context),
-            self.seller.as_ref().is_none_or(|seller| *model.provider == **seller),
+            (4, modes & bit(model.mode) != 0),
+            (4, !self.is_elsewhere(&model.provider)),
+            (1, !self.free || traits.free),
+            (1, !self.open || traits.open),
+            // The best models are as good at code as any that is named after it.
+            (1, !self.code || self.best || traits.code),
+            (1, self.context == 0 || model.context.is_some_and(|context| context >= self.context)),
         ];
-        let able = self.abilities.iter().map(|one| model.capabilities.has(*one));
-        demands.into_iter().chain(able).fold(0, |unmet, met| unmet + u8::from(!met))
+        let able = self.abilities.iter().map(|one| (2, model.capabilities.has(*one)));
+        demands.into_iter().chain(able).filter(|(_, met)| !met).fold(0, |unmet, (weight, _)| unmet + weight)
     }
 
     /// Whether somebody else sells it than was asked for.
-    pub(in super::super) fn is_elsewhere(&self, provider: &str) -> bool {
+    pub(super) fn is_elsewhere(&self, provider: &str) -> bool {
         self.seller.as_deref().is_some_and(|seller| seller != provider)
     }
 
     /// How much the model is what the question leans to.
-    pub(in super::super) fn liking(&self, model: &Model, traits: &Traits) -> f32 {
+    pub(super) fn liking(&self, model: &Model, traits: &Traits) -> f32 {
+        if self.plain {
+            return if traits.dated { 0.95 } else { 1.0 };
+        }
         let cheap = traits.cheapness.unwrap_or(0.0);
-        let mut liking = traits.generality(self.special) * (0.45 + 0.55 * traits.recency);
-        if self.thrift > 0 {
+        let mut liking =
+            traits.generality(self.special) * (0.45 + 0.55 * traits.recency) * traits.standing * if traits.lab { 1.2 } else { 1.0 };
+        if self.thrift > 0 || self.free {
+            // Below some price everything is cheap, and only who wants the cheapest cares for more.
+            let cheap = if self.thrift > 1 { cheap } else { (cheap / ENOUGH).min(1.0) };
             liking *= (0.02 + 0.98 * cheap).powf(0.5 + 1.5 * f32::from(self.thrift));
         }
         if self.small {
@@ -237,6 +193,57 @@ impl Intent {
     }
 }
 
+impl Index {
+    /// Puts the second and third model of a family behind other good answers: whoever names no model wants a choice.
+    pub(super) fn vary(&self, hits: &mut [(f32, u32, Item<'_>)]) {
+        let mut families: HashMap<u32, (f32, Vec<(u32, f32)>)> = HashMap::new();
+        for (score, document, _) in hits {
+            let (Some(traits), Some(group)) = (self.traits.get(*document as usize), self.groups.get(*document as usize)) else { continue };
+            let (next, known) = families.entry(traits.family).or_insert((1.0, Vec::new()));
+            let factor = match known.iter().find(|(other, _)| other == group) {
+                Some((_, factor)) => *factor,
+                None => {
+                    known.push((*group, *next));
+                    std::mem::replace(next, *next * SAME_FAMILY)
+                }
+            };
+            *score *= factor;
+        }
+    }
+
+    /// The scores of everything that has what the question asks for.
+    pub(super) fn intended(&self, catalog: &Catalog, question: &str, intent: &Intent) -> Vec<f32> {
+        let mut scores = self.word_scores(&intent.words);
+        if !intent.pure {
+            self.add_names(catalog, &intent.words, &mut scores);
+        }
+        let models = || catalog.models.iter().zip(&self.traits);
+        let unmet: Vec<u8> = models().map(|(model, traits)| intent.unmet(model, traits)).collect();
+        // Where nothing meets every demand, what meets the most of them is shown.
+        let least = unmet.iter().min().copied().unwrap_or(0);
+        for ((score, unmet), (model, traits)) in scores.iter_mut().zip(unmet).zip(models()) {
+            *score = match (intent.pure, unmet - least) {
+                (true, 0) => (*score + if intent.plain { 0.1 } else { ABLE }) * intent.liking(model, traits),
+                (true, _) => 0.0,
+                (false, _) if *score <= 0.0 || intent.is_elsewhere(&model.provider) => 0.0,
+                (false, more) => *score * UNMET.powi(more.into()) * intent.liking(model, traits),
+            };
+        }
+        for (score, provider) in scores.iter_mut().skip(catalog.models.len()).zip(&catalog.providers) {
+            *score *= if intent.pure || intent.is_elsewhere(&provider.id) { 0.0 } else { UNMET };
+        }
+        let mut named = vec![0.0; scores.len()];
+        self.add_names(catalog, question, &mut named);
+        // "Computer use" begins the name of one model and is said of many.
+        for ((score, named), place) in scores.iter_mut().zip(named).zip(0..) {
+            let elsewhere = catalog.models.get(place).is_some_and(|model| intent.is_elsewhere(&model.provider));
+            let chance = elsewhere || (intent.pure && !intent.plain);
+            *score += if chance && named < EXACT { 0.0 } else { named };
+        }
+        scores
+    }
+}
+
 const fn bit(mode: Mode) -> u16 {
     1 << mode as u16
 }
@@ -244,24 +251,6 @@ const fn bit(mode: Mode) -> u16 {
 /// The words that name a special purpose.
 fn special(words: &[&str]) -> u64 {
     (0_u64..).zip(SPECIAL).filter(|(_, one)| words.contains(one)).fold(0, |set, (place, _)| set | 1 << place)
-}
-
-/// The sense of the longest phrase at the start of the words.
-fn longest(words: &[&str]) -> Option<(usize, Sense)> {
-    let mut found: Option<(usize, Sense)> = None;
-    for (sense, phrases) in SENSES {
-        for phrase in *phrases {
-            if !phrase.starts_with(words[0]) {
-                continue;
-            }
-            let mut rest = words.iter();
-            let count = phrase.split(' ').count();
-            if found.is_none_or(|(most, _)| count > most) && phrase.split(' ').all(|part| rest.next() == Some(&part)) {
-                found = Some((count, *sense));
-            }
-        }
-    }
-    found
 }
 
 /// The provider named at the start of the words, with how many words name it.
@@ -275,7 +264,7 @@ fn seller<'c>(catalog: &'c Catalog, words: &[&str]) -> Option<(usize, &'c str)> 
 /// Many a provider is called like its models, or like an everyday word: only a well-known one that has no such model is surely meant.
 fn is_only_a_seller(catalog: &Catalog, index: &Index, word: &str, id: &str) -> bool {
     let known = catalog.provider_places.get(id).is_some_and(|place| *place < super::PLACES);
-    known && !index.lines.contains_key(word)
+    known && !index.lines.contains(word)
 }
 
 /// `128k` or `1m`.

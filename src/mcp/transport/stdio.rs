@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use rmcp::{service::serve_server, transport::stdio_pipes};
+use rmcp::{
+    RoleServer,
+    service::serve_server,
+    transport::{async_rw::AsyncRwTransport, stdio_pipes},
+};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +19,8 @@ use crate::mcp::LavaMcp;
 
 /// How long calls in flight may still run after the client has gone.
 const GRACE: Duration = Duration::from_secs(1);
+/// Longest message. Above the gateway's limit for a body, so that a body over it is answered and not dropped.
+const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Serves until the client closes its end. Calls in flight get a moment to finish; the caller settles what is left.
 ///
@@ -24,7 +30,8 @@ pub async fn serve(server: LavaMcp) -> io::Result<()> {
     let (input, output) = stdio_pipes();
     let ended = CancellationToken::new();
     let input = WatchedInput { input, ended: ended.clone() };
-    let running = match serve_server(server, (input, output)).await {
+    let transport = AsyncRwTransport::<RoleServer, _, _>::new(input, output).with_max_line_length(LINE_BYTES_MAX);
+    let running = match serve_server(server, transport).await {
         Ok(running) => running,
         // A client that leaves before it has said anything is no failure.
         Err(_) if ended.is_cancelled() => return Ok(()),
