@@ -1,16 +1,16 @@
 //! Search over models and providers. A question is usually half a name ("gpt 4o") or a purpose ("text to speech"), so a name that fits as
 //! a whole comes first, then BM25F over the words, with synonyms; words nobody knows are taken for slips and replaced by the ones that
-//! look alike. The same model at thirty resellers is one answer.
+//! look alike. What a question wishes for beside a name is read first (`intent.rs`). The same model at thirty resellers is one answer.
 
 #![expect(clippy::float_arithmetic, reason = "scores order the answers; no money is computed here")]
 
 mod intent;
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::collections::HashMap;
 
 use intent::Intent;
 
-use super::{Catalog, Model, Provider, index::Index, synonyms, text};
+use super::{Catalog, Model, Provider, index::Index, text};
 
 /// How soon a repeated word stops counting, as in BM25.
 const SATURATION: f32 = 1.2;
@@ -20,12 +20,6 @@ const VERBATIM: f32 = 2_000.0;
 const EXACT: f32 = 1_000.0;
 /// A name that begins with the whole question.
 const PREFIX: f32 = 60.0;
-/// What a synonym is worth beside the word itself.
-const SYNONYM: f32 = 0.8;
-/// From this likeness on (of 1000), a word is taken for a slip of another.
-const LIKENESS_MIN: usize = 600;
-/// How many words one slip may stand for.
-const SLIPS_MAX: usize = 4;
 const FIRST_PARTY: f32 = 1.3;
 const RETIRED: f32 = 0.35;
 const READY: f32 = 1.6;
@@ -34,8 +28,6 @@ const WELL_KNOWN: f32 = 0.25;
 const PLACES: usize = 60;
 /// What is announced to end.
 const ENDING: f32 = 0.97;
-/// What falls this far behind the best of very many answers is none.
-const FAR_BEHIND: f32 = 0.1;
 
 /// What kind of thing is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +89,7 @@ impl Index {
             };
         }
         // A service is found by what it is called and sells; the rest is about models.
-        let intent = if query.kind == Kind::Service { None } else { Intent::read(catalog, self, query.text) };
+        let intent = if query.kind == Kind::Service { None } else { Intent::read(catalog, self, query.text, provider) };
         let mut hits: Vec<(f32, u32, Item<'c>)> = Vec::new();
         let mut gather = |scores: Vec<f32>| {
             for (document, score) in (0_u32..).zip(scores).filter(|(_, score)| *score > 0.0) {
@@ -109,12 +101,12 @@ impl Index {
             Some(intent) => gather(self.intended(catalog, query.text, intent)),
             None => gather(self.scores(catalog, query.text)),
         }
-        sort(catalog, &mut hits);
+        let order = |document: u32| self.order.get(document as usize);
+        hits.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| order(a.1).cmp(&order(b.1))));
         if intent.as_ref().is_some_and(|intent| intent.pure && !intent.plain) {
-            let worst = hits.first().map_or(0.0, |best| best.0 * FAR_BEHIND);
-            hits.truncate(hits.partition_point(|hit| hit.0 >= worst));
             self.vary(&mut hits);
-            sort(catalog, &mut hits);
+            // What was decided between equal scores stays decided.
+            hits.sort_by(|a, b| b.0.total_cmp(&a.0));
         }
         if provider.is_some() {
             return hits.into_iter().map(|(score, _, item)| Hit { item, score, others: Vec::new() }).collect();
@@ -176,7 +168,7 @@ impl Index {
 
     /// How well the words of everything fit those of the question.
     fn word_scores(&self, question: &str) -> Vec<f32> {
-        let asked = self.asked(question);
+        let asked = text::asked(&self.terms, question);
         let mut scores = vec![0.0_f32; self.documents];
         let mut met = vec![0_u16; self.documents];
         // The best meaning of the word at hand, for each document; cleared after each word.
@@ -218,7 +210,9 @@ impl Index {
         let start = self.names.partition_point(|(name, _)| **name < *whole);
         let mut best: HashMap<u32, f32> = HashMap::new();
         for (name, document) in self.names[start..].iter().take_while(|(name, _)| name.starts_with(&whole)) {
-            let worth = if name.len() == whole.len() { EXACT } else { PREFIX * whole.len() as f32 / name.len() as f32 };
+            // Half a name means the newest model that begins with it.
+            let recency = self.traits.get(*document as usize).map_or(1.0, |traits| 0.85 + 0.15 * traits.recency);
+            let worth = if name.len() == whole.len() { EXACT } else { PREFIX * recency * whole.len() as f32 / name.len() as f32 };
             let known = best.entry(*document).or_default();
             *known = known.max(worth);
         }
@@ -236,56 +230,6 @@ impl Index {
                 *score += VERBATIM;
             }
         }
-    }
-
-    /// The terms to look for, one list for each word that was asked.
-    fn asked(&self, question: &str) -> Vec<Vec<(u32, f32)>> {
-        let lower = question.to_lowercase();
-        let plain: Vec<&str> = lower.split(|char: char| !char.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-        let meanings = synonyms::meanings(&plain);
-        let mut asked: Vec<Vec<(u32, f32)>> = Vec::new();
-        let mut covered = vec![false; plain.len()];
-        for (first, count, others) in meanings {
-            let mut terms = Vec::new();
-            text::words(others, |word| terms.extend(self.terms.get(word).map(|term| (*term, SYNONYM))));
-            // A single word keeps its own meaning beside the synonym; the words of a phrase mean something else apart.
-            if count == 1 {
-                text::words(plain.get(first).copied().unwrap_or_default(), |word| {
-                    terms.extend(self.terms.get(word).map(|term| (*term, 1.0)))
-                });
-            }
-            covered.iter_mut().skip(first).take(count).for_each(|word| *word = true);
-            if !terms.is_empty() {
-                asked.push(terms);
-            }
-        }
-        let all_ignored = plain.iter().all(|word| synonyms::is_ignored(word));
-        for (word, _) in plain.iter().zip(covered).filter(|(_, covered)| !covered) {
-            if synonyms::is_ignored(word) && !all_ignored {
-                continue;
-            }
-            text::words(word, |part| {
-                let terms = self.terms.get(part).map_or_else(|| self.alike(part), |term| vec![(*term, 1.0)]);
-                asked.push(terms);
-            });
-        }
-        asked
-    }
-
-    /// The known words that look most like an unknown one.
-    fn alike(&self, word: &str) -> Vec<(u32, f32)> {
-        if word.len() < 3 {
-            return Vec::new();
-        }
-        let mut found: Vec<(usize, u32)> = self
-            .terms
-            .iter()
-            .filter(|(known, _)| known.len().abs_diff(word.len()) <= 3 && known.len() > 2)
-            .map(|(known, term)| (text::resemblance(known, word), *term))
-            .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-            .collect();
-        found.sort_unstable_by_key(|(likeness, term)| (Reverse(*likeness), *term));
-        found.into_iter().take(SLIPS_MAX).map(|(likeness, term)| (term, likeness as f32 / 1_000.0)).collect()
     }
 
     /// See [`Catalog::nearest_models`].
@@ -329,10 +273,6 @@ fn model_place(catalog: &Catalog, model: &Model) -> usize {
     catalog.models.partition_point(|other| (&*other.provider, &*other.id) < (&*model.provider, &*model.id))
 }
 
-fn sort(catalog: &Catalog, hits: &mut [(f32, u32, Item<'_>)]) {
-    hits.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| rank(catalog, &a.2).cmp(&rank(catalog, &b.2))));
-}
-
 fn item_at(catalog: &Catalog, document: u32) -> Option<Item<'_>> {
     let place = document as usize;
     match catalog.models.get(place) {
@@ -360,6 +300,20 @@ fn prior(catalog: &Catalog, item: &Item<'_>, ready: &dyn Fn(&str) -> bool) -> f3
         }
     }
     prior
+}
+
+/// The place of every document when nothing is asked.
+pub(super) fn order(catalog: &Catalog) -> Vec<u32> {
+    let count = u32::try_from(catalog.models.len() + catalog.providers.len()).unwrap_or(u32::MAX);
+    let mut ranked: Vec<u32> = (0..count).collect();
+    ranked.sort_by_cached_key(|document| item_at(catalog, *document).map(|item| rank(catalog, &item)));
+    let mut order = vec![0; ranked.len()];
+    for (place, document) in (0..).zip(ranked) {
+        if let Some(known) = order.get_mut(document as usize) {
+            *known = place;
+        }
+    }
+    order
 }
 
 /// Decides between equal scores.

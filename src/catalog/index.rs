@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Catalog, Mode, Model, Prices, Unit,
+    Catalog, Mode, Model, Prices, Unit, find,
     synonyms::{CODE, EDITION, OPEN, SMALL, SPECIAL},
     text,
 };
@@ -27,6 +27,8 @@ pub(super) struct Index {
     /// The group of each document: models of one name share it.
     pub(super) groups: Vec<u32>,
     pub(super) documents: usize,
+    /// The place of each document among all when nothing is asked: what decides between equal scores.
+    pub(super) order: Vec<u32>,
     /// What is known of each model before any question.
     pub(super) traits: Vec<Traits>,
     /// The first words of what labs call their own models, as in `gpt`.
@@ -161,7 +163,7 @@ impl Index {
             *weight /= 1.0 - LENGTH_PENALTY + LENGTH_PENALTY * length / average;
         }
         let (traits, lines) = Traits::all(catalog);
-        Self { terms, postings, names, groups, documents: lengths.len(), traits, lines }
+        Self { terms, postings, names, groups, documents: lengths.len(), order: find::order(catalog), traits, lines }
     }
 }
 

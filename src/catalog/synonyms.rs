@@ -141,7 +141,7 @@ pub(super) const EDITION: [&str; 8] = ["latest", "preview", "beta", "exp", "expe
 #[rustfmt::skip]
 const IGNORED: &[&str] = &[
     "a", "an", "and", "the", "for", "of", "to", "in", "on", "with", "by", "from", "model", "models", "api", "apis", "llm", "llms",
-    "ai", "best", "good", "cheap", "cheapest", "fast", "fastest", "latest", "new", "newest", "that", "which", "can", "i", "my", "me",
+    "ai", "best", "good", "cheap", "cheapest", "fast", "fastest", "latest", "new", "newest", "that", "which", "what", "vs", "versus", "or", "compare", "can", "i", "my", "me",
     "need", "want", "use", "using", "some", "any", "is", "provider", "providers", "service", "please", "find", "show", "list",
 ];
 
@@ -214,7 +214,7 @@ const SENSES: &[(Sense, &[&str])] = &[
     (New, &["latest", "newest", "new", "recent", "most recent"]),
     (Long(LONG), &["long context", "large context", "big context", "huge context", "longest context", "largest context", "long context window", "large context window", "big context window", "long documents", "long document"]),
     (Seller, &["on", "from", "via", "at", "by", "through", "hosted on", "hosted by", "served by", "sold by"]),
-    (Nothing, &["good", "great", "nice", "decent", "chat", "text", "support", "supports", "supporting", "capable", "language", "something", "one", "it", "also", "but", "what", "who", "does", "do", "has", "have", "having", "input", "output", "ability", "able", "available", "make", "makes", "create", "creates", "generate", "generates", "produce", "option", "very", "really", "most", "files", "documents", "document", "are", "be", "give", "suggest", "recommend", "recommended", "context", "window", "tokens", "general", "purpose", "s", "task", "tasks", "calling"]),
+    (Nothing, &["good", "great", "nice", "decent", "chat", "text", "support", "supports", "supporting", "capable", "language", "something", "one", "it", "also", "but", "what", "who", "does", "do", "has", "have", "having", "output", "ability", "able", "available", "make", "makes", "create", "creates", "generate", "generates", "produce", "option", "very", "really", "most", "files", "documents", "document", "are", "be", "give", "suggest", "recommend", "recommended", "context", "window", "tokens", "general", "purpose", "s", "task", "tasks", "calling", "summarize", "summarise", "summarizing", "summarising", "summary", "summaries", "summarization", "translation", "translating", "writing", "classification", "extraction", "chatbot", "assistant"]),
 ];
 
 /// The sense of the longest phrase at the start of the words.
@@ -274,6 +274,18 @@ mod tests {
         assert_eq!(meanings(&["speech", "to", "text"]), [(0, 3, "stt transcribe")]);
         assert_eq!(meanings(&["gpt", "vectors"]), [(1, 1, "embedding")]);
         assert!(meanings(&["gpt"]).is_empty());
+    }
+
+    #[test]
+    fn a_phrase_has_one_sense_and_fits_in_a_set() {
+        let mut phrases: Vec<_> = SENSES.iter().flat_map(|(_, phrases)| *phrases).collect();
+        let count = phrases.len();
+        phrases.sort_unstable();
+        phrases.dedup();
+        assert_eq!(phrases.len(), count);
+        assert!(SPECIAL.len() <= 64);
+        assert_eq!(longest(&["json", "schema"]), Some((2, Can(C::JsonSchema))));
+        assert_eq!(longest(&["gpt"]), None);
     }
 
     #[test]

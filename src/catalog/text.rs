@@ -1,5 +1,18 @@
 //! Words and names as the search sees them.
 
+#![expect(clippy::float_arithmetic, reason = "likeness orders the answers; no money is computed here")]
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use super::synonyms;
+
+/// What a synonym is worth beside the word itself.
+const SYNONYM: f32 = 0.8;
+/// From this likeness on (of 1000), a word is taken for a slip of another.
+const LIKENESS_MIN: usize = 600;
+/// How many words one slip may stand for.
+const SLIPS_MAX: usize = 4;
+
 /// Calls `each` with every word: lower case, cut wherever letters and digits meet, and without its ending. `GPT-4o` is `gpt`, `4`, `o`.
 pub(super) fn words(text: &str, mut each: impl FnMut(&str)) {
     let mut word = String::with_capacity(16);
@@ -134,6 +147,53 @@ const SLIP: usize = 150;
 pub(super) fn resemblance(known: &str, word: &str) -> usize {
     let slips = changes(known, word, 1 + word.len() / 9).filter(|_| word.len() > 3);
     slips.map_or(0, |slips| 1_000 - SLIP * slips).max(likeness(known, word))
+}
+
+/// The terms to look for, one list for each word that was asked.
+pub(super) fn asked(known: &HashMap<Box<str>, u32>, question: &str) -> Vec<Vec<(u32, f32)>> {
+    let lower = question.to_lowercase();
+    let plain: Vec<&str> = lower.split(|char: char| !char.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let meanings = synonyms::meanings(&plain);
+    let mut asked: Vec<Vec<(u32, f32)>> = Vec::new();
+    let mut covered = vec![false; plain.len()];
+    for (first, count, others) in meanings {
+        let mut terms = Vec::new();
+        words(others, |word| terms.extend(known.get(word).map(|term| (*term, SYNONYM))));
+        // A single word keeps its own meaning beside the synonym; the words of a phrase mean something else apart.
+        if count == 1 {
+            words(plain.get(first).copied().unwrap_or_default(), |word| terms.extend(known.get(word).map(|term| (*term, 1.0))));
+        }
+        covered.iter_mut().skip(first).take(count).for_each(|word| *word = true);
+        if !terms.is_empty() {
+            asked.push(terms);
+        }
+    }
+    let all_ignored = plain.iter().all(|word| synonyms::is_ignored(word));
+    for (word, _) in plain.iter().zip(covered).filter(|(_, covered)| !covered) {
+        if synonyms::is_ignored(word) && !all_ignored {
+            continue;
+        }
+        words(word, |part| {
+            let terms = known.get(part).map_or_else(|| alike(known, part), |term| vec![(*term, 1.0)]);
+            asked.push(terms);
+        });
+    }
+    asked
+}
+
+/// The known words that look most like an unknown one.
+fn alike(known: &HashMap<Box<str>, u32>, word: &str) -> Vec<(u32, f32)> {
+    if word.len() < 3 {
+        return Vec::new();
+    }
+    let mut found: Vec<(usize, u32)> = known
+        .iter()
+        .filter(|(other, _)| other.len().abs_diff(word.len()) <= 3 && other.len() > 2)
+        .map(|(other, term)| (resemblance(other, word), *term))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .collect();
+    found.sort_unstable_by_key(|(likeness, term)| (Reverse(*likeness), *term));
+    found.into_iter().take(SLIPS_MAX).map(|(likeness, term)| (term, likeness as f32 / 1_000.0)).collect()
 }
 
 #[cfg(test)]

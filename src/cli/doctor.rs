@@ -10,6 +10,7 @@ use super::{
     serve::{App, vault_of},
 };
 use crate::{
+    catalog::{Auth, Catalog, Dialect},
     config::{Mode, Settings},
     session::SessionError,
 };
@@ -81,6 +82,19 @@ pub(super) async fn doctor(settings: Settings, json: bool) -> Result<(), Failure
     if failed == 0 { Ok(()) } else { Err(Failure::Error(format!("{failed} of {} checks failed", checks.len()))) }
 }
 
+/// The best known of those who would sell if they had a key.
+fn without_credentials(is_ready: impl Fn(&str) -> bool) -> Check {
+    const SHOWN: usize = 8;
+    let missing: Vec<&str> = Catalog::embedded()
+        .providers()
+        .iter()
+        .filter(|provider| provider.dialect == Dialect::Openai && provider.auth != Auth::None && !is_ready(&provider.id))
+        .map(|provider| &*provider.id)
+        .collect();
+    let more = missing.len().saturating_sub(SHOWN);
+    Check::note("no key for", format!("{} and {more} more", missing[..missing.len().min(SHOWN)].join(", ")))
+}
+
 /// Who can be bought from right now, by the list of models: providers with credentials, local servers.
 fn offers(models: &Value) -> Vec<Check> {
     let mut counts = std::collections::BTreeMap::<String, usize>::new();
@@ -97,6 +111,7 @@ fn offers(models: &Value) -> Vec<Check> {
             ),
             false => Check::ok("providers", list(&others)),
         },
+        without_credentials(|id| counts.contains_key(id)),
         match local.is_empty() {
             true => Check::note("local", "no model server found on the usual ports (11434, 1234, 8080, 8000)"),
             false => Check::ok("local", list(&local)),

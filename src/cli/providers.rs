@@ -5,13 +5,11 @@ use std::io::{BufRead, IsTerminal};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{Failure, output, serve::vault_of};
-use crate::{
-    catalog::Catalog,
-    config::Settings,
-    domain::Secret,
-    session::{SessionError, vault},
+use super::{
+    Failure, output,
+    serve::{provider_keys, vault_of},
 };
+use crate::{catalog::Catalog, config::Settings, domain::Secret, session::SessionError};
 
 #[derive(Debug, Args)]
 pub(super) struct ProvidersArgs {
@@ -36,12 +34,12 @@ enum Action {
 }
 
 pub(super) async fn providers(settings: Settings, args: ProvidersArgs, json: bool) -> Result<(), Failure> {
-    let kept = vault_of(&settings);
-    let place = kept.kind();
+    let kept = provider_keys(&settings);
+    let place = vault_of(&settings).kind();
     let known = |id: &str| Catalog::embedded().provider(id).is_some() || settings.providers.iter().any(|(name, _)| name == id);
     match args.action {
         Action::List => {
-            let keys = vault::load_provider_keys(&kept).await.map_err(SessionError::from)?;
+            let keys = kept.load().await.map_err(SessionError::from)?;
             let names: Vec<&String> = keys.keys().collect();
             if json {
                 return output::print_json(&json!({"stored_in": place, "providers": names}));
@@ -56,11 +54,11 @@ pub(super) async fn providers(settings: Settings, args: ProvidersArgs, json: boo
                 )));
             }
             let key = read_key(&provider)?;
-            vault::keep_provider_key(&kept, &provider, Some(&key)).await.map_err(SessionError::from)?;
+            kept.set(&provider, Some(&key)).await.map_err(SessionError::from)?;
             output::complain(&format!("The key for {provider} is kept in the {place}."));
         }
         Action::Remove { provider } => {
-            vault::keep_provider_key(&kept, &provider, None).await.map_err(SessionError::from)?;
+            kept.set(&provider, None).await.map_err(SessionError::from)?;
             output::complain(&format!("The {place} has no key for {provider} any more."));
         }
     }

@@ -15,9 +15,9 @@ use crate::{
     client::{Body, Client, ClientError, Service, Transport},
     config::{CredentialStore, Mode, PriceConfig, ProviderConfig, Settings, WireDialect},
     domain::{Secret, key::Pepper},
-    gateway::{Credentials, CustomProvider, Gateway, Registry, edge},
+    gateway::{Credentials, CustomProvider, Gateway, KeyVault, Registry, edge},
     mcp::{LavaMcp, transport},
-    session::{Connect, GatewayInfo, Link, Parts, Session, SessionError, Vault, vault},
+    session::{Connect, GatewayInfo, Link, Parts, ProviderKeys, Session, SessionError, Vault},
     store::{Store, wall_clock},
 };
 
@@ -62,6 +62,10 @@ pub(super) async fn stdio(settings: Settings) -> Result<(), Failure> {
     let served = transport::stdio::serve(LavaMcp::new(app.session.clone())).await;
     app.close().await;
     served.map_err(|error| Failure::Error(format!("the MCP connection failed: {error}")))
+}
+
+pub(super) fn provider_keys(settings: &Settings) -> ProviderKeys {
+    ProviderKeys::new(vault_of(settings), &settings.data_dir)
 }
 
 pub(super) fn vault_of(settings: &Settings) -> Vault {
@@ -143,7 +147,20 @@ fn registry(settings: &Settings, vault: Vault) -> Registry {
         }
     }
     let environment = settings.environment.clone();
-    let credentials = Credentials::new(configured, Arc::new(move |name| environment.secret(name)), Some(vault::provider_keys(vault)));
+    let kept = ProviderKeys::new(vault, &settings.data_dir);
+    let names = kept.clone();
+    let vault = KeyVault {
+        names: Arc::new(move || names.names()),
+        load: Arc::new(move || {
+            let kept = kept.clone();
+            async move {
+                let loaded = kept.load().await.inspect_err(|error| tracing::warn!(%error, "the providers' keys could not be read"));
+                loaded.unwrap_or_default().into_iter().collect()
+            }
+            .boxed()
+        }),
+    };
+    let credentials = Credentials::new(configured, Arc::new(move |name| environment.secret(name)), Some(vault));
     Registry::new(custom, credentials, settings.local_servers)
 }
 

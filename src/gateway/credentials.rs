@@ -1,15 +1,26 @@
 //! Where a provider's key comes from: the config file, the environment, the vault; in this order.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use crate::{catalog::Provider, domain::Secret};
+use crate::{
+    catalog::{Auth, Provider},
+    domain::Secret,
+};
 
-/// Reads all provider keys kept in the vault, by provider id. It may take seconds (a keyring can ask its owner), so it is only called when nothing else has
-/// the key.
-pub type KeyVault = Arc<dyn Fn() -> BoxFuture<'static, HashMap<String, Secret>> + Send + Sync>;
+/// Provider keys that a person has put into a vault.
+#[derive(Clone)]
+pub struct KeyVault {
+    /// Whose key is kept. Quick, and never wakes the vault itself.
+    pub names: Arc<dyn Fn() -> HashSet<String> + Send + Sync>,
+    /// Reads all keys. It may take seconds, because a keyring can ask its owner; so it is only called for a key that is known to be there.
+    pub load: Arc<dyn Fn() -> BoxFuture<'static, HashMap<String, Secret>> + Send + Sync>,
+}
 
 /// Reads a variable of the environment as it was when the program started.
 pub type Environment = Arc<dyn Fn(&str) -> Option<Secret> + Send + Sync>;
@@ -24,6 +35,12 @@ pub struct Credentials {
     unlocked: Arc<Mutex<HashMap<String, Secret>>>,
 }
 
+/// Which providers can be called right now, for showing.
+pub(super) struct Readiness<'a> {
+    credentials: &'a Credentials,
+    in_vault: HashSet<String>,
+}
+
 impl Credentials {
     /// Keys from the config file by provider id, the environment, and the vault.
     pub fn new(configured: HashMap<String, Secret>, environment: Environment, vault: Option<KeyVault>) -> Self {
@@ -32,11 +49,7 @@ impl Credentials {
 
     /// The key for a provider, without waking the vault.
     pub(super) fn at_hand(&self, id: &str, variables: &[Box<str>]) -> Option<Secret> {
-        if let Some(key) = self.configured.get(id) {
-            return Some(key.clone());
-        }
-        let from_environment = variables.iter().find_map(|name| (self.environment)(name));
-        from_environment.or_else(|| self.unlocked.try_lock().ok()?.get(id).cloned())
+        self.configured.get(id).cloned().or_else(|| variables.iter().find_map(|name| (self.environment)(name)))
     }
 
     /// The key for a provider, from wherever it is.
@@ -44,15 +57,30 @@ impl Credentials {
         if let Some(key) = self.at_hand(id, variables) {
             return Some(key);
         }
-        // Read anew each time: the owner may have stored the key a moment ago, because the last answer said so.
-        let keys = (self.vault.as_ref()?)().await;
-        let found = keys.get(id).cloned();
-        *self.unlocked.lock().await = keys;
-        found
+        let vault = self.vault.as_ref().filter(|vault| (vault.names)().contains(id))?;
+        let mut unlocked = self.unlocked.lock().await;
+        if !unlocked.contains_key(id) {
+            *unlocked = (vault.load)().await;
+        }
+        unlocked.get(id).cloned()
     }
 
-    /// Whether a provider can be called right now, for showing. Does not wake the vault.
-    pub(super) fn is_ready(&self, provider: &Provider) -> bool {
-        matches!(provider.auth, crate::catalog::Auth::None) || self.at_hand(&provider.id, &provider.env).is_some()
+    /// Takes a look at what is where. Does not wake the vault.
+    pub(super) fn readiness(&self) -> Readiness<'_> {
+        Readiness { credentials: self, in_vault: self.vault.as_ref().map(|vault| (vault.names)()).unwrap_or_default() }
+    }
+}
+
+impl Readiness<'_> {
+    /// Whether a provider of the catalog can be called.
+    pub(super) fn of(&self, provider: &Provider) -> bool {
+        provider.auth == Auth::None
+            || self.in_vault.contains(&*provider.id)
+            || self.credentials.at_hand(&provider.id, &provider.env).is_some()
+    }
+
+    /// Whether there is a key for a provider of the config file.
+    pub(super) fn of_custom(&self, id: &str) -> bool {
+        self.in_vault.contains(id) || self.credentials.at_hand(id, &[]).is_some()
     }
 }

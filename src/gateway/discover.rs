@@ -12,7 +12,7 @@ use super::{
     authorise::payer,
     edge::{self, Response, respond_json},
     error::GatewayError,
-    providers::{CustomProvider, variables},
+    providers::{CustomProvider, Ready, variables},
 };
 use crate::catalog::{self, Auth, Dialect, Item, Mode, Model, Provider};
 
@@ -31,6 +31,7 @@ async fn list_models(gateway: &Gateway, headers: &HeaderMap) -> Result<Value, Ga
     };
     let registry = &gateway.registry;
     let sandbox = gateway.sandbox || key.as_ref().is_some_and(|key| key.test);
+    let readiness = registry.readiness();
     let mut data = Vec::new();
     let mut add = |id: &str, provider: &str| {
         let settings = key.as_ref().map(|key| &key.settings);
@@ -50,7 +51,7 @@ async fn list_models(gateway: &Gateway, headers: &HeaderMap) -> Result<Value, Ga
     }
     for model in registry.catalog().models().iter().filter(|model| model.mode == Mode::Chat && !model.retired && model.prices().is_some()) {
         let Some(provider) = registry.catalog().provider(&model.provider) else { continue };
-        if sandbox || (provider.dialect == Dialect::Openai && registry.credentials.is_ready(provider)) {
+        if sandbox || (provider.dialect == Dialect::Openai && readiness.has(&provider.id)) {
             add(&model.id, &provider.id);
         }
     }
@@ -93,14 +94,15 @@ fn find(gateway: &Gateway, query: &SearchQuery) -> Result<Found, GatewayError> {
         }
     };
     let registry = &gateway.registry;
-    let ready = |id: &str| registry.is_ready(id);
+    let readiness = registry.readiness();
+    let ready = |id: &str| readiness.has(id);
     let hits = registry.catalog().find(&catalog::Query { text: &query.query, kind, provider: query.provider.as_deref(), ready: &ready });
     let custom = registry.custom.iter().filter(|_| kind != catalog::Kind::Service).flat_map(|custom| {
         let is_wanted = |model: &&String| {
             query.provider.as_deref().is_none_or(|provider| provider == custom.id)
                 && (query.provider.is_some() && query.query.is_empty() || is_named(&query.query, &custom.id, model))
         };
-        custom.models.iter().filter(is_wanted).map(|model| custom_result(custom, model))
+        custom.models.iter().filter(is_wanted).map(|model| custom_result(custom, model, &readiness))
     });
     let mut all: Vec<Value> = custom.collect();
     let from_config = all.len();
@@ -109,8 +111,8 @@ fn find(gateway: &Gateway, query: &SearchQuery) -> Result<Found, GatewayError> {
     let total = from_config + hits.len();
     // Only the hits that are shown are turned into results.
     all.extend(hits.iter().take((start + limit).saturating_sub(from_config)).map(|hit| match hit.item {
-        Item::Model(model) => model_result(gateway, model),
-        Item::Provider(provider) => provider_result(gateway, provider),
+        Item::Model(model) => model_result(gateway, model, &readiness),
+        Item::Provider(provider) => provider_result(gateway, provider, &readiness),
     }));
     let results: Vec<Value> = all.into_iter().skip(start).take(limit).collect();
     let next = start + results.len();
@@ -123,7 +125,7 @@ fn is_named(query: &str, provider: &str, model: &str) -> bool {
     !query.trim().is_empty() && query.to_lowercase().split_whitespace().all(|word| name.contains(word))
 }
 
-fn model_result(gateway: &Gateway, model: &Model) -> Value {
+fn model_result(gateway: &Gateway, model: &Model, ready: &Ready<'_>) -> Value {
     let registry = &gateway.registry;
     let provider = registry.catalog().provider(&model.provider);
     let label = provider.map_or_else(|| model.provider.to_string(), |provider| provider.name.to_string());
@@ -150,28 +152,28 @@ fn model_result(gateway: &Gateway, model: &Model) -> Value {
     json!({
         "id": format!("{}/{}", model.provider, model.id), "kind": "model", "provider": model.provider, "label": model.id,
         "summary": facts.join("; "), "method": "POST", "url": url, "example_body": example, "pricing": pricing(model),
-        "credentials": readiness(gateway, provider), "docs_url": provider.map(|provider| &provider.docs),
+        "credentials": credentials(gateway, provider, ready), "docs_url": provider.map(|provider| &provider.docs),
     })
 }
 
-fn provider_result(gateway: &Gateway, provider: &Provider) -> Value {
+fn provider_result(gateway: &Gateway, provider: &Provider, ready: &Ready<'_>) -> Value {
     let models = gateway.registry.catalog().models().iter().filter(|model| model.provider == (*provider.id).into());
     let count = models.count();
     json!({
         "id": provider.id, "kind": "service", "provider": provider.id, "label": provider.name,
         "summary": format!("AI provider with {count} models in the catalog; speaks the {} dialect", provider.dialect.as_str()),
         "method": "POST", "url": endpoint(provider, "chat/completions"), "example_body": Value::Null, "pricing": Value::Null,
-        "credentials": readiness(gateway, Some(provider)), "docs_url": provider.docs,
+        "credentials": credentials(gateway, Some(provider), ready), "docs_url": provider.docs,
     })
 }
 
-fn custom_result(custom: &CustomProvider, model: &str) -> Value {
+fn custom_result(custom: &CustomProvider, model: &str, ready: &Ready<'_>) -> Value {
     let price = custom.prices.as_ref().map(|prices| per_million(&prices.rates));
     json!({
         "id": format!("{}/{model}", custom.id), "kind": "model", "provider": custom.id, "label": model,
         "summary": format!("chat model of {}, a provider from the config file", custom.id), "method": "POST",
         "url": super::route::below(&custom.base_url, "chat/completions").as_str(), "example_body": chat_example(model), "pricing": price,
-        "credentials": if custom.api_key_env.is_none() { "not_needed" } else { "ready" }, "docs_url": Value::Null,
+        "credentials": custom_credentials(custom, ready), "docs_url": Value::Null,
     })
 }
 
@@ -204,11 +206,11 @@ fn per_million(rates: &catalog::Rates) -> Value {
     })
 }
 
-fn readiness(gateway: &Gateway, provider: Option<&Provider>) -> &'static str {
+fn credentials(gateway: &Gateway, provider: Option<&Provider>, ready: &Ready<'_>) -> &'static str {
     match provider {
         _ if gateway.sandbox => "not_needed",
         Some(provider) if provider.auth == Auth::None => "not_needed",
-        Some(provider) if gateway.registry.is_ready(&provider.id) => "ready",
+        Some(provider) if ready.has(&provider.id) => "ready",
         _ => "missing",
     }
 }
@@ -217,7 +219,7 @@ fn readiness(gateway: &Gateway, provider: Option<&Provider>) -> &'static str {
 pub(super) async fn provider(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
     let registry = &gateway.registry;
     let found = registry.catalog().provider(&id).map(|provider| provider_docs(&gateway, provider));
-    let custom = registry.custom(&id).map(custom_docs);
+    let custom = registry.custom(&id).map(|custom| custom_docs(custom, &registry.readiness()));
     respond_json(StatusCode::OK, custom.or(found).ok_or_else(|| GatewayError::NotFound(format!("provider {id}"))))
 }
 
@@ -250,7 +252,7 @@ fn provider_docs(gateway: &Gateway, provider: &Provider) -> Value {
     };
     json!({
         "provider": provider.id, "docs_url": provider.docs, "endpoints": endpoints,
-        "auth": {"added_by": "gateway", "form": how, "variables": variables(provider), "credentials": readiness(gateway, Some(provider))},
+        "auth": {"added_by": "gateway", "form": how, "variables": variables(provider), "credentials": credentials(gateway, Some(provider), &gateway.registry.readiness())},
         "example": example,
         "text": format!(
             "{} speaks the {} dialect. {} models with a price, such as {}. The gateway adds the credential; never put one into a request.",
@@ -260,13 +262,21 @@ fn provider_docs(gateway: &Gateway, provider: &Provider) -> Value {
     })
 }
 
-fn custom_docs(custom: &CustomProvider) -> Value {
+fn custom_credentials(custom: &CustomProvider, ready: &Ready<'_>) -> &'static str {
+    match custom.api_key_env {
+        None => "not_needed",
+        Some(_) if ready.has(&custom.id) => "ready",
+        Some(_) => "missing",
+    }
+}
+
+fn custom_docs(custom: &CustomProvider, ready: &Ready<'_>) -> Value {
     let url = super::route::below(&custom.base_url, "chat/completions");
     json!({
         "provider": custom.id, "docs_url": Value::Null,
         "endpoints": [{"method": "POST", "url": url.as_str(), "summary": "Chat completions, plain or streamed"}],
         "auth": {"added_by": "gateway", "form": if custom.api_key_env.is_some() { "Authorization: Bearer <key>" } else { "none" },
-                 "variables": custom.api_key_env.iter().collect::<Vec<_>>(), "credentials": "ready"},
+                 "variables": custom.api_key_env.iter().collect::<Vec<_>>(), "credentials": custom_credentials(custom, ready)},
         "example": custom.models.first().map(|model| json!({"method": "POST", "url": url.as_str(), "body": chat_example(model)})),
         "text": format!("{} is a provider from the config file, with the models {}.", custom.id, custom.models.join(", ")),
     })

@@ -84,12 +84,13 @@ async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url
     }
     let registry = &gateway.registry;
     if let Some(custom) = registry.custom.iter().find(|custom| is_below(&url, &custom.base_url)) {
+        let credential = if sandbox { None } else { registry.credentials.find(&custom.id, &[]).await };
         let owner = Owner {
             id: custom.id.clone(),
             base: custom.base_url.clone(),
             dialect: custom.dialect,
-            auth: custom_auth(custom),
-            credential: registry.credentials.at_hand(&custom.id, &[]),
+            auth: custom_auth(custom, credential.as_ref()),
+            credential,
             variables: custom.api_key_env.iter().cloned().collect(),
             is_custom: true,
         };

@@ -2,8 +2,14 @@
 
 use url::Url;
 
-use super::{credentials::Credentials, local::LocalServers};
-use crate::catalog::{Auth, Catalog, Dialect, Prices, Provider};
+use super::{
+    credentials::{Credentials, Readiness},
+    local::LocalServers,
+};
+use crate::{
+    catalog::{Auth, Catalog, Dialect, Prices, Provider},
+    domain::Secret,
+};
 
 /// A provider a person wrote into the config file. It may have a private address: a person vouches for it.
 #[derive(Clone, Debug)]
@@ -43,11 +49,24 @@ impl Registry {
         self.custom.iter().find(|provider| provider.id == id)
     }
 
-    /// Whether a provider can be called right now, without waking the vault.
-    pub(super) fn is_ready(&self, id: &str) -> bool {
-        match (self.custom(id), self.catalog().provider(id)) {
-            (Some(custom), _) => custom.api_key_env.is_none() || self.credentials.at_hand(id, &[]).is_some(),
-            (None, Some(provider)) => self.credentials.is_ready(provider),
+    /// Who can be called right now, without waking the vault.
+    pub(super) fn readiness(&self) -> Ready<'_> {
+        Ready { registry: self, keys: self.credentials.readiness() }
+    }
+}
+
+/// Who can be called right now.
+pub(super) struct Ready<'a> {
+    registry: &'a Registry,
+    keys: Readiness<'a>,
+}
+
+impl Ready<'_> {
+    /// Whether a provider of this name can be called.
+    pub(super) fn has(&self, id: &str) -> bool {
+        match (self.registry.custom(id), self.registry.catalog().provider(id)) {
+            (Some(custom), _) => custom.api_key_env.is_none() || self.keys.of_custom(id),
+            (None, Some(provider)) => self.keys.of(provider),
             (None, None) => false,
         }
     }
@@ -64,9 +83,9 @@ pub(super) fn abort_stops_billing(provider: &str) -> bool {
     matches!(provider, "openai" | "azure" | "anthropic")
 }
 
-/// How a key is shown to a custom provider.
-pub(super) fn custom_auth(provider: &CustomProvider) -> Auth {
-    if provider.api_key_env.is_some() { Auth::Bearer } else { Auth::None }
+/// How a key is shown to a custom provider; one that names no key and has none is called without.
+pub(super) fn custom_auth(provider: &CustomProvider, credential: Option<&Secret>) -> Auth {
+    if provider.api_key_env.is_some() || credential.is_some() { Auth::Bearer } else { Auth::None }
 }
 
 /// The variables that can hold a provider's key.

@@ -55,7 +55,7 @@ pub(super) async fn route_for(gateway: &Gateway, name: &str, sandbox: bool) -> R
     let registry = &gateway.registry;
     if let Some((provider, model)) = name.split_once('/') {
         if let Some(custom) = registry.custom(provider) {
-            return custom_route(registry, custom, model, name, sandbox);
+            return custom_route(registry, custom, model, name, sandbox).await;
         }
         if let Some(provider) = registry.catalog().provider(provider)
             && let Some(model) = registry.catalog().model(&provider.id, model)
@@ -67,7 +67,7 @@ pub(super) async fn route_for(gateway: &Gateway, name: &str, sandbox: bool) -> R
         }
     }
     if let Some(custom) = registry.custom.iter().find(|custom| custom.models.iter().any(|model| model == name)) {
-        return custom_route(registry, custom, name, name, sandbox);
+        return custom_route(registry, custom, name, name, sandbox).await;
     }
     let mut refusal = None;
     for model in registry.catalog().models_named(name) {
@@ -94,7 +94,7 @@ fn not_found(registry: &Registry, name: &str) -> GatewayError {
     GatewayError::ModelNotFound { model: name.to_owned(), nearest }
 }
 
-fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
+async fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
     if !custom.models.is_empty() && !custom.models.iter().any(|known| known == model) {
         let nearest = custom.models.iter().take(3).map(|known| format!("{}/{known}", custom.id)).collect();
         return Err(GatewayError::ModelNotFound { model: name.to_owned(), nearest });
@@ -102,7 +102,7 @@ fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str, name:
     if custom.dialect != Dialect::Openai && !sandbox {
         return Err(not_translated(model, &custom.id, custom.dialect));
     }
-    let credential = registry.credentials.at_hand(&custom.id, &[]);
+    let credential = if sandbox { None } else { registry.credentials.find(&custom.id, &[]).await };
     let variables: Vec<String> = custom.api_key_env.iter().cloned().collect();
     if credential.is_none() && !variables.is_empty() && !sandbox {
         return Err(GatewayError::CredentialsMissing { model: model.to_owned(), provider: custom.id.clone(), env: variables });
@@ -112,7 +112,7 @@ fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str, name:
         model: model.to_owned(),
         method: Method::POST,
         url: below(&custom.base_url, "chat/completions"),
-        auth: custom_auth(custom),
+        auth: custom_auth(custom, credential.as_ref()),
         credential,
         variables,
         prices: custom.prices.clone(),

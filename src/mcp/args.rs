@@ -89,6 +89,7 @@ mod tests {
 
     #[derive(Debug, serde::Deserialize, JsonSchema)]
     #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its schema and its refusals are looked at")]
     struct Args {
         cycle: Option<crate::domain::Cycle>,
         words: Option<Vec<String>>,

@@ -3,17 +3,22 @@
 //! The key comes from `LAVA_SPEND_KEY`, else from the vault, where `login` put it. A person sets the ceiling; an agent can only ask for less, and asking
 //! again never makes a spent budget new: the key stays the same one, or is rotated, and keeps its history.
 
+mod kept;
 mod narrow;
-pub mod vault;
+mod provider_keys;
+mod vault;
 
 use std::{path::PathBuf, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::Mutex;
 
 pub use narrow::Narrowing;
+pub use provider_keys::ProviderKeys;
 pub use vault::{Vault, VaultError};
+
+use kept::Kept;
 
 use crate::{
     client::{Client, ClientError, KeyRequest, SpendKeyObject},
@@ -83,21 +88,6 @@ pub struct LoggedIn {
     pub key: Option<SpendKeyObject>,
     /// Where the key is kept: `environment`, `keyring` or `file`.
     pub stored_in: &'static str,
-}
-
-/// The session key as the vault keeps it.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    key: String,
-    spend_key_id: String,
-    /// Whether an agent asked for less than the ceiling; then a higher ceiling does not widen the key.
-    narrowed: bool,
-}
-
-/// The secret key as the vault keeps it.
-#[derive(Serialize, Deserialize)]
-struct KeptSecret {
-    key: String,
 }
 
 /// One session.
@@ -278,17 +268,6 @@ impl Session {
         Ok(logged_out)
     }
 
-    /// The clients that have been given a key. Keyrings cannot be listed on every system, so the names are kept beside the keys.
-    async fn clients(&self) -> Result<Vec<String>, SessionError> {
-        let kept = self.vault.load(&format!("{} clients", self.scope)).await?;
-        Ok(kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()).unwrap_or_default())
-    }
-
-    async fn remember_clients(&self, names: &[String]) -> Result<(), SessionError> {
-        let text = Secret::new(serde_json::to_string(names).unwrap_or_default());
-        Ok(self.vault.store(&format!("{} clients", self.scope), &text).await?)
-    }
-
     async fn check_environment(&self, narrowing: &Narrowing, force: bool) -> Result<LoggedIn, SessionError> {
         if !narrowing.is_empty() || force {
             let text = "the session key comes from LAVA_SPEND_KEY; its limits are changed by whoever gave it out";
@@ -363,51 +342,6 @@ impl Session {
             self.remember_clients(&names).await?;
         }
         Ok((created.key, LoggedIn { key: Some(created.object), stored_in: self.vault.kind() }))
-    }
-
-    async fn secret_or_make(&self, link: &Link) -> Result<Secret, SessionError> {
-        match self.secret_key().await? {
-            Some(secret) => Ok(secret),
-            None => self.make_secret(link).await,
-        }
-    }
-
-    async fn make_secret(&self, link: &Link) -> Result<Secret, SessionError> {
-        let make = link.make_secret.as_ref().ok_or(SessionError::NoSecretKey)?;
-        // The vault is asked first: a secret key that cannot be kept would be lost, and another one made at each login.
-        self.vault.check().await?;
-        let secret = make().await.map_err(SessionError::Ledger)?;
-        let kept = serde_json::to_string(&KeptSecret { key: secret.expose().to_owned() }).unwrap_or_default();
-        self.vault.store(&format!("{} secret", self.scope), &Secret::new(kept)).await?;
-        Ok(secret)
-    }
-
-    async fn secret_key(&self) -> Result<Option<Secret>, SessionError> {
-        if let Some(secret) = &self.secret_from_environment {
-            return Ok(Some(secret.clone()));
-        }
-        let kept = self.vault.load(&format!("{} secret", self.scope)).await?;
-        Ok(kept.and_then(|kept| serde_json::from_str::<KeptSecret>(kept.expose()).ok()).map(|kept| Secret::new(kept.key)))
-    }
-
-    async fn kept(&self, client_name: &str) -> Result<Option<Kept>, SessionError> {
-        let kept = self.vault.load(&self.account(client_name)).await?;
-        Ok(kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()))
-    }
-
-    async fn keep(&self, client_name: &str, kept: &Kept) -> Result<(), SessionError> {
-        let text = Secret::new(serde_json::to_string(kept).unwrap_or_default());
-        let account = self.account(client_name);
-        self.vault.store(&account, &text).await?;
-        let read_back = self.vault.load(&account).await?;
-        if read_back.is_some_and(|read| read.expose() == text.expose()) {
-            return Ok(());
-        }
-        Err(VaultError::unavailable(self.vault.kind(), "what was stored could not be read back").into())
-    }
-
-    fn account(&self, client_name: &str) -> String {
-        format!("{} session {client_name}", self.scope)
     }
 }
 

@@ -6,7 +6,6 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -196,43 +195,6 @@ fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
         options.mode(0o600);
     }
     options.open(path)
-}
-
-/// Serves the gateway with the provider keys that a person has put into a vault.
-pub fn provider_keys(
-    vault: Vault,
-) -> Arc<dyn Fn() -> futures_util::future::BoxFuture<'static, std::collections::HashMap<String, Secret>> + Send + Sync> {
-    Arc::new(move || {
-        let vault = vault.clone();
-        Box::pin(async move { load_provider_keys(&vault).await.unwrap_or_default().into_iter().collect() })
-    })
-}
-
-/// The account under which provider keys are kept, all together: one look into the keyring is enough.
-const PROVIDERS_ACCOUNT: &str = "providers";
-
-/// All provider keys, by provider.
-///
-/// # Errors
-/// [`VaultError`] when the vault cannot be read.
-pub async fn load_provider_keys(vault: &Vault) -> Result<BTreeMap<String, Secret>, VaultError> {
-    let kept = vault.load(PROVIDERS_ACCOUNT).await?;
-    let keys: Keys = kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()).unwrap_or_default();
-    Ok(keys.into_iter().map(|(provider, key)| (provider, Secret::new(key))).collect())
-}
-
-/// Keeps a provider's key, or forgets it when there is none.
-///
-/// # Errors
-/// [`VaultError`] when the vault cannot be written.
-pub async fn keep_provider_key(vault: &Vault, provider: &str, key: Option<&Secret>) -> Result<(), VaultError> {
-    let mut keys: Keys = load_provider_keys(vault).await?.into_iter().map(|(provider, key)| (provider, key.expose().to_owned())).collect();
-    match key {
-        Some(key) => drop(keys.insert(provider.to_owned(), key.expose().to_owned())),
-        None => drop(keys.remove(provider)),
-    }
-    let text = Secret::new(serde_json::to_string(&keys).unwrap_or_default());
-    vault.store(PROVIDERS_ACCOUNT, &text).await
 }
 
 #[cfg(test)]

@@ -201,6 +201,9 @@ fn provider_keys_are_kept_and_never_shown() {
     assert!(err(&set("nobody", "sk-x\n")).contains("nobody"));
     let listed = run(home.path(), &["providers", "list"]);
     assert_eq!(out(&listed), "openai\n");
+    // The search tells that it is there, without looking into the vault.
+    let found = json(&run(home.path(), &["--json", "search", "gpt-4o-mini", "--limit", "1"]));
+    assert_eq!(found["results"][0]["credentials"], "ready");
     for arguments in [&["providers", "list", "--json"][..], &["doctor"], &["doctor", "--json"]] {
         let shown = run(home.path(), arguments);
         assert!(!out(&shown).contains("canary") && !err(&shown).contains("canary"), "{arguments:?}");

@@ -24,8 +24,11 @@ const ABLE: f32 = 10.0;
 const UNMET: f32 = 0.5;
 /// What each further model of one family is worth to somebody who named none.
 const SAME_FAMILY: f32 = 0.75;
+/// What falls this far behind the best of very many answers is none.
+const FAR_BEHIND: f32 = 0.2;
 /// From this share of the way to the cheapest on, a price is low.
 const ENOUGH: f32 = 0.66;
+
 /// What a question asks for, and the words that are left of it.
 #[derive(Debug, Default)]
 pub(super) struct Intent {
@@ -51,8 +54,8 @@ pub(super) struct Intent {
 }
 
 impl Intent {
-    /// Reads a question; `None` when it asks for nothing but a name.
-    pub(super) fn read(catalog: &Catalog, index: &Index, question: &str) -> Option<Self> {
+    /// Reads a question that is put to one provider or to all; `None` when it asks for nothing but a name.
+    pub(super) fn read(catalog: &Catalog, index: &Index, question: &str, provider: Option<&str>) -> Option<Self> {
         let lower = question.to_lowercase();
         let plain: Vec<&str> = lower.split(|char: char| !char.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
         let mut intent = Self { pure: true, special: special(&plain), ..Self::default() };
@@ -62,14 +65,22 @@ impl Intent {
         let mut at = 0;
         while at < plain.len() {
             let rest = &plain[at..];
-            let (mut count, sense) = longest(rest).unwrap_or((1, if synonyms::is_ignored(rest[0]) { Nothing } else { Reads }));
-            let known = longest(rest).is_some() || sense == Nothing;
-            if sense == Seller {
+            let found = longest(rest).or_else(|| synonyms::is_ignored(rest[0]).then_some((1, Nothing)));
+            let mut count = found.map_or(1, |(count, _)| count);
+            if let Some((_, Seller)) = found {
                 if let Some((more, seller)) = seller(catalog, &rest[count..]) {
                     count += more;
                     intent.seller = Some(seller.into());
                 }
-            } else if !known {
+            } else if let Some((_, sense)) = found {
+                if sense != Nothing {
+                    senses.push(sense);
+                }
+                // What a thing is for is in its words; how cheap or good it is, is not. "Small" is both.
+                if matches!(sense, For(_) | Medium(..) | Code | Small | Can(Capability::WebSearch)) {
+                    left.extend(rest[..count].iter().map(|word| (*word, false)));
+                }
+            } else {
                 match seller(catalog, rest).filter(|(_, id)| is_only_a_seller(catalog, index, rest[0], id)) {
                     Some((more, seller)) => {
                         count = more;
@@ -80,22 +91,24 @@ impl Intent {
                         None => left.push((rest[0], true)),
                     },
                 }
-            } else if sense != Nothing {
-                senses.push(sense);
-                // What a thing is for is in its words; how cheap or good it is, is not. "Small" is both.
-                if matches!(sense, For(_) | Medium(..) | Code | Small | Can(Capability::WebSearch)) {
-                    left.extend(rest[..count].iter().map(|word| (*word, false)));
-                }
             }
             at += count;
         }
         let named = left.iter().any(|(_, name)| *name);
+        // `openai/gpt-4o` is a name, "openai gpt-4o" is a wish.
         let asks = senses.iter().any(|sense| *sense != Reads) || (intent.seller.is_some() && named && lower.contains(' '));
         if !asks {
             return None;
         }
+        if let Some(provider) = provider {
+            intent.seller = Some(provider.into());
+        }
         intent.pure = !named;
-        intent.plain = senses.iter().all(|sense| matches!(sense, For(_) | Medium(..) | Code | Reads | Can(Capability::WebSearch)));
+        intent.plain = senses.iter().all(|sense| match sense {
+            For(_) | Medium(..) | Code | Reads => true,
+            Can(Capability::WebSearch) => intent.pure,
+            _ => false,
+        });
         let reads = senses.contains(&Reads);
         intent.plain &= !reads || !senses.iter().any(|sense| matches!(sense, Medium(..)));
         senses.iter().for_each(|sense| intent.add(*sense, reads));
@@ -111,8 +124,9 @@ impl Intent {
 
     fn add(&mut self, sense: Sense, reads: bool) {
         match sense {
+            Can(one) if self.abilities.contains(&one) => {}
             Can(one) => self.abilities.push(one),
-            Medium(_, one) if reads => self.abilities.push(one),
+            Medium(_, one) if reads => self.add(Can(one), reads),
             For(mode) | Medium(mode, _) => self.modes |= bit(mode),
             Code => self.code = true,
             Open => self.open = true,
@@ -163,12 +177,17 @@ impl Intent {
 
     /// How much the model is what the question leans to.
     pub(super) fn liking(&self, model: &Model, traits: &Traits) -> f32 {
+        // Who wishes for something wants to buy it.
+        let sold = if model.retired { 0.4 } else { 1.0 };
+        if self.plain && self.pure {
+            return sold * if traits.dated { 0.95 } else { 1.0 };
+        }
         if self.plain {
-            return if traits.dated { 0.95 } else { 1.0 };
+            return traits.generality(self.special) * sold;
         }
         let cheap = traits.cheapness.unwrap_or(0.0);
-        let mut liking =
-            traits.generality(self.special) * (0.45 + 0.55 * traits.recency) * traits.standing * if traits.lab { 1.2 } else { 1.0 };
+        let mut liking = traits.generality(self.special) * (0.45 + 0.55 * traits.recency) * traits.standing * sold;
+        liking *= if traits.lab { 1.2 } else { 1.0 };
         if self.thrift > 0 || self.free {
             // Below some price everything is cheap, and only who wants the cheapest cares for more.
             let cheap = if self.thrift > 1 { cheap } else { (cheap / ENOUGH).min(1.0) };
@@ -217,20 +236,26 @@ impl Index {
         if !intent.pure {
             self.add_names(catalog, &intent.words, &mut scores);
         }
+        // A word that nothing is called by is part of the task, as in "cheap model for poems".
+        let pure = intent.pure || scores.iter().take(catalog.models.len()).all(|score| *score <= 0.0);
         let models = || catalog.models.iter().zip(&self.traits);
         let unmet: Vec<u8> = models().map(|(model, traits)| intent.unmet(model, traits)).collect();
         // Where nothing meets every demand, what meets the most of them is shown.
         let least = unmet.iter().min().copied().unwrap_or(0);
         for ((score, unmet), (model, traits)) in scores.iter_mut().zip(unmet).zip(models()) {
-            *score = match (intent.pure, unmet - least) {
+            *score = match (pure, unmet - least) {
                 (true, 0) => (*score + if intent.plain { 0.1 } else { ABLE }) * intent.liking(model, traits),
                 (true, _) => 0.0,
                 (false, _) if *score <= 0.0 || intent.is_elsewhere(&model.provider) => 0.0,
                 (false, more) => *score * UNMET.powi(more.into()) * intent.liking(model, traits),
             };
         }
+        if pure && !intent.plain {
+            let least = FAR_BEHIND * scores.iter().take(catalog.models.len()).copied().fold(0.0, f32::max);
+            scores.iter_mut().filter(|score| **score < least).for_each(|score| *score = 0.0);
+        }
         for (score, provider) in scores.iter_mut().skip(catalog.models.len()).zip(&catalog.providers) {
-            *score *= if intent.pure || intent.is_elsewhere(&provider.id) { 0.0 } else { UNMET };
+            *score *= if pure || intent.is_elsewhere(&provider.id) { 0.0 } else { UNMET };
         }
         let mut named = vec![0.0; scores.len()];
         self.add_names(catalog, question, &mut named);

@@ -1,0 +1,70 @@
+//! Keys of providers that a person has put into the vault.
+//!
+//! All of them are one entry, so that one look is enough. Whose keys are there is written into a file beside the ledger: without it, every model whose provider has
+//! no key would wake the keyring to find nothing.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use super::{Vault, VaultError};
+use crate::domain::Secret;
+
+const ACCOUNT: &str = "providers";
+const NAMES_FILE: &str = "provider-keys.json";
+
+/// The provider keys of one data folder.
+#[derive(Clone, Debug)]
+pub struct ProviderKeys {
+    vault: Vault,
+    names_file: PathBuf,
+}
+
+impl ProviderKeys {
+    /// Keys in this vault, of this data folder.
+    pub fn new(vault: Vault, data_dir: &Path) -> Self {
+        Self { vault, names_file: data_dir.join(NAMES_FILE) }
+    }
+
+    /// Whose key is kept. Does not touch the vault.
+    pub fn names(&self) -> HashSet<String> {
+        std::fs::read(&self.names_file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// All keys, by provider.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault cannot be read.
+    pub async fn load(&self) -> Result<BTreeMap<String, Secret>, VaultError> {
+        let kept = self.vault.load(ACCOUNT).await?;
+        let keys: BTreeMap<String, String> = kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()).unwrap_or_default();
+        Ok(keys.into_iter().map(|(provider, key)| (provider, Secret::new(key))).collect())
+    }
+
+    /// Keeps a provider's key, or forgets it when there is none.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the vault or the file of names cannot be written.
+    pub async fn set(&self, provider: &str, key: Option<&Secret>) -> Result<(), VaultError> {
+        let mut keys = self.load().await?;
+        match key {
+            Some(key) => drop(keys.insert(provider.to_owned(), key.clone())),
+            None => drop(keys.remove(provider)),
+        }
+        let shown: BTreeMap<&String, &str> = keys.iter().map(|(provider, key)| (provider, key.expose())).collect();
+        let text = Secret::new(serde_json::to_string(&shown).unwrap_or_default());
+        self.vault.store(ACCOUNT, &text).await?;
+        self.write_names(keys.keys())
+            .map_err(|error| VaultError::unavailable("file of provider names", format!("{}: {error}", self.names_file.display())))
+    }
+
+    fn write_names<'a>(&self, names: impl Iterator<Item = &'a String>) -> std::io::Result<()> {
+        if let Some(folder) = self.names_file.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let fresh = self.names_file.with_extension("json.new");
+        std::fs::write(&fresh, serde_json::to_vec(&names.collect::<Vec<_>>())?)?;
+        std::fs::rename(&fresh, &self.names_file)
+    }
+}
