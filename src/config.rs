@@ -5,6 +5,7 @@ mod file;
 use std::{
     collections::HashMap,
     ffi::OsString,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -78,8 +79,15 @@ pub struct Flags {
 }
 
 /// The environment as it was when the program started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Environment(Arc<HashMap<OsString, OsString>>);
+
+impl fmt::Debug for Environment {
+    /// Variables hold keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Environment({} variables)", self.0.len())
+    }
+}
 
 impl Environment {
     /// Takes a copy of this process's environment.
@@ -194,8 +202,7 @@ fn mode(environment: &Environment, api: Option<&str>, app: Option<&str>) -> Resu
 }
 
 fn web_address(name: &str, text: &str) -> Result<Url, ConfigError> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let url = url.ok_or_else(|| ConfigError::new(format!("{name} is \"{text}\": an address such as https://api.lava.so is needed")))?;
+    let url = plain_address(text).ok_or_else(|| ConfigError::new(format!("{name}: an address such as https://api.lava.so is needed")))?;
     let is_loopback = match url.host() {
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
@@ -208,6 +215,13 @@ fn web_address(name: &str, text: &str) -> Result<Url, ConfigError> {
         )));
     }
     Ok(url)
+}
+
+/// An http or https address with nothing in it that could be a secret: addresses are shown.
+fn plain_address(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain).then_some(url)
 }
 
 fn switch(name: &str, text: &str) -> Result<bool, ConfigError> {

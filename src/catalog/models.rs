@@ -219,7 +219,7 @@ pub struct Model {
     pub max_output: Option<u64>,
     /// What else it can do.
     pub capabilities: Capabilities,
-    /// Prices that are not for tokens. For display: the gateway cannot count these units, so a call that needs them is refused.
+    /// Prices that are not for tokens. For display only: the gateway does not count these units.
     pub units: Box<[(Unit, Rate)]>,
     /// Two sources disagree about its price.
     pub disputed: bool,

@@ -4,7 +4,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Failure, output, serve::App, status};
-use crate::{config::Settings, domain::SpendLimit, session::Narrowing};
+use crate::{
+    config::Settings,
+    domain::SpendLimit,
+    session::{LoggedOut, Narrowing},
+};
 
 /// The name under which the command line's key is kept.
 pub(super) const CLIENT_NAME: &str = "command line";
@@ -39,16 +43,25 @@ pub(super) async fn logout(settings: Settings, args: LogoutArgs, json: bool) -> 
     let app = App::new(settings)?;
     let logged_out = match args.all {
         true => app.session.logout_all().await,
-        false => app.session.logout(CLIENT_NAME).await.map(|was| if was { vec![CLIENT_NAME.to_owned()] } else { Vec::new() }),
+        false => app.session.logout(CLIENT_NAME).await.map(|outcome| vec![(CLIENT_NAME.to_owned(), outcome)]),
     };
     app.close().await;
-    let logged_out = logged_out?;
+    let mut logged_out = logged_out?;
+    logged_out.retain(|(_, outcome)| *outcome != LoggedOut::NothingToDo);
     if json {
-        return output::print_json(&json!({"logged_out": logged_out}));
+        let names = logged_out.iter().map(|(name, outcome)| json!({"client": name, "revoked": *outcome == LoggedOut::Revoked}));
+        return output::print_json(&json!({"logged_out": names.collect::<Vec<_>>()}));
     }
     if logged_out.is_empty() {
         output::say("Nobody was logged in.");
     }
-    logged_out.iter().for_each(|name| output::say(&format!("Logged out {name}; its key is revoked.")));
+    for (name, outcome) in logged_out {
+        let key = if outcome == LoggedOut::Revoked {
+            "its key is revoked"
+        } else {
+            "its key is forgotten here, but not revoked: there is no secret key to do that with"
+        };
+        output::say(&format!("Logged out {name}; {key}."));
+    }
     Ok(())
 }

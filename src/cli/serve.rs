@@ -36,6 +36,7 @@ impl App {
         check_providers(&settings)?;
         let gateway = Arc::new(OnceCell::new());
         let vault = vault_of(&settings);
+        let lock_file = settings.data_dir.join("login.lock");
         let parts = Parts {
             scope: scope(&settings),
             ceiling: settings.ceiling.clone(),
@@ -44,6 +45,7 @@ impl App {
             info: info(&settings),
             connect: connect(settings, vault.clone(), gateway.clone()),
             vault,
+            lock_file,
         };
         Ok(Self { session: Arc::new(Session::new(parts)), gateway })
     }
@@ -154,8 +156,8 @@ fn registry(settings: &Settings, vault: Vault) -> Registry {
         load: Arc::new(move || {
             let kept = kept.clone();
             async move {
-                let loaded = kept.load().await.inspect_err(|error| tracing::warn!(%error, "the providers' keys could not be read"));
-                loaded.unwrap_or_default().into_iter().collect()
+                let loaded = kept.load().await.map_err(|error| error.to_string())?;
+                Ok(loaded.into_iter().collect())
             }
             .boxed()
         }),

@@ -82,8 +82,15 @@ impl Client {
 }
 
 fn name_fallbacks(headers: &mut HeaderMap, fallbacks: &[Fallback]) {
-    // Header values are ASCII; JSON escapes keep them so.
-    let text = serde_json::to_string(fallbacks).unwrap_or_default();
+    // Header values are ASCII: what is not is written as JSON escapes.
+    let mut text = String::new();
+    for c in serde_json::to_string(fallbacks).unwrap_or_default().chars() {
+        if c.is_ascii() {
+            text.push(c);
+        } else {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
     if !fallbacks.is_empty()
         && let Ok(value) = HeaderValue::from_str(&text)
     {

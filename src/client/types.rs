@@ -112,23 +112,19 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error
     String::deserialize(deserializer).map(Secret::new)
 }
 
-/// Settings to create or change a key with; what is `None` is not sent.
+/// Settings to create or change a key with. What has no value lifts the restriction.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct KeyRequest {
-    /// What people call it.
+    /// What people call it; not sent, and left as it is, when there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Most money a cycle.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub spend_limit: Option<SpendLimit>,
     /// Models it may use.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_models: Option<Vec<String>>,
     /// Providers it may use.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_providers: Option<Vec<String>>,
     /// When it stops working.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
 }
 

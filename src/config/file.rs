@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{ConfigError, plain_address};
 use crate::domain::{Rate, Secret};
 
 /// The file as written.
@@ -126,9 +126,9 @@ impl<'de> Deserialize<'de> for PriceConfig {
 
 fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<url::Url>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let url = url::Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let expected = || serde::de::Error::custom(format!("\"{text}\" is not an address such as http://127.0.0.1:8000/v1"));
-    url.map(Some).ok_or_else(expected)
+    let expected =
+        || serde::de::Error::custom("an address such as http://127.0.0.1:8000/v1 is needed, without user, password or parameters");
+    plain_address(&text).map(Some).ok_or_else(expected)
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
@@ -144,8 +144,15 @@ pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
 fn parse(text: &str, path: &Path) -> Result<File, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
-        ConfigError::new(format!("{}, line {line}: {}", path.display(), error.message().trim()))
+        ConfigError::new(format!("{}, line {line}: {}", path.display(), without_values(error.message().trim())))
     })
+}
+
+/// An error without the text that stood in the file: it may be a key in the wrong place.
+fn without_values(message: &str) -> String {
+    let Some((before, rest)) = message.split_once("string \"") else { return message.to_owned() };
+    let after = rest.rsplit_once('"').map_or("", |(_, after)| after);
+    format!("{before}a text{after}")
 }
 
 #[cfg(test)]
@@ -174,7 +181,9 @@ mod tests {
         let error = error_of("sandbox = true\n\n[session]\nlimits = \"5.00/daily\"\n");
         assert!(error.starts_with("config.toml, line 4: unknown field `limits`, expected one of `limit`"), "{error}");
         let error = error_of("[providers.x]\nbase_url = \"nowhere\"\n");
-        assert!(error.starts_with("config.toml, line 2:") && error.contains("nowhere"), "{error}");
+        assert!(error.starts_with("config.toml, line 2:") && error.contains("an address such as"), "{error}");
+        let error = error_of("[providers]\nopenai = \"sk-canary\"\n");
+        assert!(error.contains("line 2") && error.contains("a text, expected") && !error.contains("canary"), "{error}");
         let error = error_of("[providers.x]\nprice = \"cheap\"\n");
         assert!(error.contains("line 2") && error.contains("\"free\""), "{error}");
         let error = error_of("[providers.x]\nprice = { input = \"a\", output = \"1\" }\n");

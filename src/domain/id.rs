@@ -51,7 +51,7 @@ impl KeyId {
 }
 
 impl RequestId {
-    /// A new id; requests of the sandbox say so, as Lava's do.
+    /// A new id; requests at a sandbox gateway say so, as Lava's do.
     pub fn generate(test: bool) -> Self {
         Self(format!("{}{}", if test { "req_test_" } else { "req_" }, Ulid::generate()))
     }

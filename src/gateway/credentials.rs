@@ -8,6 +8,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
+use super::error::GatewayError;
 use crate::{
     catalog::{Auth, Provider},
     domain::Secret,
@@ -19,8 +20,11 @@ pub struct KeyVault {
     /// Whose key is kept. Quick, and never wakes the vault itself.
     pub names: Arc<dyn Fn() -> HashSet<String> + Send + Sync>,
     /// Reads all keys. It may take seconds, because a keyring can ask its owner; so it is only called for a key that is known to be there.
-    pub load: Arc<dyn Fn() -> BoxFuture<'static, HashMap<String, Secret>> + Send + Sync>,
+    pub load: Arc<dyn Fn() -> Loading + Send + Sync>,
 }
+
+/// All keys of a vault by provider id, or why they cannot be read.
+pub type Loading = BoxFuture<'static, Result<HashMap<String, Secret>, String>>;
 
 /// Reads a variable of the environment as it was when the program started.
 pub type Environment = Arc<dyn Fn(&str) -> Option<Secret> + Send + Sync>;
@@ -53,16 +57,22 @@ impl Credentials {
     }
 
     /// The key for a provider, from wherever it is.
-    pub(super) async fn find(&self, id: &str, variables: &[Box<str>]) -> Option<Secret> {
+    pub(super) async fn find(&self, id: &str, variables: &[Box<str>]) -> Result<Option<Secret>, GatewayError> {
         if let Some(key) = self.at_hand(id, variables) {
-            return Some(key);
+            return Ok(Some(key));
         }
-        let vault = self.vault.as_ref().filter(|vault| (vault.names)().contains(id))?;
+        let Some(vault) = self.vault.as_ref().filter(|vault| (vault.names)().contains(id)) else { return Ok(None) };
         let mut unlocked = self.unlocked.lock().await;
         if !unlocked.contains_key(id) {
-            *unlocked = (vault.load)().await;
+            let locked = |reason| GatewayError::VaultLocked { provider: id.to_owned(), reason };
+            *unlocked = (vault.load)().await.map_err(locked)?;
         }
-        unlocked.get(id).cloned()
+        Ok(unlocked.get(id).cloned())
+    }
+
+    /// Forgets what was read from the vault: a provider did not accept it, and its owner may put a new key there.
+    pub(super) async fn forget(&self) {
+        self.unlocked.lock().await.clear();
     }
 
     /// Takes a look at what is where. Does not wake the vault.

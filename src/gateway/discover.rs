@@ -110,7 +110,7 @@ fn find(gateway: &Gateway, query: &SearchQuery) -> Result<Found, GatewayError> {
     let start = query.cursor.unwrap_or(0);
     let total = from_config + hits.len();
     // Only the hits that are shown are turned into results.
-    all.extend(hits.iter().take((start + limit).saturating_sub(from_config)).map(|hit| match hit.item {
+    all.extend(hits.iter().take(start.saturating_add(limit).saturating_sub(from_config)).map(|hit| match hit.item {
         Item::Model(model) => model_result(gateway, model, &readiness),
         Item::Provider(provider) => provider_result(gateway, provider, &readiness),
     }));

@@ -56,13 +56,13 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/lava_mcp/providers/{id}", get(discover::provider))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
-        .layer(axum::middleware::from_fn(with_request_id))
+        .layer(axum::middleware::from_fn_with_state(gateway.clone(), with_request_id))
         .with_state(gateway)
 }
 
 /// Gives every request its id before anything else happens, and puts it on the answer.
-async fn with_request_id(mut request: Request, next: Next) -> Response {
-    let id = RequestId::generate(false);
+async fn with_request_id(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::generate(gateway.sandbox);
     request.extensions_mut().insert(id.clone());
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {

@@ -47,6 +47,12 @@ pub(super) enum GatewayError {
     ModelNotFound { model: String, nearest: Vec<String> },
     #[error("{model} is sold by {provider}, and no key for {provider} is set. {}", how_to_set(provider, env))]
     CredentialsMissing { model: String, provider: String, env: Vec<String> },
+    #[error("The key for {provider} is kept in the vault, which cannot be read: {reason}")]
+    VaultLocked { provider: String, reason: String },
+    #[error(
+        "{provider} has an address of its own for each customer. Write yours into the config file, as base_url under [providers.{provider}]."
+    )]
+    AddressMissing { provider: String },
     #[error("{0}")]
     NotTranslated(String),
     #[error("{target} is not an endpoint this gateway can call and price. {hint}")]
@@ -94,13 +100,14 @@ impl GatewayError {
             | Self::BadField { .. }
             | Self::CredentialsMissing { .. }
             | Self::NotTranslated(_)
+            | Self::AddressMissing { .. }
             | Self::TargetNotSupported { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound(_) | Self::ModelNotFound { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Budget { .. } | Self::RequestQuota { .. } | Self::MaxCost { .. } | Self::Unpriceable(_) => StatusCode::PAYMENT_REQUIRED,
             Self::BudgetHeld { .. } | Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Ledger(_) | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Ledger(_) | Self::ShuttingDown | Self::VaultLocked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable { .. } | Self::BrokenAnswer { .. } | Self::CredentialsRejected { .. } => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream { status, .. } => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
@@ -121,6 +128,8 @@ impl GatewayError {
             Self::TooLarge { .. } => "request_too_large",
             Self::ModelNotFound { .. } => "model_not_found",
             Self::CredentialsMissing { .. } => "provider_credentials_missing",
+            Self::VaultLocked { .. } => "vault_unavailable",
+            Self::AddressMissing { .. } => "provider_address_missing",
             Self::NotTranslated(_) => "dialect_not_supported",
             Self::TargetNotSupported { .. } => "forward_endpoint_not_supported",
             Self::Budget { shortfall, .. } => {

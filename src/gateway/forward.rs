@@ -11,10 +11,10 @@ use super::{
     authorise::Ask,
     error::GatewayError,
     providers::{custom_auth, variables},
-    route::{Reach, Route},
+    route::{Reach, Route, shown},
 };
 use crate::{
-    catalog::{Auth, Dialect, Prices},
+    catalog::{Auth, Capability, Dialect, Prices},
     domain::Secret,
     translate::openai::{ChatRequest, EmbeddingsRequest},
 };
@@ -37,7 +37,7 @@ pub(super) async fn resolve(
             hint: format!("{} speaks the {} dialect, which this version does not meter.", owner.id, owner.dialect.as_str()),
         });
     }
-    let endpoint = url.path().strip_prefix(owner.base.path().trim_end_matches('/')).unwrap_or_default().trim_matches('/').to_owned();
+    let endpoint = owner.endpoint(&url).to_owned();
     match (method, endpoint.as_str()) {
         (&Method::POST, "chat/completions") => {
             let chat = ChatRequest::parse(body)?;
@@ -57,7 +57,7 @@ pub(super) async fn resolve(
 /// The route of a fallback: an address for chat completions, with a model.
 pub(super) async fn chat_route(gateway: &Gateway, url: &str, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
     let (url, owner) = find_owner(gateway, url, sandbox).await?;
-    if owner.dialect != Dialect::Openai || !url.path().ends_with("/chat/completions") {
+    if owner.dialect != Dialect::Openai || owner.endpoint(&url) != "chat/completions" {
         let hint = "A fallback must be a chat completions address of a provider that speaks the OpenAI dialect.".to_owned();
         return Err(GatewayError::TargetNotSupported { target: shown(&url), hint });
     }
@@ -84,7 +84,7 @@ async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url
     }
     let registry = &gateway.registry;
     if let Some(custom) = registry.custom.iter().find(|custom| is_below(&url, &custom.base_url)) {
-        let credential = if sandbox { None } else { registry.credentials.find(&custom.id, &[]).await };
+        let credential = if sandbox { None } else { registry.credentials.find(&custom.id, &[]).await? };
         let owner = Owner {
             id: custom.id.clone(),
             base: custom.base_url.clone(),
@@ -101,12 +101,12 @@ async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url
         return Err(not_supported(HINT));
     }
     let host = url.host_str().unwrap_or_default();
-    let found = registry.catalog().provider_for_url(host, url.path());
+    let found = registry.catalog().provider_for_url(host, url.path()).filter(|provider| registry.custom(&provider.id).is_none());
     let base = |base_url: &str| Url::parse(base_url).ok().filter(|base| is_below(&url, base));
     let Some((provider, base)) = found.and_then(|provider| Some((provider, base(&provider.base_url)?))) else {
         return Err(not_supported(HINT));
     };
-    let credential = if sandbox { None } else { registry.credentials.find(&provider.id, &provider.env).await };
+    let credential = if sandbox { None } else { registry.credentials.find(&provider.id, &provider.env).await? };
     let owner = Owner {
         id: provider.id.to_string(),
         base,
@@ -120,18 +120,26 @@ async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url
 }
 
 impl Owner {
+    /// What is asked for below the base address.
+    fn endpoint<'a>(&self, url: &'a Url) -> &'a str {
+        url.path().strip_prefix(self.base.path().trim_end_matches('/')).unwrap_or_default().trim_matches('/')
+    }
+
     fn route(self, gateway: &Gateway, url: Url, method: Method, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
         if self.credential.is_none() && self.auth != Auth::None && !sandbox {
             return Err(GatewayError::CredentialsMissing { model: shown(&url), provider: self.id, env: self.variables });
         }
         let registry = &gateway.registry;
-        let known = registry.catalog().model(&self.id, model);
-        let custom_prices = registry.custom(&self.id).and_then(|custom| custom.prices.clone());
-        if known.is_none() && custom_prices.is_none() && !model.is_empty() {
+        let custom = registry.custom(&self.id).filter(|_| self.is_custom);
+        let known = if self.is_custom { None } else { registry.catalog().model(&self.id, model) };
+        if let Some(custom) = custom {
+            custom.check_model(model)?;
+        }
+        if known.is_none() && custom.is_none() && !model.is_empty() {
             let nearest = registry.catalog().nearest_models(model, 3).into_iter().map(|model| model.id.to_string()).collect();
             return Err(GatewayError::ModelNotFound { model: model.to_owned(), nearest });
         }
-        let prices: Option<Prices> = custom_prices.or_else(|| known.and_then(|model| model.prices().cloned()));
+        let prices: Option<Prices> = custom.map_or_else(|| known.and_then(|model| model.prices().cloned()), |custom| custom.prices.clone());
         Ok(Route {
             provider: self.id,
             model: model.to_owned(),
@@ -143,6 +151,7 @@ impl Owner {
             prices,
             context: known.and_then(|model| model.context),
             max_output: known.and_then(|model| model.max_output),
+            reasons: known.is_some_and(|model| model.capabilities.has(Capability::Reasoning)),
             reach: match (sandbox, self.is_custom) {
                 (true, _) => Reach::Sandbox,
                 (false, true) => Reach::Private,
@@ -159,13 +168,6 @@ fn is_below(url: &Url, base: &Url) -> bool {
         && url.host() == base.host()
         && url.port_or_known_default() == base.port_or_known_default()
         && url.path().strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// A URL without its query: a query can hold a key.
-fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.to_string()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -35,6 +35,8 @@ const ERROR_BYTES_MAX: usize = 64 << 10;
 const ERROR_CHARS_MAX: usize = 500;
 /// A provider that sends nothing for this long has hung up.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// No answer takes longer than this.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(900);
 /// Output that a provider may bill after the part that was seen, in tokens.
 const UNSEEN_TAIL_TOKENS: u64 = 1_000;
 /// Tells the caller which output cap was put in.
@@ -45,6 +47,13 @@ pub(super) struct Metered {
     pub(super) held: Held,
     pub(super) known: Known,
     pub(super) upstream_status: Option<u16>,
+}
+
+impl Metered {
+    /// Whether the provider did not accept the gateway's key.
+    pub(super) fn is_credential_refused(&self) -> bool {
+        matches!(self.upstream_status, Some(401 | 403))
+    }
 }
 
 /// Where the answer goes.
@@ -70,6 +79,11 @@ impl Answer {
 
     pub(super) fn refuse(&self, error: GatewayError) {
         self.send(Err(error));
+    }
+
+    /// Whether the caller has hung up.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Caller { gone, .. } if gone.is_cancelled())
     }
 
     /// Resolves when the caller has hung up.
@@ -100,12 +114,16 @@ pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationTo
     };
     let upstream_status = Some(reply.status.as_u16());
     let known = if !reply.status.is_success() {
-        answer.refuse(refusal(&held, reply).await);
-        Known::Nothing { dispatched: true }
+        let (error, known) = refusal(&held, reply).await;
+        answer.refuse(error);
+        known
     } else if is_event_stream(&reply.headers) {
         stream::pass_on(&held, reply, answer, stopping).await
     } else {
-        plain(&held, reply, answer).await
+        tokio::select! {
+            known = plain(&held, reply, answer) => known,
+            () = stopping.cancelled() => Known::Unknown,
+        }
     };
     Metered { held, known, upstream_status }
 }
@@ -140,13 +158,16 @@ async fn plain(held: &Held, reply: Reply, answer: &Answer) -> Known {
     known
 }
 
-/// An upper estimate from what was seen: two bytes a token, which no text of a natural language reaches.
+/// An upper estimate from what was seen: a token for each byte, since no token is shorter. What a model has thought where nobody sees it cannot be estimated.
 fn estimate(held: &Held, visible_bytes: u64, unseen_tokens: u64) -> Known {
-    Known::Estimated(Usage::text(held.input_tokens_max, visible_bytes.div_ceil(2) + unseen_tokens))
+    if held.route.reasons {
+        return Known::Unknown;
+    }
+    Known::Estimated(Usage::text(held.input_tokens_max, visible_bytes.saturating_add(unseen_tokens)))
 }
 
 fn describe(held: &Held, headers: &mut HeaderMap) {
-    if let Some(cap) = held.injected_cap {
+    if let Some(cap) = held.plan.cap.filter(|_| held.plan.is_injected) {
         headers.insert(OUTPUT_CAP_HEADER, HeaderValue::from(cap));
     }
 }
@@ -157,8 +178,9 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 
 async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
     let mut whole = BytesMut::new();
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
     loop {
-        match tokio::time::timeout(IDLE_TIMEOUT, reply.body.next()).await {
+        match tokio::time::timeout_at((Instant::now() + IDLE_TIMEOUT).min(deadline), reply.body.next()).await {
             Err(_) => return Err("it stopped sending".to_owned()),
             Ok(None) => return Ok(whole.freeze()),
             Ok(Some(Err(detail))) => return Err(detail),
@@ -168,25 +190,30 @@ async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
     }
 }
 
-/// What an upstream's refusal means for the caller. Its text is passed on, but never a key in it.
-async fn refusal(held: &Held, reply: Reply) -> GatewayError {
+/// What an upstream's refusal means: for the caller, and for the bill. Its text is passed on, but never a key in it.
+async fn refusal(held: &Held, reply: Reply) -> (GatewayError, Known) {
+    const NOT_BILLED: Known = Known::Nothing { dispatched: true };
     let route = &held.route;
     let (provider, status) = (route.provider.clone(), reply.status);
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         // The caller's key is fine; ours for the provider is not.
-        return GatewayError::CredentialsRejected { provider, status: status.as_u16(), env: route.variables.clone() };
+        return (GatewayError::CredentialsRejected { provider, status: status.as_u16(), env: route.variables.clone() }, NOT_BILLED);
     }
     if status.is_redirection() || status.is_informational() {
-        return GatewayError::BrokenAnswer { provider, detail: format!("it answered with status {status} instead") };
+        return (GatewayError::BrokenAnswer { provider, detail: format!("it answered with status {status} instead") }, NOT_BILLED);
     }
     let retry_after = reply.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     let retry_after_s = retry_after.map(|seconds| if seconds > RETRY_AFTER_S_MAX { u64::MAX } else { seconds });
     let body = read_whole(reply, ERROR_BYTES_MAX).await.unwrap_or_default();
-    let parsed: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let message = ["/error/message", "/error", "/message", "/detail"].iter().find_map(|path| parsed.pointer(path)?.as_str());
-    let mut message: String = message.unwrap_or("it gave no reason").chars().filter(|c| !c.is_control()).take(ERROR_CHARS_MAX).collect();
+    let parsed: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    // An edge in front of the provider gave up on an answer that may be billed all the same.
+    let is_from_an_edge = matches!(status.as_u16(), 504 | 520..=530) || (matches!(status.as_u16(), 502 | 503) && parsed.is_none());
+    let known = if is_from_an_edge { Known::Unknown } else { NOT_BILLED };
+    let reason = ["/error/message", "/error", "/message", "/detail"].iter().find_map(|path| parsed.as_ref()?.pointer(path)?.as_str());
+    let mut message = reason.unwrap_or("it gave no reason").to_owned();
     if let Some(key) = &route.credential {
         message = message.replace(key.expose(), "****");
     }
-    GatewayError::Upstream { provider, status: status.as_u16(), message, retry_after_s }
+    let message = message.chars().filter(|c| !c.is_control()).take(ERROR_CHARS_MAX).collect();
+    (GatewayError::Upstream { provider, status: status.as_u16(), message, retry_after_s }, known)
 }

@@ -8,7 +8,7 @@
 //!
 //! | step | file | takes | gives |
 //! |---|---|---|---|
-//! | read the request, answer in the caller's dialect | [`edge`] | bytes | [`Inbound`] |
+//! | read the request, answer in the caller's dialect | [`edge`] | bytes | `Inbound` |
 //! | who is it, and what may they buy where | `authorise` | `Inbound` | `Authorised` |
 //! | set the most it can cost aside, on disk | `reserve` | `Authorised` | `Held` |
 //! | call the provider | `upstream` | `Held` | `Sent` |
@@ -27,6 +27,7 @@ mod forward;
 mod local;
 mod manage;
 mod meter;
+mod plan;
 mod providers;
 mod reports;
 mod reserve;
@@ -41,7 +42,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use credentials::{Credentials, Environment, KeyVault};
+pub use credentials::{Credentials, Environment, KeyVault, Loading};
 pub use providers::{CustomProvider, Registry};
 
 use crate::{
@@ -52,7 +53,7 @@ use authorise::{Authorised, Inbound, authorise};
 use error::GatewayError;
 use meter::{Answer, meter};
 use reserve::reserve;
-use settle::settle;
+use settle::Tally;
 use upstream::{Upstream, send};
 
 /// Ids of the local model servers that are looked for.
@@ -121,16 +122,24 @@ async fn journey(gateway: Arc<Gateway>, inbound: Inbound) -> Result<edge::Respon
 
 /// Tries the routes in order until one answers. Each attempt has a hold of its own.
 async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
+    let mut tally = Tally::default();
     let mut routes = call.routes.iter().peekable();
     while let Some(route) = routes.next() {
-        let held = match reserve(&gateway, &call, route).await {
+        let held = match reserve(&gateway, &call, route, &tally).await {
             Ok(held) => held,
             Err(refusal) => return answer.refuse(refusal),
         };
+        if answer.is_gone() {
+            // Nothing is bought for a caller who has left.
+            return tally.return_unsent(held).await;
+        }
         let sent = send(&gateway, held, &answer).await;
         let falls_back = sent.may_fall_back() && routes.peek().is_some();
         let metered = meter(sent, if falls_back { &Answer::Nobody } else { &answer }, &gateway.stopping).await;
-        settle(metered).await;
+        if metered.is_credential_refused() {
+            gateway.registry.credentials.forget().await;
+        }
+        tally.settle(metered).await;
         if !falls_back {
             return;
         }

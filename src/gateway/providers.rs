@@ -4,6 +4,7 @@ use url::Url;
 
 use super::{
     credentials::{Credentials, Readiness},
+    error::GatewayError,
     local::LocalServers,
 };
 use crate::{
@@ -28,6 +29,17 @@ pub struct CustomProvider {
     pub prices: Option<Prices>,
 }
 
+impl CustomProvider {
+    /// Whether it may be asked for a model; a list in the config file is complete.
+    pub(super) fn check_model(&self, model: &str) -> Result<(), GatewayError> {
+        if model.is_empty() || self.models.is_empty() || self.models.iter().any(|known| known == model) {
+            return Ok(());
+        }
+        let nearest = self.models.iter().take(3).map(|known| format!("{}/{known}", self.id)).collect();
+        Err(GatewayError::ModelNotFound { model: format!("{}/{model}", self.id), nearest })
+    }
+}
+
 /// All providers a gateway knows.
 pub struct Registry {
     pub(super) custom: Vec<CustomProvider>,
@@ -43,6 +55,11 @@ impl Registry {
 
     pub(super) fn catalog(&self) -> &'static Catalog {
         Catalog::embedded()
+    }
+
+    /// A provider of the catalog, unless one of the config file took its name: its key and prices are then not meant for the catalog's address.
+    pub(super) fn catalog_provider(&self, id: &str) -> Option<&'static Provider> {
+        self.catalog().provider(id).filter(|provider| self.custom(&provider.id).is_none())
     }
 
     pub(super) fn custom(&self, id: &str) -> Option<&CustomProvider> {
@@ -81,6 +98,11 @@ pub(super) fn output_cap_field(provider: &str) -> &'static str {
 /// Source: OpenRouter's list of providers that support stream cancellation.
 pub(super) fn abort_stops_billing(provider: &str) -> bool {
     matches!(provider, "openai" | "azure" | "anthropic")
+}
+
+/// Whether a provider's output cap leaves hidden reasoning out. Source: Alibaba's documentation of `max_tokens` for Qwen models that think.
+pub(super) fn thinks_beyond_cap(provider: &str) -> bool {
+    matches!(provider, "alibaba" | "alibaba-cn")
 }
 
 /// How a key is shown to a custom provider; one that names no key and has none is called without.

@@ -9,7 +9,7 @@ use super::{
     providers::{CustomProvider, Registry, custom_auth, variables},
 };
 use crate::{
-    catalog::{Auth, Dialect, Mode, Model, Prices, Provider},
+    catalog::{Auth, Capability, Dialect, Mode, Model, Prices, Provider},
     domain::Secret,
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Route {
     pub(super) prices: Option<Prices>,
     pub(super) context: Option<u64>,
     pub(super) max_output: Option<u64>,
+    /// Whether the model may reason where nobody sees it.
+    pub(super) reasons: bool,
     pub(super) reach: Reach,
 }
 
@@ -44,9 +46,14 @@ pub(super) enum Reach {
 }
 
 impl Route {
-    /// The endpoint as the ledger and people see it.
+    /// The endpoint as the ledger and people see it: without its query, which can hold a key.
     pub(super) fn endpoint(&self) -> String {
-        format!("{} {}", self.method, self.url)
+        format!("{} {}", self.method, shown(&self.url))
+    }
+
+    /// Whether a person put this provider there, and vouches for its prices.
+    pub(super) fn is_own(&self) -> bool {
+        self.reach == Reach::Private
     }
 }
 
@@ -55,9 +62,9 @@ pub(super) async fn route_for(gateway: &Gateway, name: &str, sandbox: bool) -> R
     let registry = &gateway.registry;
     if let Some((provider, model)) = name.split_once('/') {
         if let Some(custom) = registry.custom(provider) {
-            return custom_route(registry, custom, model, name, sandbox).await;
+            return custom_route(registry, custom, model, sandbox).await;
         }
-        if let Some(provider) = registry.catalog().provider(provider)
+        if let Some(provider) = registry.catalog_provider(provider)
             && let Some(model) = registry.catalog().model(&provider.id, model)
         {
             return catalog_route(registry, provider, model, sandbox).await;
@@ -67,11 +74,11 @@ pub(super) async fn route_for(gateway: &Gateway, name: &str, sandbox: bool) -> R
         }
     }
     if let Some(custom) = registry.custom.iter().find(|custom| custom.models.iter().any(|model| model == name)) {
-        return custom_route(registry, custom, name, name, sandbox).await;
+        return custom_route(registry, custom, name, sandbox).await;
     }
     let mut refusal = None;
     for model in registry.catalog().models_named(name) {
-        let Some(provider) = registry.catalog().provider(&model.provider) else { continue };
+        let Some(provider) = registry.catalog_provider(&model.provider) else { continue };
         match catalog_route(registry, provider, model, sandbox).await {
             Ok(route) => return Ok(route),
             // The first seller is the one to tell about: it is the lab that makes the model.
@@ -94,15 +101,12 @@ fn not_found(registry: &Registry, name: &str) -> GatewayError {
     GatewayError::ModelNotFound { model: name.to_owned(), nearest }
 }
 
-async fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
-    if !custom.models.is_empty() && !custom.models.iter().any(|known| known == model) {
-        let nearest = custom.models.iter().take(3).map(|known| format!("{}/{known}", custom.id)).collect();
-        return Err(GatewayError::ModelNotFound { model: name.to_owned(), nearest });
-    }
+async fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
+    custom.check_model(model)?;
     if custom.dialect != Dialect::Openai && !sandbox {
         return Err(not_translated(model, &custom.id, custom.dialect));
     }
-    let credential = if sandbox { None } else { registry.credentials.find(&custom.id, &[]).await };
+    let credential = if sandbox { None } else { registry.credentials.find(&custom.id, &[]).await? };
     let variables: Vec<String> = custom.api_key_env.iter().cloned().collect();
     if credential.is_none() && !variables.is_empty() && !sandbox {
         return Err(GatewayError::CredentialsMissing { model: model.to_owned(), provider: custom.id.clone(), env: variables });
@@ -118,6 +122,7 @@ async fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str,
         prices: custom.prices.clone(),
         context: None,
         max_output: None,
+        reasons: false,
         reach: if sandbox { Reach::Sandbox } else { Reach::Private },
     })
 }
@@ -129,13 +134,16 @@ async fn catalog_route(registry: &Registry, provider: &Provider, model: &Model, 
     if provider.dialect != Dialect::Openai && !sandbox {
         return Err(not_translated(&model.id, &provider.id, provider.dialect));
     }
-    let credential = if sandbox { None } else { registry.credentials.find(&provider.id, &provider.env).await };
+    let credential = if sandbox { None } else { registry.credentials.find(&provider.id, &provider.env).await? };
     if credential.is_none() && provider.auth != Auth::None && !sandbox {
         return Err(GatewayError::CredentialsMissing {
             model: model.id.to_string(),
             provider: provider.id.to_string(),
             env: variables(provider),
         });
+    }
+    if provider.base_url.contains('{') && !sandbox {
+        return Err(GatewayError::AddressMissing { provider: provider.id.to_string() });
     }
     let base = Url::parse(&provider.base_url).map_err(|_| GatewayError::NotFound(format!("address for {}", provider.id)))?;
     Ok(Route {
@@ -149,6 +157,7 @@ async fn catalog_route(registry: &Registry, provider: &Provider, model: &Model, 
         prices: model.prices().cloned(),
         context: model.context,
         max_output: model.max_output,
+        reasons: model.capabilities.has(Capability::Reasoning),
         reach: if sandbox { Reach::Sandbox } else { Reach::Public },
     })
 }
@@ -171,6 +180,7 @@ async fn local_route(gateway: &Gateway, name: &str, sandbox: bool) -> Option<Rou
                 prices: Some(Prices::free()),
                 context: None,
                 max_output: None,
+                reasons: false,
                 reach: Reach::Private,
             });
         }
@@ -184,6 +194,13 @@ fn not_translated(model: &str, provider: &str, dialect: Dialect) -> GatewayError
          dialect (search for it, then name it as provider/model), or the sandbox.",
         dialect.as_str(),
     ))
+}
+
+/// A URL without its query: a query can hold a key.
+pub(super) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.to_string()
 }
 
 /// An address below a base address, whether that ends in a slash or not.

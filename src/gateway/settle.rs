@@ -1,6 +1,6 @@
 //! Books what an attempt cost and gives the rest of its hold back: exactly once, on every way out.
 
-use super::meter::Metered;
+use super::{authorise::Ask, meter::Metered, reserve::Held};
 use crate::{
     domain::{
         HoldId, Metered as Known, Money, Usage,
@@ -8,6 +8,9 @@ use crate::{
     },
     store::Store,
 };
+
+/// No answer costs a million dollars. A usage report that says so is not believed, and the whole hold is charged.
+const COST_BELIEVED: Money = Money::from_dollars(1_000_000);
 
 /// Owns an open hold. If it is dropped before it was settled (a panic, a runtime that ends), the whole hold is charged: the money may have been spent.
 pub(super) struct HoldGuard {
@@ -38,32 +41,57 @@ impl Drop for HoldGuard {
     }
 }
 
-/// Books the attempt.
-pub(super) async fn settle(metered: Metered) {
-    let Metered { held, known, upstream_status } = metered;
-    let prices = held.route.prices.as_ref();
-    let price = |usage: &Usage| prices.and_then(|prices| prices.cost(usage).ok());
-    let whole_hold = Outcome::Charge { cost: held.amount, basis: Basis::Hold, usage: None };
-    let outcome = match known {
-        Known::Nothing { dispatched } => Outcome::Void { dispatched },
-        Known::Exact(usage) => match price(&usage) {
-            Some(cost) => {
-                if cost > held.amount {
-                    tracing::warn!(request = %held.request, model = %held.route.model, %cost, held = %held.amount, "hold_exceeded");
+/// What the attempts of one request have come to so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Charged in all.
+    pub(super) charged: Money,
+    /// Whether the request has been counted.
+    pub(super) is_counted: bool,
+}
+
+impl Tally {
+    /// Gives an attempt's money back that was never sent.
+    pub(super) async fn return_unsent(&mut self, held: Held) {
+        held.guard.settle(Outcome::Void { dispatched: false }, None).await;
+    }
+
+    /// Books an attempt.
+    pub(super) async fn settle(&mut self, metered: Metered) {
+        let Metered { held, known, upstream_status } = metered;
+        let outcome = outcome(&held, known);
+        match &outcome {
+            Outcome::Charge { cost, .. } => {
+                self.charged = self.charged.saturating_add(*cost);
+                self.is_counted = true;
+                if *cost > held.plan.amount {
+                    tracing::warn!(request = %held.request, model = %held.route.model, %cost, held = %held.plan.amount, "hold_exceeded");
                 }
-                Outcome::Charge { cost, basis: Basis::Measured, usage: Some(usage) }
             }
-            None if matches!(held.ask, super::authorise::Ask::Free) => {
-                Outcome::Charge { cost: Money::ZERO, basis: Basis::Measured, usage: None }
-            }
-            None => whole_hold,
-        },
-        // An estimate never charges more than was set aside: the hold is the upper bound.
-        Known::Estimated(usage) => match price(&usage) {
-            Some(cost) => Outcome::Charge { cost: cost.min(held.amount), basis: Basis::Estimated, usage: Some(usage) },
-            None => whole_hold,
-        },
-        Known::Unknown => whole_hold,
+            Outcome::Void { dispatched } => self.is_counted |= dispatched,
+        }
+        held.guard.settle(outcome, upstream_status).await;
+    }
+}
+
+/// What an attempt costs, by what is known of it; pure.
+fn outcome(held: &Held, known: Known) -> Outcome {
+    let amount = held.plan.amount;
+    let price = |usage: &Usage| {
+        let cost = held.route.prices.as_ref()?.cost(usage).ok()?;
+        (cost < COST_BELIEVED).then_some(cost)
     };
-    held.guard.settle(outcome, upstream_status).await;
+    let charge = |cost: Money, basis: Basis, usage: Option<Usage>| Outcome::Charge { cost, basis, usage };
+    match known {
+        Known::Nothing { dispatched } => Outcome::Void { dispatched },
+        Known::Unknown => charge(amount, Basis::Hold, None),
+        Known::Exact(_) if matches!(held.ask, Ask::Free) => charge(Money::ZERO, Basis::Measured, None),
+        Known::Exact(usage) => {
+            price(&usage).map_or_else(|| charge(amount, Basis::Hold, None), |cost| charge(cost, Basis::Measured, Some(usage)))
+        }
+        // An estimate never charges more than was set aside: the hold is the upper bound.
+        Known::Estimated(usage) => {
+            price(&usage).map_or_else(|| charge(amount, Basis::Hold, None), |cost| charge(cost.min(amount), Basis::Estimated, Some(usage)))
+        }
+    }
 }

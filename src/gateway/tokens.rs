@@ -11,7 +11,7 @@ use crate::translate::openai::ChatRequest;
 /// Above this size a count takes longer than it is worth; the byte bound stays.
 const COUNT_BYTES_MAX: usize = 1 << 20;
 
-/// OpenAI's vocabulary since GPT-4o. The sandbox counts every model with it.
+/// OpenAI's vocabulary since GPT-4o; older models have others, in which some scripts take several times as many tokens. The sandbox counts every model with it.
 pub(super) fn vocabulary() -> Option<&'static CoreBpe> {
     static VOCABULARY: OnceLock<Option<&'static CoreBpe>> = OnceLock::new();
     *VOCABULARY.get_or_init(|| tiktoken::get_encoding("o200k_base"))
@@ -19,7 +19,8 @@ pub(super) fn vocabulary() -> Option<&'static CoreBpe> {
 
 /// An upper bound of the input by counting its text, JSON punctuation included, plus the chat template. `None` where the vocabulary is not the provider's.
 pub(super) async fn count_exactly(chat: &ChatRequest, route: &Route) -> Option<u64> {
-    if route.reach != Reach::Sandbox && route.provider != "openai" {
+    let is_known = route.provider == "openai" && matches!(tiktoken::model_to_encoding(&route.model), Some("o200k_base" | "o200k_harmony"));
+    if route.reach != Reach::Sandbox && !is_known {
         return None;
     }
     let (text, template) = chat.countable_text()?;

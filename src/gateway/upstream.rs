@@ -19,8 +19,8 @@ use super::{
     Gateway,
     authorise::Ask,
     meter::Answer,
-    providers::abort_stops_billing,
-    reserve::{Held, cap_to_inject},
+    providers::{abort_stops_billing, output_cap_field},
+    reserve::Held,
     route::{Reach, Route},
     sandbox,
 };
@@ -132,7 +132,7 @@ pub(super) const fn is_streamed(ask: &Ask) -> bool {
 async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
     let route = &held.route;
     let body = match &held.ask {
-        Ask::Chat(chat) => chat.upstream_body(&route.model, cap_to_inject(held)),
+        Ask::Chat(chat) => chat.upstream_body(&route.model, output_cap_field(&route.provider), held.plan.cap),
         Ask::Embeddings(embeddings) => embeddings.upstream_body(&route.model),
         Ask::Free => Vec::new(),
     };

@@ -15,7 +15,7 @@ use super::{
     error::ToolError,
     login::Describe as _,
     once::Once,
-    prompt::read_money,
+    prompt::{check_max_cost, read_money},
     text,
 };
 use crate::{
@@ -111,6 +111,7 @@ async fn request(session: &Session, call: &Call, args: Args) -> Result<Output, T
     let max_cost = read_money(args.max_cost.as_deref())?;
     let headers = read_headers(args.headers.unwrap_or_default())?;
     let key = session.spend_key(&call.client_name).await?;
+    check_max_cost(session, &key, max_cost).await?;
     let client = session.client().await?;
     let (mut url, body) = resolve(&client, args.url, args.body).await?;
     if let Some(query) = args.query.filter(|query| !query.is_empty()) {
@@ -203,12 +204,13 @@ fn output(forwarded: &Forwarded, report: Option<&RequestReport>) -> Output {
 
 /// The body as JSON if it is that and short enough, else as text, cut where it is too long.
 fn shown(body: &Bytes) -> (Value, Option<usize>) {
-    let raw = text::visible(&String::from_utf8_lossy(body));
+    let raw = String::from_utf8_lossy(body);
     let (cut, is_cut) = text::shorten(&raw, BODY_CHARS_MAX);
     if is_cut {
-        return (cut.into(), Some(raw.chars().count()));
+        return (text::visible(&cut).into(), Some(raw.chars().count()));
     }
-    (serde_json::from_str(&raw).unwrap_or(Value::String(cut)), None)
+    // Cleaned after it was read: an escape in JSON can hide a character too.
+    (text::visible_value(serde_json::from_str(&raw).unwrap_or(Value::String(cut))), None)
 }
 
 impl Output {

@@ -43,6 +43,14 @@ impl ToolError {
         format!("{} [{}]\n{}", self.message, self.code, self.hint)
     }
 
+    /// Whether the call may have cost something although it failed.
+    pub(super) fn may_have_been_paid(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "upstream_broken" | "upstream_timeout" | "upstream_error" | "cancelled" | "gateway_unreachable" | "gateway_error"
+        )
+    }
+
     /// Whether the key in use is not accepted any more.
     pub(super) fn is_key_refused(&self) -> bool {
         self.code == "invalid_api_key"
@@ -112,7 +120,8 @@ fn hint_for(code: &str) -> &'static str {
         "provider_credentials_missing" | "provider_credentials_rejected" => {
             "Tell the user what to set; or search for a model whose credentials are ready, or use the sandbox."
         }
-        "dialect_not_supported" => "Call search to find a model whose credentials are ready.",
+        "vault_unavailable" => "Ask the user to unlock the system's keyring, or to set the provider's variable instead.",
+        "dialect_not_supported" | "provider_address_missing" => "Call search to find a model whose credentials are ready.",
         "budget_exceeded" | "request_quota_exceeded" => "Waiting does not help before the limit resets. Stop, and tell the user.",
         "insufficient_budget" => "Ask for less: lower max_tokens, shorten the input, or use a cheaper model.",
         "budget_held" | "rate_limit_exceeded" => "Wait a few seconds, then repeat the call.",

@@ -16,7 +16,7 @@ mod text;
 pub mod transport;
 mod usage;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -49,6 +49,8 @@ const INSTRUCTIONS: &str = "lava-mcp gives you a wallet with a lid: one spend ke
 pub struct LavaMcp {
     session: Arc<Session>,
     once: Arc<Once>,
+    /// Whose key pays. One process serves one client, so a name that changes later does not open another budget.
+    client_name: Arc<OnceLock<String>>,
 }
 
 /// A call of a tool, with what the client said about itself.
@@ -60,7 +62,7 @@ struct Call {
 impl LavaMcp {
     /// A server for this session.
     pub fn new(session: Arc<Session>) -> Self {
-        Self { session, once: Arc::default() }
+        Self { session, once: Arc::default(), client_name: Arc::default() }
     }
 
     /// All tools, always in this order.
@@ -103,11 +105,8 @@ impl ServerHandler for LavaMcp {
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let client_name = context.client_info().map(|client| client.name).unwrap_or_default();
         let client_name = text::one_line(&client_name, CLIENT_NAME_CHARS_MAX);
-        // Clients of the stateless era should, but need not, say with every call who they are.
-        let client_name = match client_name.is_empty() {
-            false => client_name,
-            true => self.session.client_in_use().await.unwrap_or_else(|| CLIENT_UNKNOWN.to_owned()),
-        };
+        let client_name = if client_name.is_empty() { CLIENT_UNKNOWN.to_owned() } else { client_name };
+        let client_name = self.client_name.get_or_init(|| client_name).clone();
         self.dispatch(request, Call { client_name, context }).await.map(Into::into)
     }
 }

@@ -10,13 +10,14 @@ use std::{
 
 use rmcp::model::JsonObject;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use super::error::ToolError;
 
 const KEPT_FOR: Duration = Duration::from_secs(600);
 /// Most calls that are remembered; the oldest make room.
-const KEPT_MAX: usize = 1_000;
+const KEPT_MAX: usize = 200;
 const KEY_CHARS_MAX: usize = 200;
 
 /// Results by client, tool and key.
@@ -27,7 +28,8 @@ pub(super) struct Once {
 
 struct Kept {
     began: Instant,
-    arguments: Value,
+    /// Digest of the arguments.
+    arguments: [u8; 32],
     result: Arc<OnceCell<Result<Value, ToolError>>>,
 }
 
@@ -47,15 +49,22 @@ impl Once {
         if key.is_empty() || key.chars().count() > KEY_CHARS_MAX {
             return Err(ToolError::invalid("idempotency_key: 1 to 200 characters are needed"));
         }
-        let cell = self.cell(format!("{scope} {key}"), arguments)?;
-        cell.get_or_init(work).await.clone()
+        let name = format!("{scope} {key}");
+        let cell = self.cell(&name, arguments)?;
+        let result = cell.get_or_init(work).await.clone();
+        if result.as_ref().is_err_and(|error| !error.may_have_been_paid()) {
+            // Nothing was bought, so the call may be tried again.
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        }
+        result
     }
 
-    fn cell(&self, name: String, arguments: &JsonObject) -> Result<Arc<OnceCell<Result<Value, ToolError>>>, ToolError> {
+    fn cell(&self, name: &str, arguments: &JsonObject) -> Result<Arc<OnceCell<Result<Value, ToolError>>>, ToolError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, one| one.began.elapsed() < KEPT_FOR);
-        if let Some(one) = kept.get(&name) {
-            if one.arguments == Value::Object(arguments.clone()) {
+        let arguments = digest(arguments);
+        if let Some(one) = kept.get(name) {
+            if one.arguments == arguments {
                 return Ok(one.result.clone());
             }
             return Err(ToolError::new(
@@ -70,9 +79,13 @@ impl Once {
             kept.remove(&oldest);
         }
         let result = Arc::new(OnceCell::new());
-        kept.insert(name, Kept { began: Instant::now(), arguments: Value::Object(arguments.clone()), result: result.clone() });
+        kept.insert(name.to_owned(), Kept { began: Instant::now(), arguments, result: result.clone() });
         Ok(result)
     }
+}
+
+fn digest(arguments: &JsonObject) -> [u8; 32] {
+    Sha256::digest(serde_json::to_vec(arguments).unwrap_or_default()).into()
 }
 
 #[cfg(test)]
@@ -91,6 +104,9 @@ mod tests {
         let both = tokio::join!(once.run("s", Some("k"), &arguments, work), once.run("s", Some("k"), &arguments, work));
         assert_eq!((both.0.unwrap(), both.1.unwrap()), (json!(0), json!(0)));
         assert_eq!(once.run("s", None, &arguments, work).await.unwrap(), json!(1));
+        let fail = || async { Err::<Value, _>(ToolError::new("not_logged_in", "no", "log in")) };
+        assert!(once.run("s", Some("f"), &arguments, fail).await.is_err());
+        assert_eq!(once.run("s", Some("f"), &arguments, work).await.unwrap(), json!(2), "what was not bought is tried again");
         let other = once.run("s", Some("k"), &JsonObject::new(), work).await.unwrap_err();
         assert!(other.to_text().contains("idempotency_key_reused"));
     }

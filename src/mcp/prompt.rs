@@ -103,6 +103,7 @@ async fn ask(session: &Session, call: &Call, args: Args) -> Result<Output, ToolE
     let options = ChatOptions { fallbacks: args.fallbacks.clone().unwrap_or_default(), max_cost: read_money(args.max_cost.as_deref())? };
     let body = body_of(args)?;
     let key = session.spend_key(&call.client_name).await?;
+    check_max_cost(session, &key, options.max_cost).await?;
     let client = session.client().await?;
     let progress = Progress::start(&call.context);
     let mut pass_on = progress.as_ref().map(|progress| |piece: &str| progress.add(piece));
@@ -132,12 +133,16 @@ async fn report(session: &Session, key: &Secret, answer: ChatResult) -> Output {
         (Ok(client), Some(id)) => client.report(key, id).await.ok().flatten(),
         _ => None,
     };
-    let content = answer.message.get("content").and_then(Value::as_str).unwrap_or_default();
+    let message = match text::visible_value(Value::Object(answer.message)) {
+        Value::Object(message) => message,
+        _ => Map::new(),
+    };
+    let content = message.get("content").and_then(Value::as_str).unwrap_or_default().to_owned();
     Output {
         model: answer.model,
         provider: report.as_ref().map(|report| report.provider.clone()),
-        content: text::visible(content),
-        message: answer.message,
+        content,
+        message,
         finish_reason: answer.finish_reason,
         usage: answer.usage,
         cost: report.as_ref().and_then(crate::client::RequestReport::cost),
@@ -169,6 +174,18 @@ fn body_of(args: Args) -> Result<Map<String, Value>, ToolError> {
     ];
     body.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     Ok(body)
+}
+
+/// A limit that the gateway would not obey must not be promised.
+pub(super) async fn check_max_cost(session: &Session, key: &Secret, max_cost: Option<Money>) -> Result<(), ToolError> {
+    if max_cost.is_none() || session.obeys_max_cost(key).await? {
+        return Ok(());
+    }
+    Err(ToolError::new(
+        "max_cost_not_supported",
+        "This gateway does not limit the cost of a single call.",
+        "Leave max_cost out, and lower max_tokens instead.",
+    ))
 }
 
 /// An amount given as text.

@@ -6,6 +6,7 @@
 mod kept;
 mod narrow;
 mod provider_keys;
+mod provision;
 mod vault;
 
 use std::{path::PathBuf, sync::Arc};
@@ -16,12 +17,13 @@ use tokio::sync::Mutex;
 
 pub use narrow::Narrowing;
 pub use provider_keys::ProviderKeys;
+pub use provision::LoggedOut;
 pub use vault::{Vault, VaultError};
 
 use kept::Kept;
 
 use crate::{
-    client::{Client, ClientError, KeyRequest, SpendKeyObject},
+    client::{Client, ClientError, SpendKeyObject},
     config::Ceiling,
     domain::Secret,
 };
@@ -101,6 +103,7 @@ pub struct Session {
     from_environment: Option<Secret>,
     secret_from_environment: Option<Secret>,
     info: GatewayInfo,
+    lock_file: PathBuf,
     /// The key in use, by client; logins wait for each other here.
     current: Mutex<Option<(String, Secret, LoggedIn)>>,
 }
@@ -121,12 +124,14 @@ pub struct Parts {
     pub secret_key: Option<Secret>,
     /// For showing.
     pub info: GatewayInfo,
+    /// Held while a key is made, so that two processes do not make two.
+    pub lock_file: PathBuf,
 }
 
 impl Session {
     /// A session. Nothing is opened yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { connect, vault, scope, ceiling, spend_key, secret_key, info } = parts;
+        let Parts { connect, vault, scope, ceiling, spend_key, secret_key, info, lock_file } = parts;
         Self {
             connect,
             link: Mutex::new(None),
@@ -136,6 +141,7 @@ impl Session {
             from_environment: spend_key,
             secret_from_environment: secret_key,
             info,
+            lock_file,
             current: Mutex::new(None),
         }
     }
@@ -188,9 +194,15 @@ impl Session {
         Ok(key)
     }
 
-    /// The client whose key was used last in this process.
-    pub async fn client_in_use(&self) -> Option<String> {
-        self.current.lock().await.as_ref().map(|(name, _, _)| name.clone())
+    /// Whether the gateway obeys a limit on the cost of one call. Ours does; hosted Lava is not known to.
+    ///
+    /// # Errors
+    /// [`SessionError::Client`] when it cannot be asked.
+    pub async fn obeys_max_cost(&self, key: &Secret) -> Result<bool, SessionError> {
+        if self.info.url.is_none() {
+            return Ok(true);
+        }
+        Ok(self.client().await?.own_key(key).await?.is_some_and(|object| object.extras.is_some()))
     }
 
     /// Forgets a key that the gateway no longer accepts, so that the next call looks in the vault again.
@@ -208,14 +220,9 @@ impl Session {
         }
         narrowing.check(&self.ceiling).map_err(SessionError::NotNarrower)?;
         let mut current = self.current.lock().await;
-        let found = match self.reuse(client_name, narrowing).await? {
-            Some((_, _)) if force => Some(self.rotate(client_name).await?),
-            Some(found) => Some(found),
-            None => None,
-        };
-        let (key, logged_in) = match found {
-            Some(found) => found,
-            None => self.provision(client_name, narrowing).await?,
+        let (key, logged_in) = match self.reuse(client_name, narrowing).await? {
+            Some(found) if !force => found,
+            _ => self.renew(client_name, narrowing, force).await?,
         };
         *current = Some((client_name.to_owned(), key, logged_in.clone()));
         Ok(logged_in)
@@ -231,41 +238,6 @@ impl Session {
         }
         let found = self.reuse(client_name, &Narrowing::default()).await?;
         found.map(|(_, logged_in)| logged_in).ok_or(SessionError::NotLoggedIn)
-    }
-
-    /// Takes the session key out of the vault, and revokes it at the gateway. Returns whether there was one.
-    ///
-    /// # Errors
-    /// [`SessionError::Vault`] when the vault cannot be written.
-    pub async fn logout(&self, client_name: &str) -> Result<bool, SessionError> {
-        *self.current.lock().await = None;
-        let Some(kept) = self.kept(client_name).await? else { return Ok(false) };
-        if let (Ok(client), Ok(Some(secret))) = (self.client().await, self.secret_key().await) {
-            // A key that is gone already is as good as revoked; any other failure must be told.
-            match client.revoke_spend_key(&secret, &kept.spend_key_id).await {
-                Ok(()) | Err(ClientError::Refused { status: 401 | 404, .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.vault.remove(&self.account(client_name)).await?;
-        Ok(true)
-    }
-
-    /// Logs every client out; returns the names of those that were logged in.
-    ///
-    /// # Errors
-    /// [`SessionError::Vault`] when the vault cannot be written.
-    pub async fn logout_all(&self) -> Result<Vec<String>, SessionError> {
-        let mut names = self.clients().await?;
-        let mut logged_out = Vec::new();
-        for name in &names {
-            if self.logout(name).await? {
-                logged_out.push(name.clone());
-            }
-        }
-        names.clear();
-        self.remember_clients(&names).await?;
-        Ok(logged_out)
     }
 
     async fn check_environment(&self, narrowing: &Narrowing, force: bool) -> Result<LoggedIn, SessionError> {
@@ -303,46 +275,6 @@ impl Session {
         self.keep(client_name, &Kept { narrowed, ..kept }).await?;
         Ok(Some((key, LoggedIn { key: Some(object), stored_in })))
     }
-
-    async fn rotate(&self, client_name: &str) -> Result<(Secret, LoggedIn), SessionError> {
-        let kept = self.kept(client_name).await?.ok_or(SessionError::NotLoggedIn)?;
-        let secret = self.secret_key().await?.ok_or(SessionError::NoSecretKey)?;
-        let rotated = self.client().await?.rotate_spend_key(&secret, &kept.spend_key_id).await?;
-        self.keep(client_name, &Kept { key: rotated.key.expose().to_owned(), ..kept }).await?;
-        Ok((rotated.key, LoggedIn { key: Some(rotated.object), stored_in: self.vault.kind() }))
-    }
-
-    /// Makes a new key. The order is: create, keep, read back; a key that cannot be kept is revoked again.
-    async fn provision(&self, client_name: &str, narrowing: &Narrowing) -> Result<(Secret, LoggedIn), SessionError> {
-        let link = self.link().await?;
-        let wanted = narrowing.settings(&self.ceiling, None);
-        let request = KeyRequest { name: Some(format!("{client_name} on {}", host_name())), ..wanted.to_request() };
-        let mut secret = self.secret_or_make(&link).await?;
-        let created = match link.client.create_spend_key(&secret, &request).await {
-            // The ledger was removed: its secret key went with it.
-            Err(error) if error.is_unauthorised() && link.make_secret.is_some() && self.secret_from_environment.is_none() => {
-                secret = self.make_secret(&link).await?;
-                link.client.create_spend_key(&secret, &request).await?
-            }
-            Err(error) if error.is_unauthorised() => return Err(SessionError::KeyRefused("LAVA_SECRET_KEY")),
-            created => created?,
-        };
-        let kept = Kept {
-            key: created.key.expose().to_owned(),
-            spend_key_id: created.object.spend_key_id.clone(),
-            narrowed: !narrowing.is_empty(),
-        };
-        if let Err(error) = self.keep(client_name, &kept).await {
-            let _ = link.client.revoke_spend_key(&secret, &created.object.spend_key_id).await;
-            return Err(error);
-        }
-        let mut names = self.clients().await?;
-        if !names.iter().any(|name| name == client_name) {
-            names.push(client_name.to_owned());
-            self.remember_clients(&names).await?;
-        }
-        Ok((created.key, LoggedIn { key: Some(created.object), stored_in: self.vault.kind() }))
-    }
 }
 
 fn paused_or(error: ClientError) -> SessionError {
@@ -350,11 +282,4 @@ fn paused_or(error: ClientError) -> SessionError {
         ClientError::Refused { ref code, .. } if code == "key_paused" => SessionError::KeyPaused,
         other => other.into(),
     }
-}
-
-/// The name of this machine, for people who look at a list of keys.
-fn host_name() -> String {
-    let file = PathBuf::from("/etc/hostname");
-    let name = std::fs::read_to_string(file).ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    name.unwrap_or_else(|| "this machine".to_owned())
 }

@@ -77,7 +77,7 @@ impl Wanted {
         key.spend_limit.as_ref().and_then(crate::client::LimitObject::to_limit) == Some(self.limit)
             && key.allowed_models == self.allowed_models
             && key.allowed_providers == self.allowed_providers
-            && (self.expires_at.is_none() || key.expires_at.as_ref().and_then(|at| at.parse().ok()) == self.expires_at)
+            && key.expires_at.as_ref().and_then(|at| at.parse().ok()) == self.expires_at
     }
 
     pub(super) fn to_request(&self) -> KeyRequest {

@@ -37,8 +37,10 @@ impl ProviderKeys {
     /// # Errors
     /// [`VaultError`] when the vault cannot be read.
     pub async fn load(&self) -> Result<BTreeMap<String, Secret>, VaultError> {
-        let kept = self.vault.load(ACCOUNT).await?;
-        let keys: BTreeMap<String, String> = kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()).unwrap_or_default();
+        let Some(kept) = self.vault.load(ACCOUNT).await? else { return Ok(BTreeMap::new()) };
+        // What cannot be read must not be taken for nothing, or the next key would overwrite it.
+        let unreadable = |_| VaultError::unavailable(self.vault.kind(), "its entry for providers is not readable");
+        let keys: BTreeMap<String, String> = serde_json::from_str(kept.expose()).map_err(unreadable)?;
         Ok(keys.into_iter().map(|(provider, key)| (provider, Secret::new(key))).collect())
     }
 

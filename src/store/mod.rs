@@ -1,6 +1,6 @@
 //! The ledger's storage, behind one door. This is the only module that speaks SQL.
 //!
-//! All writing goes through one thread per process ([`sqlite::writer`]), which commits queued operations in groups; several processes share the file
+//! All writing goes through one thread per process (`sqlite::writer`), which commits queued operations in groups; several processes share the file
 //! safely because every decision is a conditional statement on the row itself, never a number remembered in memory.
 
 mod process;

@@ -44,6 +44,20 @@ impl RawObject {
         }
     }
 
+    /// The fields' names, in the order they came.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Gives a field another name, in its place; a field that has this name already makes the old one vanish.
+    pub fn rename(&mut self, old: &str, new: &str) {
+        if self.get(new).is_some() {
+            self.0.retain(|(name, _)| name != old);
+        } else if let Some((name, _)) = self.0.iter_mut().find(|(name, _)| name == old) {
+            new.clone_into(name);
+        }
+    }
+
     /// The object as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()

@@ -109,7 +109,7 @@ fn a_session_from_login_to_logout() {
     assert_eq!(wider.status.code(), Some(1));
     assert!(err(&wider).contains("LAVA_SESSION_LIMIT"), "{}", err(&wider));
 
-    assert_eq!(json(&sandbox(&["logout"]))["logged_out"], serde_json::json!(["command line"]));
+    assert_eq!(json(&sandbox(&["logout"]))["logged_out"], serde_json::json!([{"client": "command line", "revoked": true}]));
     assert_eq!(sandbox(&["status"]).status.code(), Some(4));
     assert_eq!(json(&sandbox(&["logout", "--all"]))["logged_out"], serde_json::json!([]));
 }

@@ -99,6 +99,7 @@ async fn answer(socket: &mut TcpStream, script: &str, is_streamed: bool) -> Opti
         "status-429-days" => plain(socket, 429, "{}", "retry-after: 3000000\r\n").await,
         "status-401" => plain(socket, 401, &json!({"error": {"message": "bad key sk-upstream-secret"}}).to_string(), "").await,
         "status-400" => plain(socket, 400, &json!({"error": {"message": "no good: sk-upstream-secret"}}).to_string(), "").await,
+        "status-504" => plain(socket, 504, "<html>gateway timeout</html>", "").await,
         "status-302" => plain(socket, 302, "", "location: https://example.com/\r\n").await,
         "garbage" => plain(socket, 200, "<html>it works</html>", "").await,
         "error-200" => plain(socket, 200, &json!({"error": {"message": "overloaded, but 200"}}).to_string(), "").await,

@@ -73,6 +73,7 @@ async fn every_failure_of_a_provider_is_told_and_settled() {
         ("status-400", 400, "upstream_error", "void", "void"),
         ("status-401", 502, "provider_credentials_rejected", "void", "void"),
         ("status-302", 502, "upstream_broken", "void", "void"),
+        ("status-504", 504, "upstream_error", "charge", "hold"),
         ("drop", 502, "upstream_broken", "charge", "hold"),
         ("cut-body", 502, "upstream_broken", "charge", "hold"),
     ];
@@ -200,6 +201,38 @@ async fn fallbacks_are_tried_in_order_and_each_has_a_hold() {
 }
 
 #[tokio::test]
+async fn a_fallback_after_a_provider_that_cannot_be_reached_counts_as_the_request() {
+    let harness = Harness::start().await;
+    let (key, id) = harness.key(json!({"request_limit": {"count": 1, "cycle": "daily"}})).await;
+    let ask = || {
+        let body = json!({"model": "closed/x", "messages": [], "max_tokens": 5});
+        let mut asked = request(Method::POST, "/v1/chat/completions", Some(&key), body);
+        asked.headers_mut().insert("x-lava-fallbacks", r#"[{"model":"fake/ok"}]"#.parse().unwrap());
+        harness.send(asked)
+    };
+    assert_eq!(ask().await.status, StatusCode::OK);
+    harness.settled().await;
+    assert_eq!(harness.object(&id).await["current_requests"], 1);
+    assert_eq!(ask().await.code(), "request_quota_exceeded");
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn max_cost_holds_for_all_attempts_together() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("5.00").await;
+    // The first attempt may have been billed in full; what is left of max_cost does not pay for a second one.
+    let mut asked = chat_request(&key, "drop", json!({"max_tokens": 1_000}));
+    asked.headers_mut().insert("x-lava-fallbacks", r#"[{"model":"fake/ok"}]"#.parse().unwrap());
+    asked.headers_mut().insert("x-lava-max-cost", "0.004".parse().unwrap());
+    assert_eq!(harness.send(asked).await.code(), "max_cost_exceeded");
+    let entries = harness.entries().await;
+    assert_eq!(entries.len(), 1);
+    assert!(entries[0].amount_n <= 4_000_000, "{entries:?}");
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn a_cap_is_put_in_where_none_is_set_and_never_lowered_where_one_is() {
     let harness = Harness::start().await;
     let (key, _) = harness.key_with_limit("0.01").await;
@@ -302,6 +335,12 @@ async fn the_sandbox_answers_for_every_dialect_and_counts() {
     let expected = (counted["input"].as_i64().unwrap() * 150_000 + counted["output"].as_i64().unwrap() * 600_000 + 999) / 1_000;
     assert_eq!(usage[0].1, expected);
     assert!(harness.upstream.seen().is_empty(), "nothing left the process");
+    for more in [json!({"web_search_options": {}}), json!({"models": ["gpt-4o"]}), json!({"tools": [{"type": "web_search"}]})] {
+        let mut body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 40});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let refused = harness.send(request(Method::POST, "/v1/chat/completions", Some(&key), body)).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (402, "unpriceable"), "{more}");
+    }
 
     let tools = json!([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {
         "city": {"type": "string"}, "days": {"type": "integer", "minimum": 3}, "unit": {"enum": ["c", "f"]}}}}}]);
@@ -324,7 +363,6 @@ async fn bad_requests_get_an_answer_that_helps() {
         (json!({"model": "gpt-4o-mini", "messages": hello}), 400, "provider_credentials_missing", "lava-mcp providers set openai"),
         (json!({"model": "anthropic/claude-sonnet-4-20250514", "messages": hello}), 400, "dialect_not_supported", "anthropic dialect"),
         (json!({"model": "unpriced/x", "messages": hello}), 402, "unpriceable", "[providers.unpriced]"),
-        (json!({"model": "fake/ok", "messages": hello, "web_search_options": {}}), 402, "unpriceable", "web_search_options"),
         (json!({"model": "fake/ok"}), 400, "invalid_request", "messages"),
         (json!([1]), 400, "invalid_request", "JSON object"),
     ] {

@@ -94,6 +94,34 @@ async fn a_hold_ends_once() {
 }
 
 #[tokio::test]
+async fn what_costs_nothing_goes_on_when_the_limit_is_overspent() {
+    let folder = tempfile::tempdir().unwrap();
+    let books = books(&folder.path().join("l.db"), &TestClock::at("2026-11-24T12:00:00Z"), "10.00/daily").await;
+    let hold = books.hold(6).await.unwrap();
+    books.charge(hold, 15).await;
+    assert_eq!(books.state(), dollars(15, 0), "more than the hold is booked in full");
+    assert!(matches!(books.hold(1).await, Err(Refusal::SpendLimit(_))));
+    assert!(books.hold(0).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_operation_that_cannot_be_applied_fails_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let books = books(&folder.path().join("l.db"), &TestClock::at("2026-11-24T12:00:00Z"), "10.00/daily").await;
+    let holds = [books.hold(1).await.unwrap(), books.hold(1).await.unwrap(), books.hold(1).await.unwrap()];
+    let end = |hold: &HoldId, cost| {
+        let outcome = Outcome::Charge { cost, basis: Basis::Measured, usage: None };
+        books.store.settle(Settle { hold: hold.clone(), outcome, upstream_status: None })
+    };
+    // The second of two largest numbers does not fit a column; the third settlement is in the same batch.
+    let ends = tokio::join!(end(&holds[0], Money::MAX), end(&holds[1], Money::MAX), end(&holds[2], Money::ZERO));
+    assert!(ends.0.is_ok() && ends.1.is_err() && ends.2.is_ok(), "{ends:?}");
+    assert_eq!(books.state().1, Money::from_dollars(1), "the hold stays, and counts");
+    end(&holds[1], Money::ZERO).await.unwrap();
+    assert_eq!(books.state(), (Money::MAX, Money::ZERO), "the ledger works on");
+}
+
+#[tokio::test]
 async fn a_new_window_begins_empty_and_old_holds_belong_to_the_old_one() {
     for (limit, during, boundary) in [
         ("10.00/daily", "2026-11-24T23:59:59Z", "2026-11-25T00:00:00Z"),

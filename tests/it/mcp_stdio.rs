@@ -219,6 +219,56 @@ fn the_next_process_uses_the_key_of_the_last_one() {
 }
 
 #[test]
+fn a_key_that_has_expired_comes_back_with_what_it_has_spent() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::sandbox(home.path(), true);
+    let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_millis(1_500)).to_string();
+    let first = server.call("login", json!({"expires_at": soon}))["structuredContent"]["spend_key"].clone();
+    let asked = json!({"model": "gpt-4o-mini", "input": "Hi", "max_tokens": 9});
+    assert_eq!(server.call("prompt", asked.clone())["isError"], false);
+    std::thread::sleep(Duration::from_millis(1_600));
+    assert_eq!(error_code(&server.call("prompt", asked.clone())), "invalid_api_key");
+    // An agent does not get a new budget by letting its key expire.
+    let second = server.call("login", json!({}))["structuredContent"]["spend_key"].clone();
+    assert_eq!(
+        (&second["spend_key_id"], &second["current_requests"], &second["expires_at"]),
+        (&first["spend_key_id"], &json!(1), &Value::Null)
+    );
+    assert_ne!(second["key_preview"], first["key_preview"]);
+    assert_eq!(server.call("prompt", asked)["isError"], false);
+    server.close();
+}
+
+#[test]
+fn processes_that_log_in_at_once_share_one_key() {
+    let home = tempfile::tempdir().unwrap();
+    let ids: Vec<Value> = std::thread::scope(|scope| {
+        let logins: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut server = Server::sandbox(home.path(), true);
+                    let login = server.call("login", json!({}));
+                    server.close();
+                    login["structuredContent"]["spend_key"]["spend_key_id"].clone()
+                })
+            })
+            .collect();
+        logins.into_iter().map(|login| login.join().unwrap()).collect()
+    });
+    assert!(ids[0].is_string() && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_that_is_told_to_end_settles_first() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::sandbox(home.path(), false);
+    server.call("login", json!({}));
+    assert!(Command::new("kill").arg(server.child.id().to_string()).status().unwrap().success());
+    assert!(server.close() < Duration::from_secs(4));
+}
+
+#[test]
 fn bad_input_gets_an_answer_and_the_server_lives() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::sandbox(home.path(), true);

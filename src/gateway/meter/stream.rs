@@ -38,8 +38,8 @@ enum End {
     Complete,
     /// The provider stopped without saying so.
     Broken,
-    /// Nobody reads it any more, and closing it stops the bill.
-    Abandoned,
+    /// The gateway stopped reading.
+    Cut,
 }
 
 /// What has been counted so far.
@@ -47,6 +47,8 @@ enum End {
 struct Counted {
     usage: Option<Usage>,
     visible_bytes: u64,
+    /// Whether the provider reported an error in the stream.
+    has_error: bool,
 }
 
 /// Passes a stream on, and tells what it used.
@@ -65,10 +67,13 @@ pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping
     let end = pump(held, reply, caller, &mut counted, stopping).await;
     match (counted.usage, end) {
         (Some(usage), End::Complete) => Known::Exact(usage),
+        (None, _) if counted.has_error => Known::Unknown,
+        // The provider goes on without us, and bills all of it.
+        (_, End::Cut) if !abort_stops_billing(&held.route.provider) => Known::Unknown,
         // Usage in the middle of a stream is a running total: more may have been billed after it.
         (Some(usage), _) => {
             let Known::Estimated(seen) = estimate(held, counted.visible_bytes, UNSEEN_TAIL_TOKENS) else { return Known::Unknown };
-            Known::Estimated(Usage { output: seen.output.max(usage.output + UNSEEN_TAIL_TOKENS), ..usage })
+            Known::Estimated(Usage { output: seen.output.max(usage.output.saturating_add(UNSEEN_TAIL_TOKENS)), ..usage })
         }
         (None, End::Complete) => estimate(held, counted.visible_bytes, 0),
         (None, _) => estimate(held, counted.visible_bytes, UNSEEN_TAIL_TOKENS),
@@ -113,7 +118,7 @@ async fn pump(held: &Held, mut reply: Reply, mut caller: Caller, counted: &mut C
     loop {
         if caller.events.is_none() && !is_draining {
             if abort_stops_billing(&held.route.provider) {
-                return End::Abandoned;
+                return End::Cut;
             }
             is_draining = true;
             deadline = deadline.min(Instant::now() + DRAIN_TIMEOUT);
@@ -125,16 +130,16 @@ async fn pump(held: &Held, mut reply: Reply, mut caller: Caller, counted: &mut C
                 caller.events = None;
                 continue;
             }
-            () = stopping.cancelled() => return break_off(&mut caller, "the gateway is shutting down").await,
+            () = stopping.cancelled() => return break_off(&mut caller, "the gateway is shutting down", End::Cut).await,
         };
         let chunk = match chunk {
-            Err(_) => return break_off(&mut caller, "the provider stopped sending").await,
+            Err(_) => return break_off(&mut caller, "the provider stopped sending", End::Cut).await,
             Ok(None) => return at_end(splitter, counted, &mut caller).await,
-            Ok(Some(Err(detail))) => return break_off(&mut caller, &detail).await,
+            Ok(Some(Err(detail))) => return break_off(&mut caller, &detail, End::Broken).await,
             Ok(Some(Ok(chunk))) => chunk,
         };
         if splitter.push(&chunk).is_err() {
-            return break_off(&mut caller, "the provider sent an event that is too long").await;
+            return break_off(&mut caller, "the provider sent an event that is too long", End::Cut).await;
         }
         while let Some(event) = splitter.next_event() {
             if take(&event, counted, &mut caller).await == Taken::Done {
@@ -178,23 +183,24 @@ async fn at_end(splitter: Splitter, counted: &mut Counted, caller: &mut Caller) 
     if !rest.trim_ascii().is_empty() {
         match take(&Event::unfinished(&rest), counted, caller).await {
             Taken::Done => return End::Complete,
-            Taken::Garbled => return break_off(caller, CUT).await,
+            Taken::Garbled => return break_off(caller, CUT, End::Broken).await,
             Taken::Part => {}
         }
     }
-    if counted.usage.is_some() { End::Complete } else { break_off(caller, CUT).await }
+    if counted.usage.is_some() { End::Complete } else { break_off(caller, CUT, End::Broken).await }
 }
 
 impl Counted {
     fn add(&mut self, seen: &Seen) {
         self.visible_bytes += seen.visible_bytes;
+        self.has_error |= seen.is_error;
         self.usage = seen.usage.or(self.usage);
     }
 }
 
 /// Tells the caller in the stream's own form that it ends early; a bare end would look like a complete answer.
-async fn break_off(caller: &mut Caller, detail: &str) -> End {
+async fn break_off(caller: &mut Caller, detail: &str, end: End) -> End {
     let error = json!({"error": {"code": "upstream_broken", "message": format!("The answer broke off: {detail}."), "type": "api_error"}});
     caller.pass(Event::from_data(error.to_string().as_bytes()).raw().clone()).await;
-    End::Broken
+    end
 }

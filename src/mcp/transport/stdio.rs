@@ -39,11 +39,29 @@ pub async fn serve(server: LavaMcp) -> io::Result<()> {
     };
     let cancel = running.cancellation_token();
     tokio::spawn(async move {
-        ended.cancelled().await;
+        tokio::select! {
+            () = ended.cancelled() => {}
+            () = asked_to_stop() => {}
+        }
         tokio::time::sleep(GRACE).await;
         cancel.cancel();
     });
     running.waiting().await.map(|_| ()).map_err(io::Error::other)
+}
+
+/// Resolves when the process is told to end: some clients do not close stdin first.
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Input that tells when it has ended. A client that is gone leaves no other sign on some systems.

@@ -34,7 +34,7 @@ FROM (SELECT key_id AS id,
 WHERE key_id = id AND generation = :generation AND status = 0 AND (expires_at IS NULL OR :now < expires_at)
   AND (rpm IS NULL OR :counted = 0 OR tat - (60000000 / rpm) * (coalesce(burst, rpm) - 1) <= :now)
   AND (max_requests IS NULL OR :counted = 0 OR CASE WHEN request_now > request_window THEN 0 ELSE requests END < max_requests)
-  AND (limit_n IS NULL OR CASE WHEN spend_now > spend_window THEN 0 ELSE spent_n + held_n END <= limit_n - :amount)
+  AND (limit_n IS NULL OR :amount = 0 OR CASE WHEN spend_now > spend_window THEN 0 ELSE spent_n + held_n END <= limit_n - :amount)
 RETURNING spend_window, request_window";
 
 /// Opens a hold, or says why not.
@@ -106,7 +106,7 @@ fn refusal(connection: &Connection, reserve: &Reserve, now: Timestamp) -> rusqli
             asked: reserve.amount,
             resets_at: limit.cycle.resets_at(now),
         };
-        if reserve.amount > shortfall.available() || shortfall.available() == crate::domain::Money::ZERO && reserve.amount.nanos() > 0 {
+        if reserve.amount > shortfall.available() {
             return Ok(Refusal::SpendLimit(shortfall));
         }
     }
@@ -178,9 +178,10 @@ pub(super) fn unregister_process(ledger: &Ledger<'_>) -> rusqlite::Result<()> {
 
 /// Charges the holds of every process that has ended, in full: their upstream calls may have been billed. They are marked suspect, never refunded.
 pub(super) fn recover(ledger: &Ledger<'_>, lock_folder: &Path) -> rusqlite::Result<()> {
+    // A hold can outlive the row of its process, if the process was taken for dead while it lived.
     let others: Vec<String> = ledger
         .connection
-        .prepare_cached("SELECT id FROM process WHERE id <> ?1")?
+        .prepare_cached("SELECT id FROM process WHERE id <> ?1 UNION SELECT process_id FROM hold WHERE process_id <> ?1")?
         .query_map([ledger.process], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for process in others {

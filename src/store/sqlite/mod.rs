@@ -20,7 +20,7 @@ pub use reports::RequestPage;
 use super::{Change, Clock, StoreError};
 use crate::domain::{
     KeyHash, KeyId, NewSpendKey, SpendKey,
-    ledger::{Refusal, RequestRecord, Reserve, Settle},
+    ledger::{Outcome, Refusal, RequestRecord, Reserve, Settle},
 };
 use writer::Writer;
 
@@ -44,7 +44,13 @@ impl Sqlite {
     }
 
     pub(super) async fn reserve(&self, reserve: Reserve) -> Result<Result<(), Refusal>, StoreError> {
-        self.shared.writer.submit(move |ledger| ledger::reserve(ledger, &reserve)).await
+        let hold = reserve.hold.clone();
+        let reserved = self.shared.writer.submit(move |ledger| ledger::reserve(ledger, &reserve)).await;
+        if reserved.is_err() {
+            // A commit that failed may have reached the disk all the same; nobody would own that hold.
+            drop(self.settle(Settle { hold, outcome: Outcome::Void { dispatched: false }, upstream_status: None }));
+        }
+        reserved
     }
 
     pub(super) fn settle(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {

@@ -1,6 +1,8 @@
 //! Reading what happened: requests with all their attempts.
 
-use rusqlite::{Connection, Row, params};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Row, ToSql};
 
 use super::row::timestamp;
 use crate::domain::{
@@ -23,30 +25,21 @@ pub struct RequestPage {
     pub limit: usize,
 }
 
-/// Request ids sort by time, so the newest are the largest.
-const NEWEST: &str = "
-SELECT r.request_id, r.key_id, k.test FROM (
-    SELECT request_id, key_id FROM entry WHERE (?1 IS NULL OR key_id = ?1) AND (?2 IS NULL OR request_id < ?2) AND (?3 IS NULL OR request_id = ?3)
-    UNION
-    SELECT request_id, key_id FROM hold WHERE (?1 IS NULL OR key_id = ?1) AND (?2 IS NULL OR request_id < ?2) AND (?3 IS NULL OR request_id = ?3)
-) r JOIN spend_key k ON k.id = r.key_id WHERE (?4 IS NULL OR k.owner = ?4) ORDER BY r.request_id DESC LIMIT ?5";
-
 const ATTEMPTS: &str = "
-SELECT kind, amount_n AS cost_n, 0 AS held_n, basis, usage_json, upstream_status, provider, model, endpoint, opened_at, hold_id AS id
+SELECT kind, amount_n AS cost_n, 0 AS held_n, basis, usage_json, upstream_status, provider, model, endpoint, opened_at, seq
 FROM entry WHERE request_id = ?1
 UNION ALL
-SELECT 'open', 0, amount_n, NULL, NULL, NULL, provider, model, endpoint, opened_at, id FROM hold WHERE request_id = ?1
-ORDER BY id";
+SELECT 'open', 0, amount_n, NULL, NULL, NULL, provider, model, endpoint, opened_at, 9223372036854775807 FROM hold WHERE request_id = ?1
+ORDER BY opened_at, seq";
 
+/// Requests that match a page, newest first. Request ids sort by time, so the newest are the largest.
 pub(super) fn requests(connection: &Connection, page: &RequestPage) -> rusqlite::Result<Vec<RequestRecord>> {
-    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
-    let key = page.key.as_ref().map(KeyId::as_str);
-    let mut newest = connection.prepare_cached(NEWEST)?;
-    let ids: Vec<(String, String, bool)> = newest
-        .query_map(params![key, page.before, page.only, page.owner, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut records = Vec::with_capacity(ids.len());
-    for (request, key, test) in ids {
+    let mut found = BTreeMap::new();
+    for table in ["entry", "hold"] {
+        found.extend(newest(connection, table, page)?);
+    }
+    let mut records = Vec::new();
+    for (request, (key, test)) in found.into_iter().rev().take(page.limit) {
         let mut attempts = connection.prepare_cached(ATTEMPTS)?;
         let mut attempts = attempts.query_map([&request], attempt)?;
         // Between the two reads a hold may have become an entry, but it cannot have vanished.
@@ -55,6 +48,27 @@ pub(super) fn requests(connection: &Connection, page: &RequestPage) -> rusqlite:
         records.push(RequestRecord { request: RequestId::from_text(request), key: KeyId::from_text(key), test, first, rest });
     }
     Ok(records)
+}
+
+/// The newest requests of one table with key and test flag. Only the conditions that are asked for stand in the query, so that it walks an index and stops early.
+fn newest(connection: &Connection, table: &str, page: &RequestPage) -> rusqlite::Result<Vec<(String, (String, bool))>> {
+    let conditions = [
+        (page.only.as_deref(), "r.request_id = "),
+        (page.key.as_ref().map(KeyId::as_str), "r.key_id = "),
+        (page.before.as_deref(), "r.request_id < "),
+        (page.owner.as_deref(), "k.owner = "),
+    ];
+    let mut sql = format!("SELECT DISTINCT r.request_id, r.key_id, k.test FROM {table} r JOIN spend_key k ON k.id = r.key_id WHERE true");
+    let mut values: Vec<&dyn ToSql> = Vec::new();
+    for (value, condition) in conditions.iter().filter_map(|(value, condition)| Some((value.as_ref()?, condition))) {
+        values.push(value);
+        sql.push_str(&format!(" AND {condition}?{}", values.len()));
+    }
+    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+    values.push(&limit);
+    sql.push_str(&format!(" ORDER BY r.request_id DESC LIMIT ?{}", values.len()));
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map(&values[..], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?.collect()
 }
 
 fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {

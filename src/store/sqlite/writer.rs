@@ -14,7 +14,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{Clock, StoreError, ledger, open};
@@ -30,6 +30,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(20);
 const CHECKPOINT_AFTER: usize = 512;
 /// Pause before a failed ledger is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(200);
+
+/// How long a closing ledger tries to write what is left.
+const LAST_TRIES: Duration = Duration::from_secs(3);
 
 /// What an operation may use: the transaction it runs in, who runs it, and when.
 pub(super) struct Ledger<'a> {
@@ -136,6 +139,37 @@ struct Thread {
     unfolded: usize,
 }
 
+/// Why a transaction was not committed.
+enum Fault {
+    NotOpen,
+    Sqlite(rusqlite::Error),
+}
+
+impl Fault {
+    /// Whether the fault lies in one operation (a number that does not fit, a rule of the schema) and not in the file or the machine.
+    fn is_of_one_operation(&self) -> bool {
+        match self {
+            Self::NotOpen => false,
+            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
+                matches!(
+                    error.code,
+                    ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::ParameterOutOfRange
+                )
+            }
+            Self::Sqlite(_) => true,
+        }
+    }
+}
+
+impl From<Fault> for StoreError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NotOpen => Self::Unavailable("the file cannot be opened".to_owned()),
+            Fault::Sqlite(error) => open::store_error(&error),
+        }
+    }
+}
+
 /// Operations of one transaction.
 #[derive(Default)]
 struct Batch {
@@ -153,8 +187,12 @@ impl Thread {
     fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
         let connection = open::writer(path)?;
         let alive = Alive::claim(&processes(path)).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
-        let thread = Self { path: path.to_owned(), clock, alive, connection: Some(connection), swept: Instant::now(), unfolded: 0 };
-        thread.within(ledger::register_process)?;
+        let mut thread = Self { path: path.to_owned(), clock, alive, connection: Some(connection), swept: Instant::now(), unfolded: 0 };
+        if let Err(fault) = thread.within(ledger::register_process) {
+            thread.alive.retire();
+            return Err(fault.into());
+        }
+        thread.swept = Instant::now();
         Ok(thread)
     }
 
@@ -170,6 +208,7 @@ impl Thread {
             };
             self.commit(&mut batch);
             if let Closing::Yes(reply) = closing {
+                self.write_the_last(&mut batch);
                 self.close();
                 if let Some(reply) = reply {
                     let _ = reply.send(());
@@ -186,30 +225,46 @@ impl Thread {
             return;
         }
         if self.connection.is_none() {
-            self.connection = open::writer(&self.path).ok();
+            match open::writer(&self.path) {
+                Ok(connection) => self.connection = Some(connection),
+                Err(error) => tracing::debug!(%error, "the ledger is still not available"),
+            }
         }
-        let applied = self.within(|ledger| {
-            let mut operations = batch.settlements.iter_mut().chain(&mut batch.others);
-            operations.try_for_each(|operation| operation.apply(ledger))
-        });
-        match applied {
+        let all =
+            |ledger: &Ledger<'_>| batch.settlements.iter_mut().chain(&mut batch.others).try_for_each(|operation| operation.apply(ledger));
+        match self.within(all) {
             Ok(()) => {
                 self.unfolded += batch.len();
                 batch.settlements.drain(..).chain(batch.others.drain(..)).for_each(|operation| operation.answer(Ok(())));
             }
-            Err(error) => {
-                tracing::error!(%error, operations = batch.len(), "the ledger did not take a batch");
-                if !matches!(error, StoreError::Busy(_)) {
-                    self.connection = None;
-                }
-                batch.others.drain(..).for_each(|operation| operation.answer(Err(error.clone())));
+            Err(error) if error.is_of_one_operation() => self.commit_one_by_one(batch),
+            Err(error) => self.fail(batch, &error.into()),
+        }
+    }
+
+    /// Applies each operation of a batch in a transaction of its own: one of them cannot be applied, and must not take the others with it.
+    fn commit_one_by_one(&mut self, batch: &mut Batch) {
+        let operations: Vec<_> = std::mem::take(&mut batch.settlements).into_iter().map(|one| (one, true)).collect();
+        let others: Vec<_> = std::mem::take(&mut batch.others).into_iter().map(|one| (one, false)).collect();
+        for (mut operation, is_settlement) in operations.into_iter().chain(others) {
+            match self.within(|ledger| operation.apply(ledger)) {
+                Ok(()) => operation.answer(Ok(())),
+                Err(error) if error.is_of_one_operation() || !is_settlement => operation.answer(Err(error.into())),
+                Err(_) => batch.settlements.push(operation),
             }
         }
     }
 
+    fn fail(&mut self, batch: &mut Batch, error: &StoreError) {
+        if !matches!(error, StoreError::Busy(_)) && self.connection.take().is_some() {
+            tracing::error!(%error, "the ledger failed; nothing is admitted until it can be opened anew");
+        }
+        batch.others.drain(..).for_each(|operation| operation.answer(Err(error.clone())));
+    }
+
     /// Runs `work` in a transaction of its own.
-    fn within(&self, work: impl FnOnce(&Ledger<'_>) -> rusqlite::Result<()>) -> Result<(), StoreError> {
-        let connection = self.connection.as_ref().ok_or_else(|| StoreError::Unavailable("the file cannot be opened".to_owned()))?;
+    fn within(&self, work: impl FnOnce(&Ledger<'_>) -> rusqlite::Result<()>) -> Result<(), Fault> {
+        let connection = self.connection.as_ref().ok_or(Fault::NotOpen)?;
         let ledger = Ledger { connection, process: self.alive.id(), now: (self.clock)() };
         let run = || {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
@@ -218,7 +273,7 @@ impl Thread {
         };
         run().map_err(|error| {
             let _ = connection.execute_batch("ROLLBACK");
-            open::store_error(&error)
+            Fault::Sqlite(error)
         })
     }
 
@@ -226,7 +281,7 @@ impl Thread {
     fn sweep(&mut self) -> Result<(), StoreError> {
         self.swept = Instant::now();
         let folder = processes(&self.path);
-        self.within(|ledger| ledger::recover(ledger, &folder))
+        Ok(self.within(|ledger| ledger::recover(ledger, &folder))?)
     }
 
     fn tidy(&mut self) {
@@ -238,6 +293,15 @@ impl Thread {
         }
         if idle && let Err(error) = self.sweep() {
             tracing::warn!(%error, "could not look for processes that ended");
+        }
+    }
+
+    /// Tries for a while to write settlements that a failing ledger did not take. What stays unwritten is charged in full by the next process.
+    fn write_the_last(&mut self, batch: &mut Batch) {
+        let deadline = Instant::now() + LAST_TRIES;
+        while batch.len() > 0 && Instant::now() < deadline {
+            std::thread::sleep(REOPEN_AFTER);
+            self.commit(batch);
         }
     }
 

@@ -90,5 +90,5 @@ CREATE TABLE entry (
 ) STRICT;
 
 CREATE UNIQUE INDEX entry_ends_a_hold_once ON entry (hold_id) WHERE kind <> 'correction';
-CREATE INDEX entry_by_key ON entry (key_id, seq);
+CREATE INDEX entry_by_key ON entry (key_id, request_id);
 CREATE INDEX entry_by_request ON entry (request_id);

@@ -1,17 +1,21 @@
-//! The OpenAI dialect: what the gateway must know about a chat request, and where a reply says what was used.
+//! The OpenAI dialect: what the gateway must know about a request before it sends it on.
+
+mod fields;
+mod reply;
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
+pub use reply::{Seen, inspect, usage};
+
 use super::raw::RawObject;
-use crate::domain::Usage;
 
 /// Tokens added by the chat template around one message.
 const TOKENS_PER_MESSAGE: u64 = 16;
 /// Tokens added by the chat template around the whole request.
 const TOKENS_PER_REQUEST: u64 = 1_024;
-/// Most tokens one image may cost, at any provider's tile rule and detail.
-const TOKENS_PER_IMAGE: u64 = 20_000;
+/// Most tokens one image may cost. The dearest rule known is that of gpt-4o-mini in high detail: 2,833 tokens and 5,667 for each of at most eight tiles.
+const TOKENS_PER_IMAGE: u64 = 50_000;
 
 /// A chat completions request of which the gateway has read what it needs.
 #[derive(Clone, Debug)]
@@ -26,7 +30,7 @@ pub struct ChatRequest {
     messages: u64,
     images: u64,
     reads_server_context: bool,
-    unpriceable: Option<&'static str>,
+    unpriceable: Option<String>,
 }
 
 /// What is wrong with a request body; the text is meant for the caller.
@@ -49,6 +53,9 @@ pub enum BadRequest {
 struct Message<'a> {
     #[serde(borrow, default)]
     content: Option<&'a RawValue>,
+    /// Refers to audio that the provider keeps.
+    #[serde(borrow, default)]
+    audio: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -79,29 +86,40 @@ impl ChatRequest {
         let cap: Option<u64> = field(&body, "max_tokens", "a whole number of tokens")?;
         let messages: Vec<Message<'_>> = field(&body, "messages", "an array of messages is needed")?
             .ok_or(BadRequest::Field { field: "messages", expected: "an array of messages is needed" })?;
+        if completion_cap == Some(0) || cap == Some(0) {
+            // Some servers read zero as no limit.
+            return Err(BadRequest::Field { field: "max_tokens", expected: "a whole number of at least 1 is needed" });
+        }
         if choices == 0 {
             return Err(BadRequest::Field { field: "n", expected: "a whole number of at least 1" });
         }
         let mut images = 0;
-        let mut reads_server_context = false;
-        for kind in messages.iter().filter_map(|message| message.content).flat_map(part_kinds) {
-            match kind.as_str() {
-                "text" | "input_text" | "refusal" | "input_audio" => {}
-                "image_url" | "input_image" | "image" => images += 1,
-                _ => reads_server_context = true,
+        let mut reads_server_context = messages.iter().any(|message| message.audio.is_some());
+        for content in messages.iter().filter_map(|message| message.content) {
+            match part_kinds(content) {
+                Some(kinds) => {
+                    for kind in kinds {
+                        match kind.as_str() {
+                            "text" | "input_text" | "refusal" | "input_audio" => {}
+                            "image_url" | "input_image" | "image" => images += 1,
+                            _ => reads_server_context = true,
+                        }
+                    }
+                }
+                // What cannot be read here may still be read by the provider.
+                None => reads_server_context = true,
             }
         }
         let count = messages.len() as u64;
-        let unpriceable = unpriceable(&body)?;
+        let unpriceable = fields::unpriceable(&body)?;
         Ok(Self {
             bytes: bytes.len() as u64,
             model,
             stream,
             wants_usage: options.is_some_and(|options| options.include_usage),
             choices,
-            // The smaller one holds at every provider; where one is unknown the other is.
             cap: match (completion_cap, cap) {
-                (Some(one), Some(two)) => Some(one.max(two)),
+                (Some(one), Some(two)) => Some(one.min(two)),
                 (one, two) => one.or(two),
             },
             messages: count,
@@ -137,9 +155,9 @@ impl ChatRequest {
         self.cap
     }
 
-    /// Why the cost of the request has no bound, if it has none.
-    pub const fn unpriceable(&self) -> Option<&'static str> {
-        self.unpriceable
+    /// Why the cost of the request has no bound at a provider whose price list is all that is known, if it has none.
+    pub fn unpriceable(&self) -> Option<&str> {
+        self.unpriceable.as_deref()
     }
 
     /// A true upper bound of the input in tokens. Byte-level tokenizers never make more tokens than bytes; where the provider adds context that is not in
@@ -163,14 +181,16 @@ impl ChatRequest {
         Some((text, TOKENS_PER_REQUEST.min(64) + self.messages * TOKENS_PER_MESSAGE))
     }
 
-    /// The body to send upstream: the provider's model name, an output cap if one is injected, and usage in streams.
-    pub fn upstream_body(&self, model: &str, injected_cap: Option<(&'static str, u64)>) -> Vec<u8> {
+    /// The body to send upstream: the provider's model name, the output cap in the one field that the provider obeys, and usage in streams.
+    pub fn upstream_body(&self, model: &str, cap_field: &str, cap: Option<u64>) -> Vec<u8> {
         let mut body = self.body.clone();
         if model != self.model {
             body.set("model", &model);
         }
-        if let Some((name, cap)) = injected_cap {
-            body.set(name, &cap);
+        if let Some(cap) = cap {
+            let other = if cap_field == "max_tokens" { "max_completion_tokens" } else { "max_tokens" };
+            body.rename(other, cap_field);
+            body.set(cap_field, &cap);
         }
         if self.stream && !self.wants_usage {
             let mut options: serde_json::Map<String, Value> = body.read("stream_options").ok().flatten().unwrap_or_default();
@@ -189,6 +209,19 @@ pub struct EmbeddingsRequest {
     model: String,
 }
 
+const INPUT: &str = "a text, an array of texts, or arrays of tokens are needed";
+
+/// What may be embedded.
+#[derive(Deserialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only whether it can be read counts")]
+enum EmbeddingsInput {
+    Text(String),
+    Texts(Vec<String>),
+    Tokens(Vec<u32>),
+    TokenLists(Vec<Vec<u32>>),
+}
+
 impl EmbeddingsRequest {
     /// Reads a request body.
     ///
@@ -198,6 +231,8 @@ impl EmbeddingsRequest {
         let body = RawObject::parse(bytes).map_err(|error| BadRequest::NotJson(error.to_string()))?;
         let model = field(&body, "model", "a model id, as text, is needed")?;
         let model = model.ok_or(BadRequest::Field { field: "model", expected: "a model id, as text, is needed" })?;
+        // Only what stands in the body is bounded by its bytes: texts and tokens, not pictures by reference.
+        let _: EmbeddingsInput = field(&body, "input", INPUT)?.ok_or(BadRequest::Field { field: "input", expected: INPUT })?;
         Ok(Self { body, bytes: bytes.len() as u64, model })
     }
 
@@ -225,85 +260,13 @@ fn field<'a, T: Deserialize<'a>>(body: &'a RawObject, name: &'static str, expect
     body.read(name).map_err(|_| BadRequest::Field { field: name, expected })
 }
 
-fn part_kinds(content: &RawValue) -> Vec<String> {
-    let parts: Vec<Part<'_>> = serde_json::from_str(content.get()).unwrap_or_default();
-    parts.into_iter().map(|part| part.kind.map_or_else(String::new, std::borrow::Cow::into_owned)).collect()
-}
-
-/// Features billed by something other than tokens, which no output cap bounds.
-fn unpriceable(body: &RawObject) -> Result<Option<&'static str>, BadRequest> {
-    if body.get("web_search_options").is_some_and(|raw| raw.get() != "null") {
-        return Ok(Some("web_search_options adds search fees that cannot be bounded beforehand; leave it out"));
+/// The kinds of a message's parts; none for a plain text. `None` when they cannot be read.
+fn part_kinds(content: &RawValue) -> Option<Vec<String>> {
+    if content.get().starts_with('"') || content.get() == "null" {
+        return Some(Vec::new());
     }
-    let tier: Option<String> = field(body, "service_tier", "a text such as \"default\"")?;
-    Ok(match tier.as_deref() {
-        None | Some("auto" | "default" | "flex" | "standard" | "standard_only") => None,
-        Some(_) => Some("this service_tier is billed above the list price; leave it out or say \"default\""),
-    })
-}
-
-/// Reads the usage block of a reply or a stream's chunk. `None` when there is none, or it is no set of whole numbers.
-///
-/// Some providers (xAI) leave reasoning out of `completion_tokens`; `total_tokens` then tells. DeepSeek names its cache counter differently.
-pub fn usage(block: &Value) -> Option<Usage> {
-    let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64);
-    let input = number(block, "prompt_tokens")?;
-    let completion = number(block, "completion_tokens").unwrap_or(0);
-    let total = number(block, "total_tokens").unwrap_or(0);
-    let none = Value::Null;
-    let input_details = block.get("prompt_tokens_details").unwrap_or(&none);
-    let output_details = block.get("completion_tokens_details").unwrap_or(&none);
-    Some(Usage {
-        input,
-        cache_read: number(input_details, "cached_tokens").or_else(|| number(block, "prompt_cache_hit_tokens")).unwrap_or(0),
-        cache_write: number(input_details, "cache_write_tokens").unwrap_or(0),
-        cache_write_1h: 0,
-        audio_input: number(input_details, "audio_tokens").unwrap_or(0),
-        output: completion.max(total.saturating_sub(input)),
-        reasoning: number(output_details, "reasoning_tokens").unwrap_or(0),
-        audio_output: number(output_details, "audio_tokens").unwrap_or(0),
-    })
-}
-
-/// What one chunk of a stream, or a whole reply, says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// The usage block, if it is there.
-    pub usage: Option<Usage>,
-    /// Bytes of text, reasoning and tool arguments.
-    pub visible_bytes: u64,
-    /// Whether there is nothing but usage in it: the extra chunk of `include_usage`.
-    pub is_usage_only: bool,
-    /// Whether it is an error report instead of an answer.
-    pub is_error: bool,
-}
-
-/// Looks into a chunk or a reply; `None` when it is not a JSON object.
-pub fn inspect(payload: &[u8]) -> Option<Seen> {
-    let value: Value = serde_json::from_slice(payload).ok()?;
-    let object = value.as_object()?;
-    let usage = object.get("usage").and_then(usage);
-    let choices = object.get("choices").and_then(Value::as_array);
-    let visible_bytes =
-        choices.into_iter().flatten().map(|choice| choice.get("delta").or_else(|| choice.get("message")).map_or(0, text_bytes)).sum();
-    Some(Seen {
-        usage,
-        visible_bytes,
-        is_usage_only: usage.is_some() && choices.is_some_and(Vec::is_empty),
-        is_error: choices.is_none() && object.contains_key("error"),
-    })
-}
-
-/// Bytes of all texts below a message or delta, but for its role, ids and kinds.
-fn text_bytes(value: &Value) -> u64 {
-    match value {
-        Value::String(text) => text.len() as u64,
-        Value::Array(items) => items.iter().map(text_bytes).sum(),
-        Value::Object(fields) => {
-            fields.iter().filter(|(name, _)| !matches!(name.as_str(), "role" | "id" | "type")).map(|(_, value)| text_bytes(value)).sum()
-        }
-        _ => 0,
-    }
+    let parts: Vec<Part<'_>> = serde_json::from_str(content.get()).ok()?;
+    Some(parts.into_iter().map(|part| part.kind.map_or_else(String::new, std::borrow::Cow::into_owned)).collect())
 }
 
 #[cfg(test)]
@@ -322,7 +285,7 @@ mod tests {
             {"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "https://x"}}]}]});
         let chat = request(&body).unwrap();
         assert_eq!((chat.model(), chat.is_streamed(), chat.choices(), chat.output_cap()), ("m", true, 2, Some(7)));
-        assert_eq!(chat.input_tokens_max(None), Some(body.to_string().len() as u64 + 1_024 + 16 + 20_000));
+        assert_eq!(chat.input_tokens_max(None), Some(body.to_string().len() as u64 + 1_024 + 16 + 50_000));
         assert!(chat.countable_text().is_none());
     }
 
@@ -335,6 +298,7 @@ mod tests {
             (json!({"model": "m", "messages": "hi"}), "messages"),
             (json!({"model": "m", "messages": [], "max_tokens": -1}), "max_tokens"),
             (json!({"model": "m", "messages": [], "n": 0}), "n"),
+            (json!({"model": "m", "messages": [], "max_completion_tokens": 0}), "max_tokens"),
             (json!({"model": "m", "messages": [], "stream": "yes"}), "stream"),
         ] {
             let error = request(&body).unwrap_err().to_string();
@@ -352,25 +316,39 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_is_not_taken_for_nothing() {
+        for content in [json!(["text", {"type": "image_url"}]), json!({"type": "image_url"}), json!([{"type": "video_url"}]), json!(5)] {
+            let chat = request(&json!({"model": "m", "messages": [{"role": "user", "content": content}]})).unwrap();
+            assert_eq!(chat.input_tokens_max(None), None, "{content}");
+        }
+        let audio = json!({"model": "m", "messages": [{"role": "assistant", "audio": {"id": "a"}}]});
+        assert_eq!(request(&audio).unwrap().input_tokens_max(None), None);
+    }
+
+    #[test]
     fn the_upstream_body_changes_only_what_it_must() {
-        let plain = r#"{"model":"m","messages":[{"role":"user","content":"é"}],"temperature":0.70}"#;
+        let plain = r#"{"model":"m","messages":[{"role":"user","content":"é"}],"temperature":0.70,"max_tokens":9}"#;
         let chat = ChatRequest::parse(plain.as_bytes()).unwrap();
-        assert_eq!(chat.upstream_body("m", None), plain.as_bytes());
+        assert_eq!(chat.upstream_body("m", "max_tokens", chat.output_cap()), plain.as_bytes());
+        // One cap, under the name that the provider obeys.
+        let renamed = plain.replace("max_tokens", "max_completion_tokens");
+        assert_eq!(chat.upstream_body("m", "max_completion_tokens", chat.output_cap()), renamed.as_bytes());
+        let both = ChatRequest::parse(br#"{"model":"m","messages":[],"max_tokens":9,"max_completion_tokens":5}"#).unwrap();
+        assert_eq!(both.upstream_body("m", "max_tokens", both.output_cap()), br#"{"model":"m","messages":[],"max_tokens":5}"#);
+
         let streamed = r#"{"model":"p/m","stream":true,"messages":[]}"#;
         let chat = ChatRequest::parse(streamed.as_bytes()).unwrap();
-        let body = String::from_utf8(chat.upstream_body("m", Some(("max_tokens", 9)))).unwrap();
+        let body = String::from_utf8(chat.upstream_body("m", "max_tokens", Some(9))).unwrap();
         assert_eq!(body, r#"{"model":"m","stream":true,"messages":[],"max_tokens":9,"stream_options":{"include_usage":true}}"#);
     }
 
     #[test]
-    fn usage_is_inclusive_whatever_the_provider_reports() {
-        let openai = json!({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "prompt_tokens_details": {"cached_tokens": 60},
-            "completion_tokens_details": {"reasoning_tokens": 15}});
-        assert_eq!(usage(&openai), Some(Usage { input: 100, cache_read: 60, output: 20, reasoning: 15, ..Usage::default() }));
-        let xai = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 40});
-        assert_eq!(usage(&xai).unwrap().output, 30);
-        for bad in [json!({}), json!(null), json!({"prompt_tokens": "5"}), json!({"prompt_tokens": -5}), json!({"prompt_tokens": 1.5})] {
-            assert_eq!(usage(&bad), None, "{bad}");
+    fn embeddings_are_of_text_or_tokens() {
+        for input in [json!("a"), json!(["a", "b"]), json!([1, 2]), json!([[1], [2]])] {
+            assert!(EmbeddingsRequest::parse(json!({"model": "m", "input": input}).to_string().as_bytes()).is_ok(), "{input}");
+        }
+        for input in [json!({"image": "https://x"}), json!([{"type": "image_url"}]), json!(null)] {
+            assert!(EmbeddingsRequest::parse(json!({"model": "m", "input": input}).to_string().as_bytes()).is_err(), "{input}");
         }
     }
 }

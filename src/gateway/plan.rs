@@ -1,0 +1,160 @@
+//! How much a request can cost at most, and which output cap goes with it; pure.
+//!
+//! The bound is true: the input is bounded by its bytes (or counted exactly), the output by a cap the provider enforces. A cap the caller set is never lowered.
+//! Where none is set, one is put in that the budget can pay for.
+
+use super::{authorise::Ask, error::GatewayError, providers::thinks_beyond_cap, route::Route};
+use crate::{catalog::Prices, domain::Money};
+
+/// Output cap put in where the caller set none, in tokens: ample for an answer with reasoning.
+const OUTPUT_CAP_DEFAULT: u64 = 16_384;
+/// A smaller cap would cut answers to pieces; the request is refused instead.
+const OUTPUT_CAP_MIN: u64 = 256;
+
+/// What one attempt can cost, as a function of its output cap.
+pub(super) struct Quote {
+    prices: Prices,
+    is_free: bool,
+    input_tokens_max: u64,
+    choices: u64,
+    /// The cap the caller set.
+    asked_cap: Option<u64>,
+    /// The most the model writes, if that is known.
+    max_output: Option<u64>,
+    /// Tokens of hidden reasoning that the cap does not hold back.
+    beyond_cap: u64,
+}
+
+/// How much to set aside, and with which cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) amount: Money,
+    pub(super) cap: Option<u64>,
+    /// Whether the cap was put in by us.
+    pub(super) is_injected: bool,
+}
+
+/// Why there is no plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TooDear {
+    /// More than the key has left.
+    Budget { needed: Money },
+    /// More than the caller wants to pay for this call.
+    MaxCost { needed: Money, max_cost: Money },
+}
+
+/// What may be spent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Means {
+    /// Left on the key; `None` without a limit.
+    pub(super) remaining: Option<Money>,
+    /// What the caller allows for this call.
+    pub(super) max_cost: Option<Money>,
+}
+
+impl Quote {
+    /// The quote for a request at a route.
+    ///
+    /// # Errors
+    /// [`GatewayError::Unpriceable`] when the cost has no bound.
+    pub(super) fn new(ask: &Ask, route: &Route) -> Result<Self, GatewayError> {
+        let unpriceable = |reason: String| Err(GatewayError::Unpriceable(reason));
+        let Route { provider, model, .. } = route;
+        let prices = match (ask, &route.prices) {
+            (Ask::Free, _) => Prices::free(),
+            (_, Some(prices)) => prices.clone(),
+            (_, None) => {
+                return unpriceable(format!(
+                    "no price is known for {provider}/{model}; set one under [providers.{provider}] in the config file"
+                ));
+            }
+        };
+        let is_free = prices.bound(1_000_000, 1_000_000).is_ok_and(|cost| cost == Money::ZERO);
+        let (input_tokens_max, choices, asked_cap) = match ask {
+            Ask::Free => (0, 1, Some(0)),
+            Ask::Embeddings(request) => (request.input_tokens_max(), 1, Some(0)),
+            Ask::Chat(chat) => {
+                // A person vouches for the prices of their own providers.
+                if let Some(reason) = chat.unpriceable().filter(|_| !is_free && !route.is_own()) {
+                    return unpriceable(reason.to_owned());
+                }
+                let input = match chat.input_tokens_max(route.context) {
+                    Some(input) => input,
+                    None if is_free => 0,
+                    None => {
+                        let reason = "it refers to content that is not in the request, and the model's context window is not known";
+                        return unpriceable(reason.to_owned());
+                    }
+                };
+                (input, chat.choices(), chat.output_cap())
+            }
+        };
+        let beyond_cap = match thinks_beyond_cap(provider) && route.reasons {
+            false => 0,
+            true => match route.max_output.or(route.context) {
+                Some(most) => most,
+                None => return unpriceable(format!("{provider} does not hold back hidden reasoning, and its extent is not known")),
+            },
+        };
+        Ok(Self { prices, is_free, input_tokens_max, choices, asked_cap, max_output: route.max_output, beyond_cap })
+    }
+
+    /// Upper bound of the input in tokens.
+    pub(super) const fn input_tokens_max(&self) -> u64 {
+        self.input_tokens_max
+    }
+
+    /// Replaces the bound of the input by an exact count. Returns whether it went down.
+    pub(super) fn tighten(&mut self, counted: u64) -> bool {
+        let is_lower = counted < self.input_tokens_max;
+        self.input_tokens_max = self.input_tokens_max.min(counted);
+        is_lower
+    }
+
+    /// The most it can cost with this cap; the largest amount when that fits no number.
+    fn bound(&self, cap: u64) -> Money {
+        let output = cap.saturating_add(self.beyond_cap).saturating_mul(self.choices);
+        self.prices.bound(self.input_tokens_max, output).unwrap_or(Money::MAX)
+    }
+
+    /// The largest cap whose bound is within `budget`; zero when none is.
+    pub(super) fn affordable_cap(&self, budget: Money) -> u64 {
+        let output = self.prices.affordable_output(budget, self.input_tokens_max).unwrap_or(0);
+        (output / self.choices).saturating_sub(self.beyond_cap)
+    }
+
+    /// Chooses amount and cap.
+    pub(super) fn plan(&self, means: Means) -> Result<Plan, TooDear> {
+        if self.is_free {
+            return Ok(Plan { amount: Money::ZERO, cap: self.asked_cap.filter(|cap| *cap > 0), is_injected: false });
+        }
+        if let Some(cap) = self.asked_cap {
+            let amount = means.afford(self.bound(cap))?;
+            return Ok(Plan { amount, cap: Some(cap).filter(|cap| *cap > 0), is_injected: false });
+        }
+        let wanted = self.max_output.map_or(OUTPUT_CAP_DEFAULT, |most| most.min(OUTPUT_CAP_DEFAULT)).max(1);
+        let least = OUTPUT_CAP_MIN.min(wanted);
+        let cap = match means.least() {
+            Some(least_means) if self.bound(wanted) > least_means => self.affordable_cap(least_means).clamp(least, wanted),
+            _ => wanted,
+        };
+        Ok(Plan { amount: means.afford(self.bound(cap))?, cap: Some(cap), is_injected: true })
+    }
+}
+
+impl Means {
+    fn least(self) -> Option<Money> {
+        match (self.remaining, self.max_cost) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        }
+    }
+
+    fn afford(self, needed: Money) -> Result<Money, TooDear> {
+        match (self.max_cost, self.remaining) {
+            (Some(max_cost), _) if needed > max_cost => Err(TooDear::MaxCost { needed, max_cost }),
+            (_, Some(remaining)) if needed > remaining => Err(TooDear::Budget { needed }),
+            _ => Ok(needed),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! How a session key comes and goes: made, renewed, revoked.
+//!
+//! Whatever happens to the value of a key, what it has spent stays: a key that has expired, or whose value was lost, is rotated and not replaced. Only a key that is
+//! gone at the gateway makes room for a new one.
+
+use std::{
+    fs::File,
+    time::{Duration, Instant},
+};
+
+use super::{LoggedIn, Narrowing, Session, SessionError, kept::Kept};
+use crate::{
+    client::{ClientError, KeyRequest},
+    domain::Secret,
+};
+
+/// How long another process may take to log in.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What a logout did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoggedOut {
+    /// There was no key.
+    NothingToDo,
+    /// The key is revoked and forgotten.
+    Revoked,
+    /// The key is forgotten here; there is no secret key to revoke it with.
+    Forgotten,
+}
+
+impl Session {
+    /// A key for a client whose kept one is not accepted, or shall get a new value.
+    pub(super) async fn renew(&self, client_name: &str, narrowing: &Narrowing, force: bool) -> Result<(Secret, LoggedIn), SessionError> {
+        let _lock = self.lock().await;
+        // Another process may have done it while this one waited.
+        if !force && let Some(found) = self.reuse(client_name, narrowing).await? {
+            return Ok(found);
+        }
+        match self.rotate(client_name, narrowing).await? {
+            Some(rotated) => Ok(rotated),
+            None => self.provision(client_name, narrowing).await,
+        }
+    }
+
+    /// Gives the kept key a new value and the settings it shall have; `None` when there is no such key any more.
+    async fn rotate(&self, client_name: &str, narrowing: &Narrowing) -> Result<Option<(Secret, LoggedIn)>, SessionError> {
+        let (Some(kept), Some(secret)) = (self.kept(client_name).await?, self.secret_key().await?) else { return Ok(None) };
+        let client = self.client().await?;
+        let mut object = match client.spend_key(&secret, &kept.spend_key_id).await {
+            Err(ClientError::Refused { status: 401 | 404, .. }) => return Ok(None),
+            object => object?,
+        };
+        // An end that has come is not one to keep.
+        object.expires_at = None;
+        let wanted = narrowing.settings(&self.ceiling, kept.narrowed.then_some(&object));
+        client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_request()).await?;
+        let rotated = client.rotate_spend_key(&secret, &kept.spend_key_id).await?;
+        let narrowed = kept.narrowed || !narrowing.is_empty();
+        self.keep(client_name, &Kept { key: rotated.key.expose().to_owned(), narrowed, ..kept }).await?;
+        Ok(Some((rotated.key, LoggedIn { key: Some(rotated.object), stored_in: self.vault.kind() })))
+    }
+
+    /// Makes a new key. The order is: create, keep, read back; a key that cannot be kept is revoked again.
+    async fn provision(&self, client_name: &str, narrowing: &Narrowing) -> Result<(Secret, LoggedIn), SessionError> {
+        let link = self.link().await?;
+        let wanted = narrowing.settings(&self.ceiling, None);
+        let request = KeyRequest { name: Some(format!("{client_name} on {}", host_name())), ..wanted.to_request() };
+        let mut secret = self.secret_or_make(&link).await?;
+        let created = match link.client.create_spend_key(&secret, &request).await {
+            // The ledger was removed: its secret key went with it.
+            Err(error) if error.is_unauthorised() && link.make_secret.is_some() && self.secret_from_environment.is_none() => {
+                secret = self.make_secret(&link).await?;
+                link.client.create_spend_key(&secret, &request).await?
+            }
+            Err(error) if error.is_unauthorised() => return Err(SessionError::KeyRefused("LAVA_SECRET_KEY")),
+            created => created?,
+        };
+        let kept = Kept {
+            key: created.key.expose().to_owned(),
+            spend_key_id: created.object.spend_key_id.clone(),
+            narrowed: !narrowing.is_empty(),
+        };
+        if let Err(error) = self.keep(client_name, &kept).await {
+            let _ = link.client.revoke_spend_key(&secret, &created.object.spend_key_id).await;
+            return Err(error);
+        }
+        let mut names = self.clients().await?;
+        if !names.iter().any(|name| name == client_name) {
+            names.push(client_name.to_owned());
+            self.remember_clients(&names).await?;
+        }
+        Ok((created.key, LoggedIn { key: Some(created.object), stored_in: self.vault.kind() }))
+    }
+
+    /// Takes the session key out of the vault, and revokes it at the gateway.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the vault cannot be written, or the gateway does not answer; the key is then kept.
+    pub async fn logout(&self, client_name: &str) -> Result<LoggedOut, SessionError> {
+        self.forget().await;
+        let Some(kept) = self.kept(client_name).await? else { return Ok(LoggedOut::NothingToDo) };
+        let secret = self.secret_key().await?;
+        if let Some(secret) = &secret {
+            // A key that is gone already is as good as revoked.
+            match self.client().await?.revoke_spend_key(secret, &kept.spend_key_id).await {
+                Ok(()) | Err(ClientError::Refused { status: 401 | 404, .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.vault.remove(&self.account(client_name)).await?;
+        Ok(if secret.is_some() { LoggedOut::Revoked } else { LoggedOut::Forgotten })
+    }
+
+    /// Logs every client out; returns the names of those that were logged in.
+    ///
+    /// # Errors
+    /// As [`Self::logout`].
+    pub async fn logout_all(&self) -> Result<Vec<(String, LoggedOut)>, SessionError> {
+        let mut logged_out = Vec::new();
+        for name in self.clients().await? {
+            let outcome = self.logout(&name).await?;
+            if outcome != LoggedOut::NothingToDo {
+                logged_out.push((name, outcome));
+            }
+        }
+        self.remember_clients(&[]).await?;
+        Ok(logged_out)
+    }
+
+    /// Keeps other processes from making a key at the same time. Where there can be no lock file there is none; two keys are then possible, and harmless.
+    async fn lock(&self) -> Option<File> {
+        let path = self.lock_file.clone();
+        let locked = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(path.parent()?).ok()?;
+            let file = File::create(path).ok()?;
+            let deadline = Instant::now() + LOCK_TIMEOUT;
+            while file.try_lock().is_err() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Some(file)
+        });
+        locked.await.ok().flatten()
+    }
+}
+
+/// The name of this machine, for people who look at a list of keys.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/etc/hostname").ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| "this machine".to_owned())
+}

@@ -1,0 +1,119 @@
+//! Which fields of a chat request leave its cost to tokens.
+//!
+//! A provider may know fields that we do not: another model to fall back to, a search that costs a fee, a faster and dearer service. A field that is not on this list
+//! could make the bound on the cost untrue, so the request is refused, by the field's name.
+
+use serde::Deserialize;
+
+use super::{BadRequest, RawObject, field};
+
+/// Fields that choose how the model writes, and nothing that is billed apart.
+const KNOWN: [&str; 50] = [
+    "audio",
+    "chat_template_kwargs",
+    "enable_thinking",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "guided_choice",
+    "guided_grammar",
+    "guided_json",
+    "guided_regex",
+    "include_reasoning",
+    "logit_bias",
+    "logprobs",
+    "max_completion_tokens",
+    "max_tokens",
+    "messages",
+    "metadata",
+    "min_p",
+    "modalities",
+    "model",
+    "n",
+    "parallel_tool_calls",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "random_seed",
+    "reasoning",
+    "reasoning_effort",
+    "reasoning_format",
+    "repetition_penalty",
+    "response_format",
+    "safe_prompt",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "stop",
+    "store",
+    "stream",
+    "stream_options",
+    "temperature",
+    "thinking",
+    "thinking_budget",
+    "tool_choice",
+    "tools",
+    "top_a",
+    "top_k",
+    "top_logprobs",
+    "top_p",
+    "user",
+    "verbosity",
+];
+
+#[derive(Deserialize)]
+struct Tool<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Option<std::borrow::Cow<'a, str>>,
+}
+
+/// Why the cost of a request is not bounded by its tokens, if it is not.
+pub(super) fn unpriceable(body: &RawObject) -> Result<Option<String>, BadRequest> {
+    if let Some(unknown) = body.names().find(|name| !KNOWN.contains(name)) {
+        return Ok(Some(format!("the field \"{unknown}\" may be billed apart from tokens; leave it out")));
+    }
+    let tools: Vec<Tool<'_>> = field(body, "tools", "an array of tools")?.unwrap_or_default();
+    let hosted = tools.iter().filter_map(|tool| tool.kind.as_deref()).find(|kind| !matches!(*kind, "function" | "custom"));
+    if let Some(kind) = hosted {
+        return Ok(Some(format!("a tool of type \"{kind}\" runs at the provider for a fee; only functions can be bounded")));
+    }
+    let tier: Option<String> = field(body, "service_tier", "a text such as \"default\"")?;
+    Ok(match tier.as_deref() {
+        None | Some("auto" | "default" | "flex" | "standard" | "standard_only") => None,
+        Some(tier) => Some(format!("the service_tier \"{tier}\" is billed above the list price; leave it out or say \"default\"")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_may_be_billed_apart_is_refused_by_name() {
+        let reason = |more: serde_json::Value| {
+            let mut body = json!({"model": "m", "messages": []});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            unpriceable(&RawObject::parse(body.to_string().as_bytes()).unwrap()).unwrap()
+        };
+        let functions = json!([{"type": "function", "function": {"name": "f"}}]);
+        assert_eq!(reason(json!({"temperature": 1, "seed": 5, "tools": functions, "service_tier": "default"})), None);
+        for (more, says) in [
+            (json!({"web_search_options": {}}), "web_search_options"),
+            (json!({"models": ["dearer"]}), "models"),
+            (json!({"plugins": [{"id": "web"}]}), "plugins"),
+            (json!({"search_parameters": {}}), "search_parameters"),
+            (json!({"prediction": {"type": "content"}}), "prediction"),
+            (json!({"tools": [{"type": "web_search"}]}), "web_search"),
+            (json!({"service_tier": "priority"}), "priority"),
+        ] {
+            assert!(reason(more.clone()).unwrap().contains(says), "{more}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_sorted_and_has_no_field_twice() {
+        assert!(KNOWN.is_sorted() && KNOWN.windows(2).all(|two| two[0] != two[1]));
+    }
+}
