@@ -5,7 +5,7 @@ mod error;
 mod transport;
 mod types;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -21,8 +21,9 @@ use crate::domain::{Money, Secret};
 use transport::Exchange;
 
 /// How long the report of a request is awaited: its settlement reaches the disk a moment after its answer.
-const REPORT_TRIES: u32 = 200;
-const REPORT_PAUSE: Duration = Duration::from_millis(5);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest pause between two looks at it; the first are shorter.
+const REPORT_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Largest answer that is read whole.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -137,10 +138,15 @@ impl Client {
     /// # Errors
     /// [`ClientError`] when the gateway cannot be asked.
     pub async fn report(&self, key: &Secret, request: &str) -> Result<Option<RequestReport>, ClientError> {
-        for _ in 0..REPORT_TRIES {
+        let deadline = Instant::now() + REPORT_TIMEOUT;
+        let mut pause = Duration::from_micros(500);
+        while Instant::now() < deadline {
             match self.json::<RequestReport>(Method::GET, &format!("/v1/requests/{}", segment(request)), Some(key), None).await {
                 Ok(report) if report.status != "pending" => return Ok(Some(report)),
-                Ok(_) => tokio::time::sleep(REPORT_PAUSE).await,
+                Ok(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(REPORT_PAUSE_MAX);
+                }
                 Err(ClientError::Refused { .. }) => return Ok(None),
                 Err(error) => return Err(error),
             }
