@@ -1,6 +1,7 @@
 //! A typed client of a gateway: hosted Lava, a team's own, or the one inside this process. It is handed a URL or a service and does not know the difference.
 
 mod chat;
+mod discover;
 mod error;
 mod transport;
 mod types;
@@ -39,22 +40,19 @@ impl Client {
         Self { transport }
     }
 
-    /// The spend key that is presented. Hosted Lava does not have this route: there only `None` can be learned.
+    /// The spend key that is presented. `None` at a gateway that does not tell a spend key about itself, as hosted Lava.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with status 401 when the key is not accepted.
     pub async fn own_key(&self, key: &Secret) -> Result<Option<SpendKeyObject>, ClientError> {
-        match self.json(Method::GET, "/v1/spend_keys/self", Some(key), None).await {
-            Ok(object) => Ok(Some(object)),
-            Err(ClientError::Refused { status: 404 | 405, .. }) => Ok(None),
-            Err(ClientError::Refused { status: 401 | 403, code, .. }) if self.is_hosted_refusal(&code) => Ok(None),
-            Err(error) => Err(error),
+        let mut request = Exchange::new(Method::GET, "/v1/spend_keys/self".to_owned());
+        authorise(&mut request.headers, key)?;
+        let response = self.transport.send(request).await?;
+        if !response.headers().contains_key("x-lava-mcp-gateway") {
+            return Ok(None);
         }
-    }
-
-    /// Hosted Lava takes `self` for the id of a key and asks for a secret key; our gateway never answers so.
-    fn is_hosted_refusal(&self, code: &str) -> bool {
-        matches!(self.transport, Transport::Http { .. }) && !matches!(code, "invalid_api_key" | "key_paused")
+        let body = transport::read_whole(error::refuse(response).await?.into_body(), ANSWER_BYTES_MAX).await?;
+        serde_json::from_slice(&body).map(Some).map_err(|error| ClientError::BadAnswer(error.to_string()))
     }
 
     /// Creates a spend key.
@@ -104,23 +102,6 @@ impl Client {
     /// [`ClientError`] when the gateway does not answer.
     pub async fn reachable(&self) -> Result<Value, ClientError> {
         self.json(Method::GET, "/v1/models", None, None).await
-    }
-
-    /// Searches models and providers.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] with status 404 at gateways without this route.
-    pub async fn search(&self, parameters: &[(&str, String)]) -> Result<SearchPage, ClientError> {
-        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-        self.json(Method::GET, &format!("/v1/lava_mcp/search?{query}"), None, None).await
-    }
-
-    /// What one must know to call a provider.
-    ///
-    /// # Errors
-    /// [`ClientError::Refused`] with status 404 when there is no such provider.
-    pub async fn provider_docs(&self, id: &str) -> Result<Value, ClientError> {
-        self.json(Method::GET, &format!("/v1/lava_mcp/providers/{}", segment(id)), None, None).await
     }
 
     /// The newest requests that a key may see.

@@ -34,6 +34,8 @@ pub type Response = http::Response<Body>;
 const BODY_BYTES_MAX: usize = 32 << 20;
 /// On every answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-lava-request-id");
+/// On every answer too: tells a client that this gateway has the routes and fields that Lava does not.
+const GATEWAY: HeaderName = HeaderName::from_static("x-lava-mcp-gateway");
 const FALLBACKS: &str = "x-lava-fallbacks";
 /// The most this one request may cost, in US dollars.
 const MAX_COST: &str = "x-lava-max-cost";
@@ -68,6 +70,7 @@ async fn with_request_id(State(gateway): State<Arc<Gateway>>, mut request: Reque
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
+    response.headers_mut().insert(GATEWAY, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     response
 }
 

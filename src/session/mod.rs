@@ -264,7 +264,17 @@ impl Session {
             Err(error) => return Err(paused_or(error)),
         };
         let stored_in = self.vault.kind();
-        let Some(object) = object else { return Ok(Some((key, LoggedIn { key: None, stored_in }))) };
+        let object = match object {
+            Some(object) => object,
+            // A gateway that does not tell the key about itself tells the key's owner.
+            None => match self.secret_key().await? {
+                None => return Ok(Some((key, LoggedIn { key: None, stored_in }))),
+                Some(secret) => match client.spend_key(&secret, &kept.spend_key_id).await {
+                    Err(ClientError::Refused { status: 404, .. }) => return Ok(None),
+                    object => object?,
+                },
+            },
+        };
         let wanted = narrowing.settings(&self.ceiling, kept.narrowed.then_some(&object));
         if wanted.matches(&object) {
             return Ok(Some((key, LoggedIn { key: Some(object), stored_in })));

@@ -19,4 +19,5 @@ mod ledger;
 mod manage;
 mod mcp_stdio;
 mod promises;
+mod remote;
 mod tidy;

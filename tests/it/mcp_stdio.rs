@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{cli::program, fake_upstream::FakeUpstream};
 
-struct Server {
+pub(crate) struct Server {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -20,7 +20,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(mut command: Command, modern: bool) -> Self {
+    pub(crate) fn start(mut command: Command, modern: bool) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         let mut server = Self { child, input, output, modern, next: 0 };
@@ -76,12 +76,12 @@ impl Server {
         self.answer(id)
     }
 
-    fn call(&mut self, tool: &str, arguments: Value) -> Value {
+    pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Value {
         self.request("tools/call", json!({"name": tool, "arguments": arguments}))["result"].clone()
     }
 
     /// Closes stdin; returns how long the server took to end by itself.
-    fn close(mut self) -> Duration {
+    pub(crate) fn close(mut self) -> Duration {
         let began = Instant::now();
         drop(self.input.take());
         while began.elapsed() < Duration::from_secs(10) {
