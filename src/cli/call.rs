@@ -29,7 +29,7 @@ fn parse_body(text: &str) -> Result<Map<String, Value>, String> {
 
 pub(super) async fn call(settings: Settings, args: CallArgs, json: bool) -> Result<(), Failure> {
     let app = App::new(settings)?;
-    let called = request(&app.session, args, json).await;
+    let called = app.until_interrupted(request(&app.session, args, json)).await;
     app.close().await;
     called
 }

@@ -71,6 +71,8 @@ enum Command {
 pub enum Failure {
     /// Something went wrong (1). The text says what, and what to do.
     Error(String),
+    /// The person at the keyboard stopped it (2).
+    Cancelled,
     /// Somebody has to log in first (4).
     NotLoggedIn(String),
 }
@@ -79,13 +81,16 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Error(_) => 1,
+            Self::Cancelled => 2,
             Self::NotLoggedIn(_) => 4,
         }
     }
 
     fn text(&self) -> &str {
-        let (Self::Error(text) | Self::NotLoggedIn(text)) = self;
-        text
+        match self {
+            Self::Error(text) | Self::NotLoggedIn(text) => text,
+            Self::Cancelled => "stopped; what the call had used is booked",
+        }
     }
 }
 

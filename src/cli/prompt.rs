@@ -37,7 +37,7 @@ fn parse_money(text: &str) -> Result<Money, String> {
 pub(super) async fn prompt(settings: Settings, args: PromptArgs, json: bool) -> Result<(), Failure> {
     let input = if args.input.is_empty() { read_input()? } else { args.input.join(" ") };
     let app = App::new(settings)?;
-    let asked = ask(&app.session, &args, &input, json).await;
+    let asked = app.until_interrupted(ask(&app.session, &args, &input, json)).await;
     app.close().await;
     asked
 }

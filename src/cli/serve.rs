@@ -50,6 +50,14 @@ impl App {
         Ok(Self { session: Arc::new(Session::new(parts)), gateway })
     }
 
+    /// Does something that may take long, until it is done or Ctrl-C stops it.
+    pub(super) async fn until_interrupted(&self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+        tokio::select! {
+            done = work => done,
+            _ = tokio::signal::ctrl_c() => Err(Failure::Cancelled),
+        }
+    }
+
     /// Ends what is in flight, settles it, and closes the ledger.
     pub(super) async fn close(self) {
         if let Some(gateway) = self.gateway.get() {

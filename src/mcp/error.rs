@@ -125,6 +125,7 @@ fn hint_for(code: &str) -> &'static str {
         "budget_exceeded" | "request_quota_exceeded" => "Waiting does not help before the limit resets. Stop, and tell the user.",
         "insufficient_budget" => "Ask for less: lower max_tokens, shorten the input, or use a cheaper model.",
         "budget_held" | "rate_limit_exceeded" => "Wait a few seconds, then repeat the call.",
+        "shutting_down" => "The server is ending. Repeat the call when it is back.",
         "max_cost_exceeded" => "Raise max_cost, lower max_tokens, or shorten the input. Nothing was spent.",
         "unpriceable" => "Use another model, or leave out what makes the cost unknown. Nothing was spent.",
         "forward_endpoint_not_supported" => "Call search and use an address from its results.",

@@ -182,6 +182,39 @@ fn a_key_in_the_environment_wins_and_is_checked() {
     assert!(err(&refused).contains("LAVA_SPEND_KEY") && !err(&refused).contains("lava_sk_wrong"), "{}", err(&refused));
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_stops_a_prompt_and_settles_it() {
+    let upstream = crate::fake_upstream::FakeUpstream::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("lava.toml");
+    std::fs::write(
+        &config,
+        format!("local_servers = false\n[providers.fake]\nbase_url = \"{}\"\nprice = {{ input = \"1\", output = \"1\" }}\n", upstream.url),
+    )
+    .unwrap();
+    let command = |arguments: &[&str]| {
+        let mut command = program(home.path());
+        command.env("LAVA_CONFIG", &config).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    assert!(command(&["login"]).status().unwrap().success());
+    let child = command(&["prompt", "fake/never", "Hi", "--max-tokens", "9"]).spawn().unwrap();
+    for _ in 0..500 {
+        if !upstream.seen().is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let stopped = child.wait_with_output().unwrap();
+    assert_eq!(stopped.status.code(), Some(2), "{}", err(&stopped));
+    let ledger = rusqlite::Connection::open(home.path().join(".local/share/lava-mcp/ledger.db")).unwrap();
+    let (holds, kind): (i64, String) =
+        ledger.query_row("SELECT (SELECT count(*) FROM hold), kind FROM entry", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!((holds, kind.as_str()), (0, "charge"), "it may have been billed");
+}
+
 #[test]
 fn provider_keys_are_kept_and_never_shown() {
     let home = tempfile::tempdir().unwrap();

@@ -35,7 +35,20 @@ impl Drop for FakeUpstream {
 
 impl FakeUpstream {
     pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// On the first of these ports that is free, as a model server that somebody runs at home.
+    pub(crate) async fn start_on(ports: &[u16]) -> Self {
+        for port in ports {
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", *port)).await {
+                return Self::on(listener);
+            }
+        }
+        panic!("none of the ports {ports:?} is free");
+    }
+
+    fn on(listener: TcpListener) -> Self {
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let record = seen.clone();
@@ -55,8 +68,15 @@ impl FakeUpstream {
 async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) {
     while let Some((head, body)) = read_request(&mut socket).await {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        seen.lock().unwrap().push(Seen { head, body: body.clone() });
-        let script = body["model"].as_str().unwrap_or("models").to_owned();
+        seen.lock().unwrap().push(Seen { head: head.clone(), body: body.clone() });
+        if head.starts_with("get /v1/models") {
+            let models = json!({"object": "list", "data": [{"id": "ok"}, {"id": "home-model"}]});
+            if plain(&mut socket, 200, &models.to_string(), "").await.is_none() {
+                return;
+            }
+            continue;
+        }
+        let script = body["model"].as_str().unwrap_or_default().to_owned();
         if answer(&mut socket, &script, body["stream"] == true).await.is_none() {
             return;
         }

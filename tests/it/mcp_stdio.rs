@@ -258,6 +258,32 @@ fn processes_that_log_in_at_once_share_one_key() {
     assert!(ids[0].is_string() && ids.iter().all(|id| *id == ids[0]), "{ids:?}");
 }
 
+#[test]
+fn a_revoked_key_is_replaced_by_the_next_login() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::sandbox(home.path(), true);
+    let first = server.call("login", json!({}))["structuredContent"]["spend_key"]["spend_key_id"].clone();
+    // As the API does it, without the vault knowing.
+    ledger(home.path()).execute_batch("UPDATE budget SET status = 2, generation = generation + 1").unwrap();
+    let asked = json!({"model": "gpt-4o-mini", "input": "Hi", "max_tokens": 9});
+    assert_eq!(error_code(&server.call("prompt", asked.clone())), "invalid_api_key");
+    let second = server.call("login", json!({}))["structuredContent"]["spend_key"]["spend_key_id"].clone();
+    assert!(second.is_string() && second != first);
+    assert_eq!(server.call("prompt", asked)["isError"], false);
+    server.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_server_on_this_machine_is_found_and_free() {
+    let _home_server = FakeUpstream::start_on(&[11_434, 1_234, 8_080, 8_000]).await;
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::start(program(home.path()), true);
+    server.call("login", json!({}));
+    let answer = server.call("prompt", json!({"model": "home-model", "input": "Hi"}))["structuredContent"].clone();
+    assert_eq!((&answer["content"], &answer["cost"]), (&json!("Hello there."), &json!("0.00")), "{answer}");
+    server.close();
+}
+
 #[cfg(unix)]
 #[test]
 fn a_server_that_is_told_to_end_settles_first() {
