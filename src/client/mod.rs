@@ -22,7 +22,7 @@ use crate::domain::{Money, Secret};
 use transport::Exchange;
 
 /// How long the report of a request is awaited: its settlement reaches the disk a moment after its answer.
-const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest pause between two looks at it; the first are shorter.
 const REPORT_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Largest answer that is read whole.

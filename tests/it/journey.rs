@@ -253,6 +253,26 @@ async fn a_cap_is_put_in_where_none_is_set_and_never_lowered_where_one_is() {
     harness.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_found_at_every_moment_from_its_hold_on() {
+    let harness = Harness::start_with(true).await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    let body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5});
+    for _ in 0..200 {
+        let answer = harness.send(request(Method::POST, "/v1/chat/completions", Some(&key), body.clone())).await;
+        let path = format!("/v1/requests/{}", answer.header("x-lava-request-id").unwrap());
+        // Its hold becomes an entry while it is asked for.
+        loop {
+            let report = harness.send(request(Method::GET, &path, Some(&key), Value::Null)).await;
+            assert_eq!(report.status, StatusCode::OK, "{}", report.text());
+            if report.json()["status"] != "pending" {
+                break;
+            }
+        }
+    }
+    harness.finish().await;
+}
+
 #[tokio::test]
 async fn max_cost_is_a_limit_for_one_call() {
     let harness = Harness::start().await;

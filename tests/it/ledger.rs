@@ -94,6 +94,18 @@ async fn a_hold_ends_once() {
 }
 
 #[tokio::test]
+async fn a_rotation_between_check_and_hold_refuses_the_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let books = books(&folder.path().join("l.db"), &TestClock::at("2026-11-24T12:00:00Z"), "10.00/daily").await;
+    assert!(books.hold(1).await.is_ok());
+    let new = PlainKey::generate(KeyKind::Spend).unwrap();
+    let pepper = Pepper::from_bytes(&[1; 32]);
+    books.store.rotate_spend_key(books.key.clone(), new.hash(&pepper), new.preview()).await.unwrap();
+    // The caller was authorised with the value of generation 1.
+    assert_eq!(books.hold(1).await.unwrap_err(), Refusal::KeyGone);
+}
+
+#[tokio::test]
 async fn what_costs_nothing_goes_on_when_the_limit_is_overspent() {
     let folder = tempfile::tempdir().unwrap();
     let books = books(&folder.path().join("l.db"), &TestClock::at("2026-11-24T12:00:00Z"), "10.00/daily").await;

@@ -35,7 +35,8 @@ ORDER BY opened_at, seq";
 /// Requests that match a page, newest first. Request ids sort by time, so the newest are the largest.
 pub(super) fn requests(connection: &Connection, page: &RequestPage) -> rusqlite::Result<Vec<RequestRecord>> {
     let mut found = BTreeMap::new();
-    for table in ["entry", "hold"] {
+    // Holds first: one that becomes an entry in between is then found there.
+    for table in ["hold", "entry"] {
         found.extend(newest(connection, table, page)?);
     }
     let mut records = Vec::new();
