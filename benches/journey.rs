@@ -126,7 +126,7 @@ async fn journey(folder: &Path) {
     let store = Store::open(&folder.join("gateway.db"), wall_clock()).await.unwrap();
     let registry = Registry::new(Vec::new(), Credentials::new(std::collections::HashMap::new(), Arc::new(|_| None), None), false);
     let gateway = Gateway::new(store, wall_clock(), Pepper::from_bytes(&[1; 32]), registry, true);
-    let secret = gateway.create_secret_key("bench").await.unwrap();
+    let secret = gateway.create_secret_key("bench", true).await.unwrap();
     let router = edge::router(gateway.clone());
     let settings = json!({"name": "bench", "spend_limit": {"amount": "1000.00", "cycle": "total"}});
     let created: Value = serde_json::from_slice(&send(&router, "/v1/spend_keys", secret.expose(), &settings).await).unwrap();

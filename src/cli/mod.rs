@@ -3,12 +3,15 @@
 mod call;
 mod demo;
 mod doctor;
+mod gateway;
+mod keys;
 mod login;
 mod manifest;
 mod output;
 mod prompt;
 mod providers;
 mod search;
+mod secret_keys;
 mod serve;
 mod status;
 
@@ -58,6 +61,12 @@ enum Command {
     Call(call::CallArgs),
     /// Keep or remove the key of a provider in the vault, or list who has one.
     Providers(providers::ProvidersArgs),
+    /// Serve the gateway over a socket, for every tool that takes an OpenAI key.
+    Gateway(gateway::GatewayArgs),
+    /// Make, list, change, pause, rotate or revoke spend keys.
+    Keys(keys::KeysArgs),
+    /// Make, list or delete secret keys, which manage spend keys.
+    SecretKeys(secret_keys::SecretKeysArgs),
     /// Say what works here and what does not.
     Doctor,
     /// Show the whole job once in the sandbox, with an MCP client; leaves nothing behind.
@@ -154,8 +163,12 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     let flags = Flags { sandbox: cli.sandbox, config: cli.config, data_dir: cli.data_dir };
     let settings = Settings::load(&flags, Environment::of_process())?;
     output::start_log(settings.log.as_deref())?;
-    // One thread is enough for one client, and starts fastest; what blocks has threads of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| Failure::Error(error.to_string()))?;
+    let runtime = match cli.command {
+        Some(Command::Gateway(_)) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+        // One thread is enough for one client, and starts fastest; what blocks has threads of its own.
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    };
+    let runtime = runtime.map_err(|error| Failure::Error(error.to_string()))?;
     let result = runtime.block_on(async {
         match cli.command {
             None => Box::pin(serve::stdio(settings)).await,
@@ -166,6 +179,9 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             Some(Command::Prompt(args)) => prompt::prompt(settings, args, json).await,
             Some(Command::Call(args)) => call::call(settings, args, json).await,
             Some(Command::Providers(args)) => providers::providers(settings, args, json).await,
+            Some(Command::Gateway(args)) => gateway::gateway(settings, args).await,
+            Some(Command::Keys(args)) => keys::keys(settings, args, json).await,
+            Some(Command::SecretKeys(args)) => secret_keys::secret_keys(settings, args, json).await,
             Some(Command::Doctor) => doctor::doctor(settings, json).await,
             Some(Command::Demo) => demo::demo(json).await,
             Some(Command::Manifest) => Ok(()),

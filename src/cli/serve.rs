@@ -50,11 +50,18 @@ impl App {
         Ok(Self { session: Arc::new(Session::new(parts)), gateway })
     }
 
+    /// The embedded gateway itself.
+    pub(super) async fn gateway(&self) -> Result<Arc<Gateway>, Failure> {
+        // Opening the session's link opens the gateway.
+        self.session.client().await?;
+        self.gateway.get().cloned().ok_or_else(|| Failure::Error("this needs the embedded gateway; unset LAVA_API_URL".to_owned()))
+    }
+
     /// Does something that may take long, until it is done or Ctrl-C stops it.
     pub(super) async fn until_interrupted(&self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
         tokio::select! {
             done = work => done,
-            _ = tokio::signal::ctrl_c() => Err(Failure::Cancelled),
+            () = transport::asked_to_stop() => Err(Failure::Cancelled),
         }
     }
 
@@ -115,7 +122,11 @@ fn connect(settings: Settings, vault: Vault, cell: Arc<OnceCell<Arc<Gateway>>>) 
             let make_secret: crate::session::MakeSecret = Arc::new(move || {
                 let gateway = gateway.clone();
                 async move {
-                    gateway.create_secret_key("lava-mcp").await.map(crate::domain::PlainKey::into_secret).map_err(|error| error.to_string())
+                    gateway
+                        .create_secret_key("lava-mcp", false)
+                        .await
+                        .map(crate::domain::PlainKey::into_secret)
+                        .map_err(|error| error.to_string())
                 }
                 .boxed()
             });

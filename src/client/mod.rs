@@ -55,12 +55,21 @@ impl Client {
         serde_json::from_slice(&body).map(Some).map_err(|error| ClientError::BadAnswer(error.to_string()))
     }
 
-    /// Creates a spend key.
+    /// Creates a spend key. The settings are a [`KeyRequest`], or any object with the API's fields.
     ///
     /// # Errors
     /// [`ClientError`]; a refused field is named in it.
-    pub async fn create_spend_key(&self, secret: &Secret, request: &KeyRequest) -> Result<CreatedKey, ClientError> {
+    pub async fn create_spend_key(&self, secret: &Secret, request: &(impl serde::Serialize + Sync)) -> Result<CreatedKey, ClientError> {
         self.json(Method::POST, "/v1/spend_keys", Some(secret), Some(to_bytes(request))).await
+    }
+
+    /// A page of spend keys, as the API gives it: `data`, `has_more`, `next_cursor`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn spend_keys(&self, secret: &Secret, limit: usize, cursor: Option<&str>) -> Result<Value, ClientError> {
+        let cursor = cursor.map(|cursor| format!("&cursor={}", segment(cursor))).unwrap_or_default();
+        self.json(Method::GET, &format!("/v1/spend_keys?limit={limit}{cursor}"), Some(secret), None).await
     }
 
     /// A spend key by its id.
@@ -71,11 +80,16 @@ impl Client {
         self.json(Method::GET, &format!("/v1/spend_keys/{}", segment(id)), Some(secret), None).await
     }
 
-    /// Changes settings of a spend key; absent fields stay.
+    /// Changes settings of a spend key, given as for [`Self::create_spend_key`]; absent fields stay.
     ///
     /// # Errors
     /// [`ClientError`]; a refused field is named in it.
-    pub async fn update_spend_key(&self, secret: &Secret, id: &str, request: &KeyRequest) -> Result<SpendKeyObject, ClientError> {
+    pub async fn update_spend_key(
+        &self,
+        secret: &Secret,
+        id: &str,
+        request: &(impl serde::Serialize + Sync),
+    ) -> Result<SpendKeyObject, ClientError> {
         self.json(Method::PUT, &format!("/v1/spend_keys/{}", segment(id)), Some(secret), Some(to_bytes(request))).await
     }
 

@@ -45,6 +45,8 @@ const PASSED_ON: [HeaderName; 2] = [header::ACCEPT, HeaderName::from_static("ope
 /// The gateway's routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
         .route("/v1/chat/completions", post(chat_completions))
         .route("/v1/forward", axum::routing::any(forward))
         .route("/v1/models", get(discover::models))
@@ -96,6 +98,16 @@ async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
         journey(gateway, inbound(&parts, target)?).await
     };
     respond(answer.await)
+}
+
+/// The process runs.
+async fn alive() -> &'static str {
+    "ok"
+}
+
+/// Requests can be admitted: the ledger can be written.
+async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
+    respond_json(http::StatusCode::OK, gateway.store.check().await.map(|()| "ok").map_err(GatewayError::from))
 }
 
 async fn not_found(request: Request) -> Response {

@@ -244,11 +244,11 @@ fn owner(gateway: &Gateway, headers: &HeaderMap) -> Result<SecretKey, GatewayErr
     }
 }
 
-/// A key of this owner; a key of another one does not exist for them.
+/// A key of the account. A live secret key manages live keys, a test one those of the sandbox; the others do not exist for it.
 fn owned(gateway: &Gateway, headers: &HeaderMap, id: &str) -> Result<SpendKey, GatewayError> {
     let owner = owner(gateway, headers)?;
     let key = gateway.store.spend_key(&KeyId::from_text(id))?;
-    key.filter(|key| key.owner == owner.id).ok_or_else(|| GatewayError::NotFound(format!("spend key {id}")))
+    key.filter(|key| key.test == owner.test).ok_or_else(|| GatewayError::NotFound(format!("spend key {id}")))
 }
 
 fn gone(id: &str) -> GatewayError {
@@ -320,7 +320,7 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
         let owner = owner(&gateway, &headers)?;
         let (cursor, limit) = page.parts()?;
         let now = (gateway.clock)();
-        let keys = gateway.store.spend_keys(&owner.id, cursor, limit + 1)?;
+        let keys = gateway.store.spend_keys(owner.test, cursor, limit + 1)?;
         let objects = keys.into_iter().map(|key| KeyObject::new(key, now, None)).collect();
         Ok(Listing::new(objects, limit, |key: &KeyObject| key.spend_key_id.clone()))
     })();

@@ -33,6 +33,7 @@ mod reports;
 mod reserve;
 mod route;
 mod sandbox;
+pub mod server;
 mod settle;
 mod tokens;
 mod upstream;
@@ -47,7 +48,7 @@ pub use providers::{CustomProvider, Registry};
 
 use crate::{
     domain::{PlainKey, key::KeyKind, key::Pepper},
-    store::{Clock, NewSecretKey, Store, StoreError},
+    store::{Clock, NewSecretKey, SecretKey, Store, StoreError},
 };
 use authorise::{Authorised, Inbound, authorise};
 use error::GatewayError;
@@ -81,17 +82,34 @@ impl Gateway {
         Arc::new(Self { store, clock, pepper, registry, upstream: Upstream::default(), sandbox, tasks, stopping })
     }
 
-    /// Makes a secret key, with which spend keys can be managed. It is told once, here.
+    /// Makes a secret key, with which spend keys can be managed; those of a `test` one only reach the sandbox. It is told once, here.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be written.
-    pub async fn create_secret_key(&self, name: &str) -> Result<PlainKey, StoreError> {
-        let kind = if self.sandbox { KeyKind::SecretTest } else { KeyKind::SecretLive };
+    pub async fn create_secret_key(&self, name: &str, test: bool) -> Result<PlainKey, StoreError> {
+        let test = test || self.sandbox;
+        let kind = if test { KeyKind::SecretTest } else { KeyKind::SecretLive };
         let key = PlainKey::generate(kind).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let id = format!("aks_{}", ulid::Ulid::generate());
         let (hash, preview, name) = (key.hash(&self.pepper), key.preview(), name.to_owned());
-        self.store.create_secret_key(NewSecretKey { id, hash, preview, name, test: self.sandbox }).await?;
+        self.store.create_secret_key(NewSecretKey { id, hash, preview, name, test }).await?;
         Ok(key)
+    }
+
+    /// All secret keys.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn secret_keys(&self) -> Result<Vec<SecretKey>, StoreError> {
+        self.store.secret_keys()
+    }
+
+    /// Ends a secret key for good; spend keys go on. `false` when there is no such key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn delete_secret_key(&self, id: &str) -> Result<bool, StoreError> {
+        self.store.delete_secret_key(id.to_owned()).await
     }
 
     /// Waits up to `grace` for requests in flight, then cuts their upstream calls and settles them. The ledger is closed afterwards.

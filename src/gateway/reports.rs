@@ -73,10 +73,10 @@ fn attempt(attempt: &Attempt) -> Value {
     })
 }
 
-/// Whose requests a caller may see: a secret key those of its spend keys, a spend key its own.
+/// Whose requests a caller may see: a secret key those of the account, live or test as it is itself; a spend key its own.
 fn scope(gateway: &Gateway, headers: &HeaderMap) -> Result<RequestPage, GatewayError> {
     Ok(match identify(gateway, edge::credential(headers)?.as_ref())? {
-        Caller::Secret(secret) => RequestPage { owner: Some(secret.id), ..RequestPage::default() },
+        Caller::Secret(secret) => RequestPage { test: Some(secret.test), ..RequestPage::default() },
         Caller::Spend(key) => RequestPage { key: Some(key.id), ..RequestPage::default() },
     })
 }

@@ -100,11 +100,7 @@ pub(super) async fn run(session: &Session, once: &Once, call: &Call, arguments: 
     let args: Args = args::parse(arguments.clone())?;
     let key = args.idempotency_key.clone();
     let scope = format!("call {}", call.client_name);
-    let result = once.run(&scope, key.as_deref(), &arguments, || async {
-        let output = request(session, call, args).await?;
-        serde_json::to_value(output).map_err(|error| ToolError::invalid(error.to_string()))
-    });
-    serde_json::from_value(result.await?).map_err(|error| ToolError::invalid(error.to_string()))
+    once.run(&scope, key.as_deref(), &arguments, || request(session, call, args)).await
 }
 
 async fn request(session: &Session, call: &Call, args: Args) -> Result<Output, ToolError> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use rmcp::model::JsonObject;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
@@ -38,25 +39,26 @@ impl Once {
     ///
     /// # Errors
     /// The error of `work`, or that the key was used with other arguments.
-    pub(super) async fn run<F: Future<Output = Result<Value, ToolError>>>(
+    pub(super) async fn run<T: Serialize + DeserializeOwned, F: Future<Output = Result<T, ToolError>>>(
         &self,
         scope: &str,
         key: Option<&str>,
         arguments: &JsonObject,
         work: impl FnOnce() -> F,
-    ) -> Result<Value, ToolError> {
+    ) -> Result<T, ToolError> {
         let Some(key) = key else { return work().await };
         if key.is_empty() || key.chars().count() > KEY_CHARS_MAX {
             return Err(ToolError::invalid("idempotency_key: 1 to 200 characters are needed"));
         }
+        let unreadable = |error: serde_json::Error| ToolError::new("internal_error", error.to_string(), "Tell the user.");
         let name = format!("{scope} {key}");
         let cell = self.cell(&name, arguments)?;
-        let result = cell.get_or_init(work).await.clone();
+        let result = cell.get_or_init(|| async { serde_json::to_value(work().await?).map_err(unreadable) }).await.clone();
         if result.as_ref().is_err_and(|error| !error.may_have_been_paid()) {
             // Nothing was bought, so the call may be tried again.
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         }
-        result
+        serde_json::from_value(result?).map_err(unreadable)
     }
 
     fn cell(&self, name: &str, arguments: &JsonObject) -> Result<Arc<OnceCell<Result<Value, ToolError>>>, ToolError> {

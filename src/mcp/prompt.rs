@@ -92,11 +92,7 @@ pub(super) async fn run(session: &Session, once: &Once, call: &Call, arguments: 
     let args: Args = args::parse(arguments.clone())?;
     let key = args.idempotency_key.clone();
     let scope = format!("prompt {}", call.client_name);
-    let result = once.run(&scope, key.as_deref(), &arguments, || async {
-        let output = ask(session, call, args).await?;
-        serde_json::to_value(output).map_err(|error| ToolError::invalid(error.to_string()))
-    });
-    serde_json::from_value(result.await?).map_err(|error| ToolError::invalid(error.to_string()))
+    once.run(&scope, key.as_deref(), &arguments, || ask(session, call, args)).await
 }
 
 async fn ask(session: &Session, call: &Call, args: Args) -> Result<Output, ToolError> {

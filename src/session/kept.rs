@@ -32,6 +32,22 @@ impl Session {
         Ok(self.vault.store(&format!("{} clients", self.scope), &text).await?)
     }
 
+    /// The secret key that manages the spend keys of this gateway; the embedded one makes it when there is none.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSecretKey`] at a remote gateway without `LAVA_SECRET_KEY`.
+    pub async fn owner_key(&self) -> Result<Secret, SessionError> {
+        let link = self.link().await?;
+        let secret = self.secret_or_make(&link).await?;
+        match link.client.spend_keys(&secret, 1, None).await {
+            // The ledger was removed: its secret key went with it.
+            Err(error) if error.is_unauthorised() && link.make_secret.is_some() => self.make_secret(&link).await,
+            Err(error) if error.is_unauthorised() => Err(SessionError::KeyRefused("LAVA_SECRET_KEY")),
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(secret),
+        }
+    }
+
     pub(super) async fn secret_or_make(&self, link: &Link) -> Result<Secret, SessionError> {
         match self.secret_key().await? {
             Some(secret) => Ok(secret),

@@ -122,12 +122,36 @@ impl Store {
         self.sqlite.spend_key(id)
     }
 
-    /// Up to `limit` spend keys of an owner, newest first, older than `before`.
+    /// Up to `limit` spend keys, of the sandbox or not, newest first, older than `before`.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be read.
-    pub fn spend_keys(&self, owner: &str, before: Option<&str>, limit: usize) -> Result<Vec<SpendKey>, StoreError> {
-        self.sqlite.spend_keys(owner, before, limit)
+    pub fn spend_keys(&self, test: bool, before: Option<&str>, limit: usize) -> Result<Vec<SpendKey>, StoreError> {
+        self.sqlite.spend_keys(test, before, limit)
+    }
+
+    /// All secret keys that were not deleted, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn secret_keys(&self) -> Result<Vec<SecretKey>, StoreError> {
+        self.sqlite.secret_keys()
+    }
+
+    /// Ends a secret key for good; spend keys that were made with it go on. `false` when there is no such key.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn delete_secret_key(&self, id: String) -> Result<bool, StoreError> {
+        self.sqlite.delete_secret_key(id).await
+    }
+
+    /// Whether the ledger can be written right now.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.sqlite.check().await
     }
 
     /// Changes a key's settings; `None` when there is no such key. What is spent stays spent.

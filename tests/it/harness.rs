@@ -104,7 +104,7 @@ impl Harness {
         let upstream = FakeUpstream::start().await;
         let clock = TestClock::at("2026-11-24T12:00:00Z");
         let gateway = open(folder.path().join("ledger.db"), &upstream.url, &clock, sandbox).await;
-        let secret = gateway.create_secret_key("test").await.unwrap();
+        let secret = gateway.create_secret_key("test", false).await.unwrap();
         Self { router: edge::router(gateway.clone()), gateway, upstream, secret, clock, folder }
     }
 

@@ -106,8 +106,13 @@ async fn each_kind_of_key_opens_its_own_doors_only() {
     }
     assert_eq!(harness.send(request(Method::GET, "/v1/spend_keys/self", Some(&key), Value::Null)).await.json()["spend_key_id"], id);
     assert_eq!(harness.chat(harness.secret.expose(), "ok", Value::Null).await.status, StatusCode::FORBIDDEN);
-    // Another owner's keys do not exist.
-    let other = harness.gateway.create_secret_key("other").await.unwrap();
+    // Every secret key of the account manages its keys; one of the sandbox does not see live ones.
+    let second = harness.gateway.create_secret_key("second", false).await.unwrap();
+    assert_eq!(
+        harness.send(request(Method::GET, &format!("/v1/spend_keys/{id}"), Some(second.expose()), Value::Null)).await.status,
+        StatusCode::OK
+    );
+    let other = harness.gateway.create_secret_key("other", true).await.unwrap();
     for method in [Method::GET, Method::PUT, Method::DELETE] {
         let body = if method == Method::PUT { json!({"name": "mine"}) } else { Value::Null };
         assert_eq!(

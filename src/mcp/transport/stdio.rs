@@ -15,6 +15,7 @@ use rmcp::{
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::sync::CancellationToken;
 
+use super::asked_to_stop;
 use crate::mcp::LavaMcp;
 
 /// How long calls in flight may still run after the client has gone.
@@ -47,21 +48,6 @@ pub async fn serve(server: LavaMcp) -> io::Result<()> {
         cancel.cancel();
     });
     running.waiting().await.map(|_| ()).map_err(io::Error::other)
-}
-
-/// Resolves when the process is told to end: some clients do not close stdin first.
-async fn asked_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-    }
-    #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// Input that tells when it has ended. A client that is gone leaves no other sign on some systems.

@@ -1,7 +1,7 @@
 //! Creating, changing, rotating and revoking keys. Each is one transaction in the writer, so its moment is the same for every process.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{row, writer::Ledger};
 use crate::{
@@ -45,19 +45,23 @@ pub(super) fn create_secret(ledger: &Ledger<'_>, key: &NewSecretKey) -> rusqlite
     ledger.connection.execute(insert, values).map(|_| ())
 }
 
+const SECRET: &str = "SELECT id, preview, name, test, created_at FROM secret_key WHERE deleted_at IS NULL";
+
 pub(super) fn secret_by_hash(connection: &Connection, hash: &KeyHash) -> rusqlite::Result<Option<SecretKey>> {
-    connection
-        .prepare_cached("SELECT id, preview, name, test, created_at FROM secret_key WHERE hash = ?1 AND deleted_at IS NULL")?
-        .query_row([hash.as_bytes().as_slice()], |row| {
-            Ok(SecretKey {
-                id: row.get(0)?,
-                preview: row.get(1)?,
-                name: row.get(2)?,
-                test: row.get(3)?,
-                created_at: row::timestamp(row.get(4)?),
-            })
-        })
-        .optional()
+    connection.prepare_cached(&format!("{SECRET} AND hash = ?1"))?.query_row([hash.as_bytes().as_slice()], read_secret).optional()
+}
+
+pub(super) fn secrets(connection: &Connection) -> rusqlite::Result<Vec<SecretKey>> {
+    connection.prepare_cached(&format!("{SECRET} ORDER BY id"))?.query_map([], read_secret)?.collect()
+}
+
+pub(super) fn delete_secret(ledger: &Ledger<'_>, id: &str) -> rusqlite::Result<bool> {
+    let update = "UPDATE secret_key SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
+    Ok(ledger.connection.execute(update, params![id, ledger.now.as_microsecond()])? == 1)
+}
+
+fn read_secret(row: &Row<'_>) -> rusqlite::Result<SecretKey> {
+    Ok(SecretKey { id: row.get(0)?, preview: row.get(1)?, name: row.get(2)?, test: row.get(3)?, created_at: row::timestamp(row.get(4)?) })
 }
 
 pub(super) fn create(ledger: &Ledger<'_>, key: &NewSpendKey) -> rusqlite::Result<()> {

@@ -79,9 +79,21 @@ impl Sqlite {
         self.read(|connection| row::key_by_id(connection, id, now))
     }
 
-    pub(super) fn spend_keys(&self, owner: &str, before: Option<&str>, limit: usize) -> Result<Vec<SpendKey>, StoreError> {
+    pub(super) fn spend_keys(&self, test: bool, before: Option<&str>, limit: usize) -> Result<Vec<SpendKey>, StoreError> {
         let now = (self.shared.clock)();
-        self.read(|connection| row::keys_of(connection, owner, before, limit, now))
+        self.read(|connection| row::keys(connection, test, before, limit, now))
+    }
+
+    pub(super) fn secret_keys(&self) -> Result<Vec<SecretKey>, StoreError> {
+        self.read(keys::secrets)
+    }
+
+    pub(super) async fn delete_secret_key(&self, id: String) -> Result<bool, StoreError> {
+        self.shared.writer.submit(move |ledger| keys::delete_secret(ledger, &id)).await
+    }
+
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        self.shared.writer.submit(|_| Ok(())).await
     }
 
     pub(super) async fn change_spend_key(&self, id: KeyId, change: Change) -> Result<Option<SpendKey>, StoreError> {

@@ -13,8 +13,8 @@ use crate::domain::{
 /// Which requests to list, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct RequestPage {
-    /// Only those of the keys this secret key made.
-    pub owner: Option<String>,
+    /// Only those of the sandbox, or only the others.
+    pub test: Option<bool>,
     /// Only those of this spend key.
     pub key: Option<KeyId>,
     /// Only this one.
@@ -53,15 +53,16 @@ pub(super) fn requests(connection: &Connection, page: &RequestPage) -> rusqlite:
 
 /// The newest requests of one table with key and test flag. Only the conditions that are asked for stand in the query, so that it walks an index and stops early.
 fn newest(connection: &Connection, table: &str, page: &RequestPage) -> rusqlite::Result<Vec<(String, (String, bool))>> {
-    let conditions = [
-        (page.only.as_deref(), "r.request_id = "),
-        (page.key.as_ref().map(KeyId::as_str), "r.key_id = "),
-        (page.before.as_deref(), "r.request_id < "),
-        (page.owner.as_deref(), "k.owner = "),
+    let key = page.key.as_ref().map(KeyId::as_str);
+    let conditions: [(Option<&dyn ToSql>, &str); 4] = [
+        (page.only.as_ref().map(|only| only as &dyn ToSql), "r.request_id = "),
+        (key.as_ref().map(|key| key as &dyn ToSql), "r.key_id = "),
+        (page.before.as_ref().map(|before| before as &dyn ToSql), "r.request_id < "),
+        (page.test.as_ref().map(|test| test as &dyn ToSql), "k.test = "),
     ];
     let mut sql = format!("SELECT DISTINCT r.request_id, r.key_id, k.test FROM {table} r JOIN spend_key k ON k.id = r.key_id WHERE true");
     let mut values: Vec<&dyn ToSql> = Vec::new();
-    for (value, condition) in conditions.iter().filter_map(|(value, condition)| Some((value.as_ref()?, condition))) {
+    for (value, condition) in conditions.into_iter().filter_map(|(value, condition)| Some((value?, condition))) {
         values.push(value);
         sql.push_str(&format!(" AND {condition}?{}", values.len()));
     }

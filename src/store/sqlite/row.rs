@@ -24,17 +24,17 @@ pub(super) fn key_by_id(connection: &Connection, id: &KeyId, now: Timestamp) -> 
     statement.query_row([id.as_str()], |row| read(row, now)).optional()
 }
 
-pub(super) fn keys_of(
+pub(super) fn keys(
     connection: &Connection,
-    owner: &str,
+    test: bool,
     before: Option<&str>,
     limit: usize,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<SpendKey>> {
     let mut statement =
-        connection.prepare_cached(&format!("{SELECT} k.owner = ?1 AND (?2 IS NULL OR k.id < ?2) ORDER BY k.id DESC LIMIT ?3"))?;
+        connection.prepare_cached(&format!("{SELECT} k.test = ?1 AND (?2 IS NULL OR k.id < ?2) ORDER BY k.id DESC LIMIT ?3"))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    statement.query_map(params![owner, before, limit], |row| read(row, now))?.collect()
+    statement.query_map(params![test, before, limit], |row| read(row, now))?.collect()
 }
 
 fn read(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<SpendKey> {
