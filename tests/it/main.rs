@@ -19,6 +19,7 @@ mod keys_cli;
 mod ledger;
 mod manage;
 mod mcp_stdio;
+mod model;
 mod promises;
 mod remote;
 mod server;

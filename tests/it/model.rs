@@ -1,0 +1,205 @@
+//! The ledger against a model of what it promises: random operations on the real store, and after each one the same question to both.
+
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use lava_mcp::{
+    domain::{
+        Cycle, HoldId, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RequestId, RequestLimit, SpendLimit, Status,
+        key::{KeyKind, Pepper},
+        ledger::{Basis, Outcome, Refusal, Reserve, Settle, Subject},
+    },
+    store::{NewSecretKey, Store},
+};
+use proptest::prelude::*;
+
+use crate::harness::TestClock;
+
+const CYCLES: [Cycle; 4] = [Cycle::Daily, Cycle::Weekly, Cycle::Monthly, Cycle::Total];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Reserve {
+        amount: i64,
+        counted: bool,
+    },
+    /// Ends the hold that was opened so many holds ago; it may have ended already.
+    Charge {
+        back: usize,
+        cost: i64,
+    },
+    Void {
+        back: usize,
+        dispatched: bool,
+    },
+    Wait {
+        hours: i64,
+    },
+    Limit {
+        amount: i64,
+        cycle: usize,
+    },
+    Pause(bool),
+    /// Closes the store with what is open, and opens it again: the holds become charges.
+    Crash,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0..40_i64, any::<bool>()).prop_map(|(amount, counted)| Step::Reserve { amount, counted }),
+        5 => (0..6_usize, 0..60_i64).prop_map(|(back, cost)| Step::Charge { back, cost }),
+        2 => (0..6_usize, any::<bool>()).prop_map(|(back, dispatched)| Step::Void { back, dispatched }),
+        3 => (-30..200_i64).prop_map(|hours| Step::Wait { hours }),
+        1 => (1..150_i64, 0..4_usize).prop_map(|(amount, cycle)| Step::Limit { amount, cycle }),
+        1 => any::<bool>().prop_map(Step::Pause),
+        1 => Just(Step::Crash),
+    ]
+}
+
+/// What a hold is to the model: when it was opened, what for, how it ended.
+#[derive(Clone, Debug)]
+struct Held {
+    opened: Timestamp,
+    amount: i64,
+    counted: bool,
+    ended: Option<i64>,
+    uncounted: bool,
+}
+
+struct Model {
+    holds: Vec<Held>,
+    limit: SpendLimit,
+    requests: RequestLimit,
+    paused: bool,
+    /// The latest time at which a hold was opened: windows never move back.
+    latest: Timestamp,
+}
+
+impl Model {
+    /// Holds of the window that counts at `now`.
+    fn current(&self, cycle: Cycle, now: Timestamp) -> impl Iterator<Item = &Held> {
+        let window = cycle.window(now.max(self.latest));
+        self.holds.iter().filter(move |hold| cycle.window(hold.opened) == window)
+    }
+
+    fn spent(&self, now: Timestamp) -> i64 {
+        self.current(self.limit.cycle, now).filter_map(|hold| hold.ended).sum()
+    }
+
+    fn held(&self, now: Timestamp) -> i64 {
+        self.current(self.limit.cycle, now).filter(|hold| hold.ended.is_none()).map(|hold| hold.amount).sum()
+    }
+
+    fn count(&self, now: Timestamp) -> u64 {
+        self.current(self.requests.cycle, now).filter(|hold| hold.counted && !hold.uncounted).count() as u64
+    }
+
+    fn admits(&self, amount: i64, counted: bool, now: Timestamp) -> bool {
+        let fits = amount == 0 || self.spent(now) + self.held(now) + amount <= self.limit.amount.nanos();
+        !self.paused && fits && !(counted && self.count(now) >= self.requests.count)
+    }
+}
+
+async fn run(steps: Vec<Step>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let clock = TestClock::at("2026-11-24T12:00:00Z");
+    let mut now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+    let mut store = Store::open(&path, clock.clock()).await.unwrap();
+    let pepper = Pepper::from_bytes(&[1; 32]);
+    let plain = PlainKey::generate(KeyKind::Spend).unwrap();
+    let (hash, preview) = (plain.hash(&pepper), plain.preview());
+    store.create_secret_key(NewSecretKey { id: "o".into(), hash, preview: preview.clone(), name: "n".into(), test: false }).await.unwrap();
+    let key = KeyId::generate();
+    let limit = SpendLimit { amount: Money::from_nanos(100), cycle: Cycle::Daily };
+    let requests = RequestLimit { count: 6, cycle: Cycle::Weekly };
+    let settings = KeySettings { name: "k".into(), spend_limit: Some(limit), request_limit: Some(requests), ..KeySettings::default() };
+    store.create_spend_key(NewSpendKey { id: key.clone(), owner: "o".into(), hash, preview, test: false, settings }).await.unwrap();
+    let mut model = Model { holds: Vec::new(), limit, requests, paused: false, latest: now };
+    let mut ids: Vec<HoldId> = Vec::new();
+    let mut place: HashMap<usize, usize> = HashMap::new();
+
+    for step in steps {
+        let nth = |back: usize| ids.len().checked_sub(back + 1).map(|at| (ids[at].clone(), place[&at]));
+        match step.clone() {
+            Step::Reserve { amount, counted } => {
+                let hold = HoldId::generate();
+                let reserve = Reserve {
+                    hold: hold.clone(),
+                    request: RequestId::generate(false),
+                    key: key.clone(),
+                    generation: 1,
+                    amount: Money::from_nanos(amount),
+                    counted,
+                    subject: Subject::default(),
+                };
+                let admitted = store.reserve(reserve).await.unwrap();
+                assert_eq!(admitted.is_ok(), model.admits(amount, counted, now), "{step:?}: {admitted:?}");
+                if let Err(refusal) = admitted {
+                    assert_eq!(refusal == Refusal::KeyPaused, model.paused, "{refusal:?}");
+                    continue;
+                }
+                // A hold belongs to the window that counts, even if the clock has gone back before it.
+                let opened = now.max(model.latest);
+                model.latest = opened;
+                place.insert(ids.len(), model.holds.len());
+                ids.push(hold);
+                model.holds.push(Held { opened, amount, counted, ended: None, uncounted: false });
+            }
+            Step::Charge { back, cost } => {
+                let Some((hold, at)) = nth(back) else { continue };
+                let outcome = Outcome::Charge { cost: Money::from_nanos(cost), basis: Basis::Measured, usage: None };
+                store.settle(Settle { hold, outcome, upstream_status: Some(200) }).await.unwrap();
+                model.holds[at].ended.get_or_insert(cost);
+            }
+            Step::Void { back, dispatched } => {
+                let Some((hold, at)) = nth(back) else { continue };
+                store.settle(Settle { hold, outcome: Outcome::Void { dispatched }, upstream_status: None }).await.unwrap();
+                if model.holds[at].ended.is_none() {
+                    model.holds[at].ended = Some(0);
+                    model.holds[at].uncounted = !dispatched;
+                }
+            }
+            Step::Wait { hours } => {
+                now = now.checked_add(SignedDuration::from_hours(hours)).unwrap();
+                clock.set(&now.to_string());
+            }
+            Step::Limit { amount, cycle } => {
+                // Changing the cycle while the clock stands before the present window would count that window's holds by their own times.
+                if now < model.latest {
+                    continue;
+                }
+                let limit = SpendLimit { amount: Money::from_nanos(amount), cycle: CYCLES[cycle] };
+                store.change_spend_key(key.clone(), Box::new(move |settings| settings.spend_limit = Some(limit))).await.unwrap();
+                model.limit = limit;
+            }
+            Step::Pause(paused) => {
+                let status = if paused { Status::Paused } else { Status::Active };
+                store.change_spend_key(key.clone(), Box::new(move |settings| settings.status = status)).await.unwrap();
+                model.paused = paused;
+            }
+            Step::Crash => {
+                store.close().await;
+                store = Store::open(&path, clock.clock()).await.unwrap();
+                for hold in model.holds.iter_mut().filter(|hold| hold.ended.is_none()) {
+                    hold.ended = Some(hold.amount);
+                }
+            }
+        }
+        let row = store.spend_key(&key).unwrap().unwrap();
+        let state = (row.current_spend.nanos(), row.held.nanos(), row.current_requests);
+        assert_eq!(state, (model.spent(now), model.held(now), model.count(now)), "after {step:?}");
+        let all: i64 = model.holds.iter().filter_map(|hold| hold.ended).sum();
+        assert_eq!(row.total_spend.nanos(), all, "after {step:?}");
+    }
+    store.close().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_ledger_does_what_its_model_says(steps in proptest::collection::vec(step(), 1..60)) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(steps));
+    }
+}
