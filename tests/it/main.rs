@@ -16,6 +16,8 @@ mod fake_upstream;
 mod harness;
 mod journey;
 mod keys_cli;
+#[cfg(unix)]
+mod kill;
 mod ledger;
 mod manage;
 mod mcp_stdio;

@@ -1,7 +1,7 @@
 //! The protocol on stdin and stdout, byte by byte: both eras, what is listed, what bad input gets, and how it ends.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
@@ -34,7 +34,7 @@ impl Server {
         server
     }
 
-    fn sandbox(home: &Path, modern: bool) -> Self {
+    pub(crate) fn sandbox(home: &Path, modern: bool) -> Self {
         let mut command = program(home);
         command.arg("--sandbox");
         Self::start(command, modern)
@@ -45,7 +45,7 @@ impl Server {
     }
 
     /// Sends a request without waiting; returns its id.
-    fn post(&mut self, method: &str, mut params: Value) -> u64 {
+    pub(crate) fn post(&mut self, method: &str, mut params: Value) -> u64 {
         self.next += 1;
         if self.modern {
             params["_meta"] = json!({
@@ -78,6 +78,16 @@ impl Server {
 
     pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Value {
         self.request("tools/call", json!({"name": tool, "arguments": arguments}))["result"].clone()
+    }
+
+    /// Collects so many answers, then kills the server without warning; what it had written before that still counts.
+    pub(crate) fn answers_until_killed(mut self, count: usize) -> Vec<Value> {
+        let mut lines = self.output.by_ref().lines().map_while(Result::ok);
+        let mut answers: Vec<String> = lines.by_ref().take(count).collect();
+        assert!(Command::new("kill").args(["-9", &self.child.id().to_string()]).status().unwrap().success());
+        answers.extend(lines);
+        self.child.wait().unwrap();
+        answers.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Closes stdin; returns how long the server took to end by itself.
