@@ -124,13 +124,14 @@ pub(super) fn revoke(ledger: &Ledger<'_>, id: &KeyId) -> rusqlite::Result<bool> 
 fn write_limits(ledger: &Ledger<'_>, id: &KeyId, settings: &KeySettings) -> rusqlite::Result<()> {
     let spend_cycle = settings.spend_limit.map_or(Cycle::Total, |limit| limit.cycle);
     let request_cycle = settings.request_limit.map_or(Cycle::Total, |limit| limit.cycle);
-    let (old_spend, old_requests): (i64, i64) =
-        ledger.connection.query_row("SELECT spend_cycle, request_cycle FROM budget WHERE key_id = ?1", [id.as_str()], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let before = "SELECT spend_cycle, spend_window, request_cycle, request_window, latest FROM budget WHERE key_id = ?1";
+    let (old_spend, old_requests, latest): ((i64, i64), (i64, i64), i64) = ledger
+        .connection
+        .query_row(before, [id.as_str()], |row| Ok(((row.get(0)?, row.get(1)?), (row.get(2)?, row.get(3)?), row.get(4)?)))?;
+    let now = ledger.now.max(row::timestamp(latest));
     ledger.connection.execute(
         "UPDATE budget SET status = ?2, expires_at = ?3, limit_n = ?4, spend_cycle = ?5, max_requests = ?6, request_cycle = ?7, rpm = ?8, \
-         burst = ?9 WHERE key_id = ?1",
+         burst = ?9, latest = ?10 WHERE key_id = ?1",
         params![
             id.as_str(),
             i64::from(settings.status == Status::Paused),
@@ -141,20 +142,23 @@ fn write_limits(ledger: &Ledger<'_>, id: &KeyId, settings: &KeySettings) -> rusq
             row::cycle_number(request_cycle),
             settings.rate_limit.map(|limit| limit.rpm),
             settings.rate_limit.and_then(|limit| limit.burst),
+            now.as_microsecond(),
         ],
     )?;
-    if old_spend != row::cycle_number(spend_cycle) {
-        recount_spend(ledger, id, spend_cycle)?;
+    // A window that has passed is left behind here too, so that a clock that goes back afterwards does not return to it.
+    let is_other = |old: (i64, i64), cycle: Cycle| old.0 != row::cycle_number(cycle) || cycle.window(now).0 > old.1;
+    if is_other(old_spend, spend_cycle) {
+        recount_spend(ledger, id, spend_cycle, now)?;
     }
-    if old_requests != row::cycle_number(request_cycle) {
-        recount_requests(ledger, id, request_cycle)?;
+    if is_other(old_requests, request_cycle) {
+        recount_requests(ledger, id, request_cycle, now)?;
     }
     Ok(())
 }
 
-/// Holds and entries belong to the window in which they were opened.
-fn recount_spend(ledger: &Ledger<'_>, id: &KeyId, cycle: Cycle) -> rusqlite::Result<()> {
-    let (window, start) = (cycle.window(ledger.now).0, window_start(cycle, ledger.now));
+/// Holds and entries belong to the window in which they were opened, by the row's own time.
+fn recount_spend(ledger: &Ledger<'_>, id: &KeyId, cycle: Cycle, now: Timestamp) -> rusqlite::Result<()> {
+    let (window, start) = (cycle.window(now).0, window_start(cycle, now));
     // Older holds get a window that is never the present one.
     let update = "UPDATE hold SET spend_window = CASE WHEN opened_at >= ?2 THEN ?3 ELSE ?3 - 1 END WHERE key_id = ?1";
     ledger.connection.execute(update, params![id.as_str(), start, window])?;
@@ -168,8 +172,8 @@ fn recount_spend(ledger: &Ledger<'_>, id: &KeyId, cycle: Cycle) -> rusqlite::Res
     Ok(())
 }
 
-fn recount_requests(ledger: &Ledger<'_>, id: &KeyId, cycle: Cycle) -> rusqlite::Result<()> {
-    let (window, start) = (cycle.window(ledger.now).0, window_start(cycle, ledger.now));
+fn recount_requests(ledger: &Ledger<'_>, id: &KeyId, cycle: Cycle, now: Timestamp) -> rusqlite::Result<()> {
+    let (window, start) = (cycle.window(now).0, window_start(cycle, now));
     let update = "UPDATE hold SET request_window = CASE WHEN opened_at >= ?2 THEN ?3 ELSE ?3 - 1 END WHERE key_id = ?1";
     ledger.connection.execute(update, params![id.as_str(), start, window])?;
     // A request that never left the machine does not count; every other one counts once, however many attempts it took.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{row, writer::Ledger};
 use crate::{
@@ -14,28 +14,44 @@ use crate::{
     store::process,
 };
 
-/// The whole decision. It changes the row and returns it, or changes nothing.
+/// The window of a limit's cycle at the time of the statement.
+macro_rules! window_now {
+    ($cycle:literal) => {
+        concat!("CASE ", $cycle, " WHEN 0 THEN :day WHEN 1 THEN :week WHEN 2 THEN :month ELSE 0 END")
+    };
+}
+
+/// A counter of a window: zero once that window has passed.
+macro_rules! current {
+    ($counter:literal, $cycle:literal, $window:literal) => {
+        concat!("CASE WHEN ", window_now!($cycle), " > ", $window, " THEN 0 ELSE ", $counter, " END")
+    };
+}
+
+/// The whole decision. It changes the row and returns it, or changes nothing. On the right stand the values from before.
 ///
 /// A window only ever moves forward: a clock that jumps back keeps the stored one. Sums are compared by subtraction, so they cannot overflow.
-const RESERVE: &str = "
-UPDATE budget SET
-    spent_n        = CASE WHEN spend_now > spend_window THEN 0 ELSE spent_n END,
-    held_n         = CASE WHEN spend_now > spend_window THEN 0 ELSE held_n END + :amount,
-    spend_window   = max(spend_window, spend_now),
-    requests       = CASE WHEN request_now > request_window THEN 0 ELSE requests END + :counted,
-    request_window = max(request_window, request_now),
-    tat            = CASE WHEN rpm IS NULL OR :counted = 0 THEN tat ELSE max(tat, :now) + 60000000 / rpm END,
-    total_requests = total_requests + :counted,
-    last_used_at   = :now
-FROM (SELECT key_id AS id,
-        CASE spend_cycle WHEN 0 THEN :day WHEN 1 THEN :week WHEN 2 THEN :month ELSE 0 END AS spend_now,
-        CASE request_cycle WHEN 0 THEN :day WHEN 1 THEN :week WHEN 2 THEN :month ELSE 0 END AS request_now
-      FROM budget WHERE key_id = :key)
-WHERE key_id = id AND generation = :generation AND status = 0 AND (expires_at IS NULL OR :now < expires_at)
+const RESERVE: &str = concat!(
+    "UPDATE budget SET spent_n = ",
+    current!("spent_n", "spend_cycle", "spend_window"),
+    ", held_n = ",
+    current!("held_n", "spend_cycle", "spend_window"),
+    " + :amount, spend_window = max(spend_window, ",
+    window_now!("spend_cycle"),
+    "), requests = ",
+    current!("requests", "request_cycle", "request_window"),
+    " + :counted, request_window = max(request_window, ",
+    window_now!("request_cycle"),
+    "), tat = CASE WHEN rpm IS NULL OR :counted = 0 THEN tat ELSE max(tat, :now) + 60000000 / rpm END,
+    total_requests = total_requests + :counted, last_used_at = :now, latest = max(latest, :now)
+WHERE key_id = :key AND generation = :generation AND status = 0 AND (expires_at IS NULL OR :now < expires_at)
   AND (rpm IS NULL OR :counted = 0 OR tat - (60000000 / rpm) * (coalesce(burst, rpm) - 1) <= :now)
-  AND (max_requests IS NULL OR :counted = 0 OR CASE WHEN request_now > request_window THEN 0 ELSE requests END < max_requests)
-  AND (limit_n IS NULL OR :amount = 0 OR CASE WHEN spend_now > spend_window THEN 0 ELSE spent_n + held_n END <= limit_n - :amount)
-RETURNING spend_window, request_window";
+  AND (max_requests IS NULL OR :counted = 0 OR ",
+    current!("requests", "request_cycle", "request_window"),
+    " < max_requests) AND (limit_n IS NULL OR :amount = 0 OR ",
+    current!("spent_n + held_n", "spend_cycle", "spend_window"),
+    " <= limit_n - :amount) RETURNING spend_window, request_window, latest",
+);
 
 /// Opens a hold, or says why not.
 pub(super) fn reserve(ledger: &Ledger<'_>, reserve: &Reserve) -> rusqlite::Result<Result<(), Refusal>> {
@@ -50,10 +66,11 @@ pub(super) fn reserve(ledger: &Ledger<'_>, reserve: &Reserve) -> rusqlite::Resul
                 ":now": now.as_microsecond(), ":day": Cycle::Daily.window(now).0, ":week": Cycle::Weekly.window(now).0,
                 ":month": Cycle::Monthly.window(now).0,
             },
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)),
         )
         .optional()?;
-    let Some((spend_window, request_window)) = windows else {
+    // The time only moves forward, as the windows do: a hold of a clock that has gone back belongs to the window that counts.
+    let Some((spend_window, request_window, opened_at)) = windows else {
         return refusal(ledger.connection, reserve, now).map(Err);
     };
     ledger
@@ -74,7 +91,7 @@ pub(super) fn reserve(ledger: &Ledger<'_>, reserve: &Reserve) -> rusqlite::Resul
             reserve.subject.provider,
             reserve.subject.model,
             reserve.subject.endpoint,
-            now.as_microsecond(),
+            opened_at,
         ])?;
     Ok(Ok(()))
 }
@@ -133,34 +150,80 @@ struct End {
     uncount: bool,
 }
 
+/// An open hold, taken out of its table.
+struct Taken {
+    key: String,
+    request: String,
+    amount_n: i64,
+    spend_window: i64,
+    request_window: i64,
+    counted: i64,
+    provider: String,
+    model: String,
+    endpoint: String,
+    opened_at: i64,
+}
+
+impl Taken {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            key: row.get(0)?,
+            request: row.get(1)?,
+            amount_n: row.get(2)?,
+            spend_window: row.get(3)?,
+            request_window: row.get(4)?,
+            counted: row.get(5)?,
+            provider: row.get(6)?,
+            model: row.get(7)?,
+            endpoint: row.get(8)?,
+            opened_at: row.get(9)?,
+        })
+    }
+}
+
 fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_status: Option<u16>) -> rusqlite::Result<()> {
     let usage = end.usage.and_then(|usage| serde_json::to_string(&usage).ok());
-    let added = ledger
+    let take = "DELETE FROM hold WHERE id = ?1 RETURNING key_id, request_id, amount_n, spend_window, request_window, counted, provider, model, endpoint, \
+                opened_at";
+    let taken = ledger.connection.prepare_cached(take)?.query_row([hold], Taken::read).optional()?;
+    // A hold that is not there has ended before: once is enough.
+    let Some(taken) = taken else { return Ok(()) };
+    ledger
         .connection
         .prepare_cached(
             "INSERT INTO entry (hold_id, key_id, request_id, kind, amount_n, basis, usage_json, held_n, spend_window, upstream_status, \
-             provider, model, endpoint, opened_at, at) \
-             SELECT id, key_id, request_id, ?2, ?3, ?4, ?5, amount_n, spend_window, ?6, provider, model, endpoint, opened_at, ?7 \
-             FROM hold WHERE id = ?1",
+             provider, model, endpoint, opened_at, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
-        .execute(params![hold, kind, end.cost_n, end.basis.as_str(), usage, upstream_status, ledger.now.as_microsecond()])?;
-    if added == 0 {
-        return Ok(());
-    }
+        .execute(params![
+            hold,
+            taken.key,
+            taken.request,
+            kind,
+            end.cost_n,
+            end.basis.as_str(),
+            usage,
+            taken.amount_n,
+            taken.spend_window,
+            upstream_status,
+            taken.provider,
+            taken.model,
+            taken.endpoint,
+            taken.opened_at,
+            ledger.now.as_microsecond(),
+        ])?;
     // A hold admitted under an earlier window belongs to that window: it neither frees nor fills the present one.
     ledger
         .connection
         .prepare_cached(
             "UPDATE budget SET
-                held_n = held_n - CASE WHEN hold.spend_window = budget.spend_window THEN hold.amount_n ELSE 0 END,
-                spent_n = spent_n + CASE WHEN hold.spend_window = budget.spend_window THEN ?2 ELSE 0 END,
-                requests = requests - CASE WHEN ?3 AND hold.request_window = budget.request_window THEN hold.counted ELSE 0 END,
-                total_requests = total_requests - CASE WHEN ?3 THEN hold.counted ELSE 0 END,
+                held_n = held_n - CASE WHEN spend_window = ?4 THEN ?3 ELSE 0 END,
+                spent_n = spent_n + CASE WHEN spend_window = ?4 THEN ?2 ELSE 0 END,
+                requests = requests - CASE WHEN ?7 AND request_window = ?5 THEN ?6 ELSE 0 END,
+                total_requests = total_requests - CASE WHEN ?7 THEN ?6 ELSE 0 END,
                 total_spent_n = total_spent_n + ?2
-             FROM hold WHERE hold.id = ?1 AND budget.key_id = hold.key_id",
+             WHERE key_id = ?1",
         )?
-        .execute(params![hold, end.cost_n, end.uncount])?;
-    ledger.connection.prepare_cached("DELETE FROM hold WHERE id = ?1")?.execute([hold])?;
+        .execute(params![taken.key, end.cost_n, taken.amount_n, taken.spend_window, taken.request_window, taken.counted, end.uncount])?;
     Ok(())
 }
 

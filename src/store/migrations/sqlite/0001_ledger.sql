@@ -49,7 +49,8 @@ CREATE TABLE budget (
     tat             INTEGER NOT NULL DEFAULT 0, -- theoretical arrival time of the rate limit (GCRA)
     total_spent_n   INTEGER NOT NULL DEFAULT 0,
     total_requests  INTEGER NOT NULL DEFAULT 0,
-    last_used_at    INTEGER
+    last_used_at    INTEGER,
+    latest          INTEGER NOT NULL DEFAULT 0 -- the row's own time: it never goes back, whatever the clock does
 ) STRICT, WITHOUT ROWID;
 
 -- Money set aside by calls in flight. A row leaves only together with its entry.
@@ -70,7 +71,7 @@ CREATE TABLE hold (
 
 -- How every hold ended. Rows are only ever added.
 CREATE TABLE entry (
-    seq              INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq              INTEGER PRIMARY KEY,       -- rising, because rows are never deleted
     hold_id          TEXT NOT NULL,
     key_id           TEXT NOT NULL,
     request_id       TEXT NOT NULL,
