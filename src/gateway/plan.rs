@@ -11,6 +11,9 @@ const OUTPUT_CAP_DEFAULT: u64 = 16_384;
 /// A smaller cap would cut answers to pieces; the request is refused instead.
 const OUTPUT_CAP_MIN: u64 = 256;
 
+/// No request holds a million dollars: such a cap is a mistake, and its amount could not be added up.
+const HOLD_MAX: Money = Money::from_dollars(1_000_000);
+
 /// What one attempt can cost, as a function of its output cap.
 pub(super) struct Quote {
     prices: Prices,
@@ -75,7 +78,7 @@ impl Quote {
             Ask::Embeddings(request) => (request.input_tokens_max(), 1, Some(0)),
             Ask::Chat(chat) => {
                 // A person vouches for the prices of their own providers.
-                if let Some(reason) = chat.unpriceable().filter(|_| !is_free && !route.is_own()) {
+                if let Some(reason) = chat.unpriceable().filter(|_| !route.is_own()) {
                     return unpriceable(reason.to_owned());
                 }
                 let input = match chat.input_tokens_max(route.context) {
@@ -111,7 +114,7 @@ impl Quote {
         is_lower
     }
 
-    /// The most it can cost with this cap; the largest amount when that fits no number.
+    /// The most it can cost with this cap; the largest amount when that fits no number, which nobody can afford.
     fn bound(&self, cap: u64) -> Money {
         let output = cap.saturating_add(self.beyond_cap).saturating_mul(self.choices);
         self.prices.bound(self.input_tokens_max, output).unwrap_or(Money::MAX)
@@ -151,6 +154,9 @@ impl Means {
     }
 
     fn afford(self, needed: Money) -> Result<Money, TooDear> {
+        if needed >= HOLD_MAX {
+            return Err(TooDear::Budget { needed });
+        }
         match (self.max_cost, self.remaining) {
             (Some(max_cost), _) if needed > max_cost => Err(TooDear::MaxCost { needed, max_cost }),
             (_, Some(remaining)) if needed > remaining => Err(TooDear::Budget { needed }),

@@ -79,8 +79,10 @@ async fn hold(gateway: &Gateway, call: &Authorised, route: &Route, key: &SpendKe
     let means = Means { remaining: key.remaining(), max_cost: call.max_cost.map(|max_cost| max_cost.saturating_sub(tally.charged)) };
     let plan = quote.plan(means).map_err(|refusal| match refusal {
         TooDear::MaxCost { needed, max_cost } => NoMoney::MaxCost { needed, max_cost },
-        TooDear::Budget { needed } => shortfall(gateway, key, needed)
-            .map_or_else(|| NoMoney::Final(GatewayError::Unpriceable("the cost does not fit a number".to_owned())), NoMoney::Short),
+        TooDear::Budget { needed } => shortfall(gateway, key, needed).map_or_else(
+            || NoMoney::Final(GatewayError::Unpriceable("with this output cap it could cost more than a million dollars".to_owned())),
+            NoMoney::Short,
+        ),
     })?;
     let reserve = Reserve {
         hold: HoldId::generate(),

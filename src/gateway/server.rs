@@ -50,9 +50,12 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: impl Futu
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
     let mut stop = std::pin::pin!(stop);
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
-        let socket = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, socket) = tokio::select! {
+            next = next => next,
             () = &mut stop => break,
         };
         let Ok((socket, _)) = socket else {
@@ -61,10 +64,14 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: impl Futu
         };
         // Small writes must not wait for each other: that is what stalls streams for 40 ms.
         let _ = socket.set_nodelay(true);
-        let connection = builder.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router.clone())).into_owned();
-        let connection = connections.watch(connection);
+        let (builder, service, watcher) = (builder.clone(), TowerToHyperService::new(router.clone()), connections.watcher());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            // The time limit on the head begins with the first byte; a client that sends none is not waited for any longer.
+            if !matches!(tokio::time::timeout(HEAD_TIMEOUT, socket.readable()).await, Ok(Ok(()))) {
+                return;
+            }
+            let connection = builder.serve_connection(TokioIo::new(socket), service);
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(place);

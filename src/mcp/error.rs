@@ -47,7 +47,13 @@ impl ToolError {
     pub(super) fn may_have_been_paid(&self) -> bool {
         matches!(
             self.code.as_str(),
-            "upstream_broken" | "upstream_timeout" | "upstream_error" | "cancelled" | "gateway_unreachable" | "gateway_error"
+            "upstream_broken"
+                | "upstream_timeout"
+                | "upstream_error"
+                | "cancelled"
+                | "gateway_unreachable"
+                | "gateway_error"
+                | "shutting_down"
         )
     }
 

@@ -55,15 +55,19 @@ impl Once {
         let cell = self.cell(&name, arguments)?;
         let result = cell.get_or_init(|| async { serde_json::to_value(work().await?).map_err(unreadable) }).await.clone();
         if result.as_ref().is_err_and(|error| !error.may_have_been_paid()) {
-            // Nothing was bought, so the call may be tried again.
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+            // Nothing was bought, so the call may be tried again; somebody may have begun to already.
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.get(&name).is_some_and(|one| Arc::ptr_eq(&one.result, &cell)) {
+                kept.remove(&name);
+            }
         }
         serde_json::from_value(result?).map_err(unreadable)
     }
 
     fn cell(&self, name: &str, arguments: &JsonObject) -> Result<Arc<OnceCell<Result<Value, ToolError>>>, ToolError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, one| one.began.elapsed() < KEPT_FOR);
+        // A call under way is never forgotten: its repetition would be paid again.
+        kept.retain(|_, one| !one.result.initialized() || one.began.elapsed() < KEPT_FOR);
         let arguments = digest(arguments);
         if let Some(one) = kept.get(name) {
             if one.arguments == arguments {
@@ -76,7 +80,8 @@ impl Once {
             ));
         }
         if kept.len() >= KEPT_MAX
-            && let Some(oldest) = kept.iter().min_by_key(|(_, one)| one.began).map(|(name, _)| name.clone())
+            && let Some(oldest) =
+                kept.iter().filter(|(_, one)| one.result.initialized()).min_by_key(|(_, one)| one.began).map(|(name, _)| name.clone())
         {
             kept.remove(&oldest);
         }

@@ -41,7 +41,9 @@ impl Session {
         let secret = self.secret_or_make(&link).await?;
         match link.client.spend_keys(&secret, 1, None).await {
             // The ledger was removed: its secret key went with it.
-            Err(error) if error.is_unauthorised() && link.make_secret.is_some() => self.make_secret(&link).await,
+            Err(error) if error.is_unauthorised() && link.make_secret.is_some() && self.secret_from_environment.is_none() => {
+                self.make_secret(&link).await
+            }
             Err(error) if error.is_unauthorised() => Err(SessionError::KeyRefused("LAVA_SECRET_KEY")),
             Err(error) => Err(error.into()),
             Ok(_) => Ok(secret),

@@ -218,6 +218,28 @@ async fn a_fallback_after_a_provider_that_cannot_be_reached_counts_as_the_reques
 }
 
 #[tokio::test]
+async fn an_attempt_that_was_never_sent_gives_its_place_in_the_rate_back() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key(json!({"rate_limit": {"rpm": 60, "burst": 1}})).await;
+    let body = json!({"model": "closed/x", "messages": [], "max_tokens": 5});
+    let mut asked = request(Method::POST, "/v1/chat/completions", Some(&key), body);
+    asked.headers_mut().insert("x-lava-fallbacks", r#"[{"model":"fake/ok"}]"#.parse().unwrap());
+    assert_eq!(harness.send(asked).await.status, StatusCode::OK);
+    assert_eq!(harness.chat(&key, "ok", Value::Null).await.code(), "rate_limit_exceeded");
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_cap_beyond_all_measure_is_refused() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key(json!({})).await;
+    let refused = harness.chat(&key, "ok", json!({"max_tokens": u64::MAX})).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (402, "unpriceable"), "{}", refused.text());
+    assert_eq!(harness.chat(&key, "ok", Value::Null).await.status, StatusCode::OK);
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn max_cost_holds_for_all_attempts_together() {
     let harness = Harness::start().await;
     let (key, _) = harness.key_with_limit("5.00").await;

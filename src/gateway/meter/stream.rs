@@ -63,7 +63,7 @@ pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping
     answer.send(Ok(response));
 
     let mut counted = Counted::default();
-    let caller = Caller { events: Some(events), hide_usage: hides_usage(&held.ask) };
+    let caller = Caller { events: Some(events), hide_usage: hides_usage(&held.ask), stopping: stopping.clone() };
     let end = pump(held, reply, caller, &mut counted, stopping).await;
     match (counted.usage, end) {
         (Some(usage), End::Complete) => Known::Exact(usage),
@@ -94,13 +94,26 @@ struct Caller {
     /// `None` once the caller is gone.
     events: Option<mpsc::Sender<Bytes>>,
     hide_usage: bool,
+    stopping: CancellationToken,
 }
 
 impl Caller {
+    /// Passes bytes on; a caller who takes nothing for too long, or while the gateway ends, is gone.
     async fn pass(&mut self, bytes: Bytes) {
         let Some(events) = &self.events else { return };
-        if !matches!(tokio::time::timeout(SLOW_CALLER_TIMEOUT, events.send(bytes)).await, Ok(Ok(()))) {
+        let is_sent = tokio::select! {
+            sent = tokio::time::timeout(SLOW_CALLER_TIMEOUT, events.send(bytes)) => matches!(sent, Ok(Ok(()))),
+            () = self.stopping.cancelled() => false,
+        };
+        if !is_sent {
             self.events = None;
+        }
+    }
+
+    /// Passes a last word on, if there is room for it.
+    fn say_last(&mut self, bytes: Bytes) {
+        if let Some(events) = self.events.take() {
+            let _ = events.try_send(bytes);
         }
     }
 
@@ -130,16 +143,16 @@ async fn pump(held: &Held, mut reply: Reply, mut caller: Caller, counted: &mut C
                 caller.events = None;
                 continue;
             }
-            () = stopping.cancelled() => return break_off(&mut caller, "the gateway is shutting down", End::Cut).await,
+            () = stopping.cancelled() => return break_off(&mut caller, "the gateway is shutting down", End::Cut),
         };
         let chunk = match chunk {
-            Err(_) => return break_off(&mut caller, "the provider stopped sending", End::Cut).await,
+            Err(_) => return break_off(&mut caller, "the provider stopped sending", End::Cut),
             Ok(None) => return at_end(splitter, counted, &mut caller).await,
-            Ok(Some(Err(detail))) => return break_off(&mut caller, &detail, End::Broken).await,
+            Ok(Some(Err(detail))) => return break_off(&mut caller, &detail, End::Broken),
             Ok(Some(Ok(chunk))) => chunk,
         };
         if splitter.push(&chunk).is_err() {
-            return break_off(&mut caller, "the provider sent an event that is too long", End::Cut).await;
+            return break_off(&mut caller, "the provider sent an event that is too long", End::Cut);
         }
         while let Some(event) = splitter.next_event() {
             if take(&event, counted, &mut caller).await == Taken::Done {
@@ -183,11 +196,11 @@ async fn at_end(splitter: Splitter, counted: &mut Counted, caller: &mut Caller) 
     if !rest.trim_ascii().is_empty() {
         match take(&Event::unfinished(&rest), counted, caller).await {
             Taken::Done => return End::Complete,
-            Taken::Garbled => return break_off(caller, CUT, End::Broken).await,
+            Taken::Garbled => return break_off(caller, CUT, End::Broken),
             Taken::Part => {}
         }
     }
-    if counted.usage.is_some() { End::Complete } else { break_off(caller, CUT, End::Broken).await }
+    if counted.usage.is_some() { End::Complete } else { break_off(caller, CUT, End::Broken) }
 }
 
 impl Counted {
@@ -199,8 +212,8 @@ impl Counted {
 }
 
 /// Tells the caller in the stream's own form that it ends early; a bare end would look like a complete answer.
-async fn break_off(caller: &mut Caller, detail: &str, end: End) -> End {
+fn break_off(caller: &mut Caller, detail: &str, end: End) -> End {
     let error = json!({"error": {"code": "upstream_broken", "message": format!("The answer broke off: {detail}."), "type": "api_error"}});
-    caller.pass(Event::from_data(error.to_string().as_bytes()).raw().clone()).await;
+    caller.say_last(Event::from_data(error.to_string().as_bytes()).raw().clone());
     end
 }

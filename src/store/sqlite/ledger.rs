@@ -220,6 +220,7 @@ fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_sta
                 spent_n = spent_n + CASE WHEN spend_window = ?4 THEN ?2 ELSE 0 END,
                 requests = requests - CASE WHEN ?7 AND request_window = ?5 THEN ?6 ELSE 0 END,
                 total_requests = total_requests - CASE WHEN ?7 THEN ?6 ELSE 0 END,
+                tat = CASE WHEN ?7 AND ?6 = 1 AND rpm IS NOT NULL THEN tat - 60000000 / rpm ELSE tat END,
                 total_spent_n = total_spent_n + ?2
              WHERE key_id = ?1",
         )?

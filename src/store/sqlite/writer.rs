@@ -87,7 +87,10 @@ impl Writer {
     /// Opens the file, recovers it, and starts the thread.
     pub(super) fn start(path: &Path, clock: Clock) -> Result<Self, StoreError> {
         let mut thread = Thread::open(path, clock)?;
-        thread.sweep()?;
+        // The holds of a process that died stay until the sweep works; until then they count as held.
+        if let Err(error) = thread.sweep() {
+            tracing::error!(%error, "the holds of processes that ended could not be charged yet");
+        }
         let (queue, messages) = mpsc::channel();
         let spawned = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || thread.run(&messages));
         spawned.map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -246,11 +249,21 @@ impl Thread {
     fn commit_one_by_one(&mut self, batch: &mut Batch) {
         let operations: Vec<_> = std::mem::take(&mut batch.settlements).into_iter().map(|one| (one, true)).collect();
         let others: Vec<_> = std::mem::take(&mut batch.others).into_iter().map(|one| (one, false)).collect();
-        for (mut operation, is_settlement) in operations.into_iter().chain(others) {
+        let mut rest = operations.into_iter().chain(others);
+        while let Some((mut operation, is_settlement)) = rest.next() {
             match self.within(|ledger| operation.apply(ledger)) {
-                Ok(()) => operation.answer(Ok(())),
-                Err(error) if error.is_of_one_operation() || !is_settlement => operation.answer(Err(error.into())),
-                Err(_) => batch.settlements.push(operation),
+                Ok(()) => {
+                    self.unfolded += 1;
+                    operation.answer(Ok(()));
+                }
+                Err(error) if error.is_of_one_operation() => operation.answer(Err(error.into())),
+                Err(error) => {
+                    // The file failed: nothing that follows may be believed to be written.
+                    for (operation, is_settlement) in std::iter::once((operation, is_settlement)).chain(rest) {
+                        if is_settlement { batch.settlements.push(operation) } else { batch.others.push(operation) }
+                    }
+                    return self.fail(batch, &error.into());
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{BadRequest, RawObject, field};
 
 /// Fields that choose how the model writes, and nothing that is billed apart.
-const KNOWN: [&str; 50] = [
+const KNOWN: [&str; 55] = [
     "audio",
     "chat_template_kwargs",
     "enable_thinking",
@@ -19,7 +19,9 @@ const KNOWN: [&str; 50] = [
     "guided_grammar",
     "guided_json",
     "guided_regex",
+    "ignore_eos",
     "include_reasoning",
+    "length_penalty",
     "logit_bias",
     "logprobs",
     "max_completion_tokens",
@@ -27,6 +29,7 @@ const KNOWN: [&str; 50] = [
     "messages",
     "metadata",
     "min_p",
+    "min_tokens",
     "modalities",
     "model",
     "n",
@@ -44,7 +47,9 @@ const KNOWN: [&str; 50] = [
     "safety_identifier",
     "seed",
     "service_tier",
+    "skip_special_tokens",
     "stop",
+    "stop_token_ids",
     "store",
     "stream",
     "stream_options",
@@ -69,7 +74,8 @@ struct Tool<'a> {
 
 /// Why the cost of a request is not bounded by its tokens, if it is not.
 pub(super) fn unpriceable(body: &RawObject) -> Result<Option<String>, BadRequest> {
-    if let Some(unknown) = body.names().find(|name| !KNOWN.contains(name)) {
+    let is_set = |name: &&str| body.get(name).is_some_and(|raw| raw.get() != "null");
+    if let Some(unknown) = body.names().filter(is_set).find(|name| !KNOWN.contains(name)) {
         return Ok(Some(format!("the field \"{unknown}\" may be billed apart from tokens; leave it out")));
     }
     let tools: Vec<Tool<'_>> = field(body, "tools", "an array of tools")?.unwrap_or_default();
@@ -79,7 +85,7 @@ pub(super) fn unpriceable(body: &RawObject) -> Result<Option<String>, BadRequest
     }
     let tier: Option<String> = field(body, "service_tier", "a text such as \"default\"")?;
     Ok(match tier.as_deref() {
-        None | Some("auto" | "default" | "flex" | "standard" | "standard_only") => None,
+        None | Some("auto" | "default" | "flex" | "on_demand" | "standard" | "standard_only") => None,
         Some(tier) => Some(format!("the service_tier \"{tier}\" is billed above the list price; leave it out or say \"default\"")),
     })
 }
@@ -98,7 +104,7 @@ mod tests {
             unpriceable(&RawObject::parse(body.to_string().as_bytes()).unwrap()).unwrap()
         };
         let functions = json!([{"type": "function", "function": {"name": "f"}}]);
-        assert_eq!(reason(json!({"temperature": 1, "seed": 5, "tools": functions, "service_tier": "default"})), None);
+        assert_eq!(reason(json!({"temperature": 1, "seed": 5, "tools": functions, "service_tier": "default", "prediction": null})), None);
         for (more, says) in [
             (json!({"web_search_options": {}}), "web_search_options"),
             (json!({"models": ["dearer"]}), "models"),
