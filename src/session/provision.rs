@@ -127,7 +127,8 @@ impl Session {
         Ok(logged_out)
     }
 
-    /// Keeps other processes from making a key at the same time. Where there can be no lock file there is none; two keys are then possible, and harmless.
+    /// Keeps other processes from making a key at the same time. Where there can be no lock file there is none: two processes that log in at the very same moment
+    /// then have a key, and a limit, each.
     async fn lock(&self) -> Option<File> {
         let path = self.lock_file.clone();
         let locked = tokio::task::spawn_blocking(move || {
