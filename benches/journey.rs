@@ -96,6 +96,7 @@ async fn ledger(folder: &Path) {
                 while began.elapsed() < Duration::from_secs(3) {
                     let hold = HoldId::generate();
                     let reserve = Reserve {
+                        test: false,
                         hold: hold.clone(),
                         request: RequestId::generate(true),
                         key: key.clone(),

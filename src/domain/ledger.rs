@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use super::{HoldId, KeyId, Money, RequestId, RequestLimit, SpendLimit, Usage};
+use super::{HoldId, KeyId, Money, RateLimit, RequestId, RequestLimit, SpendLimit, Usage};
 
 /// Sets money aside for one attempt of a request at one upstream.
 #[derive(Clone, Debug)]
@@ -23,8 +23,40 @@ pub struct Reserve {
     pub amount: Money,
     /// Whether this attempt counts as a request; a fallback attempt does not count again.
     pub counted: bool,
+    /// Whether the key belongs to the sandbox: which account's limit counts.
+    pub test: bool,
     /// What the money is for.
     pub subject: Subject,
+}
+
+/// A hold that was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Where the key's rate limit stands now, if it has one.
+    pub rate: Option<RateState>,
+}
+
+/// Where a rate limit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateState {
+    /// Requests that may come at once.
+    pub limit: u32,
+    /// How many of those are left.
+    pub remaining: u32,
+    /// Microseconds until all of them are back.
+    pub reset_us: u64,
+    /// When that was so.
+    pub at: Timestamp,
+}
+
+impl RateState {
+    /// The state of a limit whose next request is due (theoretically, in the words of GCRA) at `tat`, microseconds since the epoch.
+    pub fn new(limit: RateLimit, tat: i64, at: Timestamp) -> Self {
+        let burst = limit.burst.unwrap_or(limit.rpm);
+        let ahead = u64::try_from(tat.saturating_sub(at.as_microsecond())).unwrap_or(0);
+        let used = ahead.div_ceil(60_000_000 / u64::from(limit.rpm.max(1)));
+        Self { limit: burst, remaining: burst.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX)), reset_us: ahead, at }
+    }
 }
 
 /// What a hold or an entry is about, for people who read the ledger.
@@ -60,12 +92,27 @@ pub enum Refusal {
     RateLimit {
         /// Milliseconds until the next request would be admitted.
         wait_ms: u64,
+        /// Where the limit stands.
+        state: RateState,
     },
+    /// The model has billed more than its prices allow, and the key has a limit to keep.
+    Mispriced,
+}
+
+/// Whose limit did not cover a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The key's own.
+    Key,
+    /// That of all keys together.
+    Account,
 }
 
 /// The state of a spend limit that did not cover a hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortfall {
+    /// Whose limit it is.
+    pub whose: Whose,
     /// The limit.
     pub limit: SpendLimit,
     /// Booked in this cycle.
@@ -214,4 +261,53 @@ impl RequestRecord {
     pub fn held(&self) -> Money {
         self.attempts().fold(Money::ZERO, |sum, attempt| sum.saturating_add(attempt.held))
     }
+}
+
+/// A hold that is open.
+#[derive(Clone, Debug)]
+pub struct OpenHold {
+    /// The hold.
+    pub hold: HoldId,
+    /// Which key pays.
+    pub key: KeyId,
+    /// The request it belongs to.
+    pub request: RequestId,
+    /// What is set aside.
+    pub amount: Money,
+    /// What for.
+    pub subject: Subject,
+    /// Since when.
+    pub opened_at: Timestamp,
+}
+
+/// A hold that was charged in full because the process that opened it died; its amount is what was charged.
+#[derive(Clone, Debug)]
+pub struct Suspect(pub OpenHold);
+
+/// What became of the wish to take a suspect charge back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOff {
+    /// The amount is free again, if its cycle still runs.
+    Done(Money),
+    /// It was taken back before.
+    Already,
+    /// There is no suspect charge of that name.
+    NoSuch,
+}
+
+/// A model that billed more than was the most its prices allow.
+#[derive(Clone, Debug)]
+pub struct Mispriced {
+    /// Provider id.
+    pub provider: String,
+    /// Model id at that provider.
+    pub model: String,
+    /// The request that showed it.
+    pub request: RequestId,
+    /// What had been set aside for it.
+    pub held: Money,
+    /// What it cost by its reported usage.
+    pub billed: Money,
+    /// When.
+    pub at: Timestamp,
 }

@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{KeyHash, KeyId, Money, RateLimit, RequestLimit, RequestShape, SpendLimit, Status};
+use super::{
+    KeyHash, KeyId, Money, RateLimit, RequestLimit, RequestShape, SpendLimit, Status,
+    ledger::{Shortfall, Whose},
+};
 
 /// What a person sets on a spend key. `None` in a limit or list means no restriction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,13 +76,51 @@ pub struct SpendKey {
     pub current_requests: u64,
     /// Requests since it was made.
     pub total_requests: u64,
+    /// The lid over all keys, its own one included.
+    pub account: Account,
+}
+
+/// What all keys of an account together may spend, and have spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Most money a cycle; `None` where there is no lid, and nothing is counted.
+    pub limit: Option<SpendLimit>,
+    /// Booked in this cycle.
+    pub spent: Money,
+    /// Set aside by calls in flight.
+    pub held: Money,
+}
+
+impl Account {
+    /// What the lid still allows to set aside; `None` without a lid.
+    pub fn remaining(&self) -> Option<Money> {
+        Some(self.limit?.amount.saturating_sub(self.spent).saturating_sub(self.held))
+    }
 }
 
 impl SpendKey {
-    /// What the spend limit still allows to set aside; `None` without a limit.
+    /// Whether it is the own budget of a secret key.
+    pub fn is_of_secret_key(&self) -> bool {
+        self.id.as_str() == self.owner
+    }
+
+    /// What its spend limit and that of the account still allow to set aside; `None` without a limit.
     pub fn remaining(&self) -> Option<Money> {
-        let limit = self.settings.spend_limit?;
-        Some(limit.amount.saturating_sub(self.current_spend).saturating_sub(self.held))
+        let own = self.settings.spend_limit.map(|limit| limit.amount.saturating_sub(self.current_spend).saturating_sub(self.held));
+        match (own, self.account.remaining()) {
+            (Some(own), Some(account)) => Some(own.min(account)),
+            (own, account) => own.or(account),
+        }
+    }
+
+    /// Why `asked` cannot be set aside, if a limit is in its way.
+    pub fn shortfall(&self, asked: Money, now: Timestamp) -> Option<Shortfall> {
+        let own = self.settings.spend_limit.map(|limit| (Whose::Key, limit, self.current_spend, self.held));
+        let account = self.account.limit.map(|limit| (Whose::Account, limit, self.account.spent, self.account.held));
+        own.into_iter()
+            .chain(account)
+            .map(|(whose, limit, spent, held)| Shortfall { whose, limit, spent, held, asked, resets_at: limit.cycle.resets_at(now) })
+            .find(|shortfall| asked > shortfall.available())
     }
 
     /// When the spend cycle that contains `now` ends.

@@ -31,6 +31,21 @@ impl Usage {
         Self { input, output, cache_read: 0, cache_write: 0, cache_write_1h: 0, audio_input: 0, reasoning: 0, audio_output: 0 }
     }
 
+    /// Each counter at the larger of both: a stream that reports its usage in parts reports running totals.
+    #[must_use]
+    pub fn max_each(self, other: Self) -> Self {
+        Self {
+            input: self.input.max(other.input),
+            cache_read: self.cache_read.max(other.cache_read),
+            cache_write: self.cache_write.max(other.cache_write),
+            cache_write_1h: self.cache_write_1h.max(other.cache_write_1h),
+            audio_input: self.audio_input.max(other.audio_input),
+            output: self.output.max(other.output),
+            reasoning: self.reasoning.max(other.reasoning),
+            audio_output: self.audio_output.max(other.audio_output),
+        }
+    }
+
     /// Input and output together.
     pub const fn total(&self) -> u64 {
         self.input.saturating_add(self.output)

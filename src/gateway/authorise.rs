@@ -1,19 +1,23 @@
 //! Who is asking, and what may they buy where? Ends with the routes the request may take, best first.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use serde::Deserialize;
 
 use super::{
     Gateway,
+    ask::Ask,
+    credential::Credential,
     error::GatewayError,
     forward,
     route::{Route, route_for},
 };
 use crate::{
-    domain::{Money, PlainKey, RequestId, RequestShape, Secret, SpendKey, key::KeyKind},
+    domain::{KeyId, Money, PlainKey, RequestId, RequestShape, Secret, SpendKey, key::KeyKind},
     store::SecretKey,
-    translate::openai::{ChatRequest, EmbeddingsRequest},
+    translate::{anthropic::MessagesRequest, openai::ChatRequest},
 };
 
 /// Most fallbacks of one request.
@@ -23,7 +27,7 @@ const FALLBACKS_MAX: usize = 5;
 #[derive(Debug)]
 pub(super) struct Inbound {
     pub(super) request: RequestId,
-    pub(super) credential: Option<Secret>,
+    pub(super) credential: Option<Credential>,
     pub(super) target: Target,
     pub(super) fallbacks: Vec<Fallback>,
     pub(super) max_cost: Option<Money>,
@@ -36,6 +40,10 @@ pub(super) struct Inbound {
 pub(super) enum Target {
     /// `/v1/chat/completions`: the model's name picks the provider.
     Chat { body: Bytes },
+    /// `/v1/messages`: the same in the Anthropic dialect.
+    Messages { body: Bytes },
+    /// `/v1/messages/count_tokens`: nothing is bought.
+    CountTokens { body: Bytes },
     /// `/v1/forward?u=`: the address picks the provider.
     Forward { method: Method, url: String, body: Bytes },
 }
@@ -50,21 +58,12 @@ pub(super) struct Fallback {
     pub(super) model: String,
 }
 
-/// What is asked of a provider.
-#[derive(Clone, Debug)]
-pub(super) enum Ask {
-    Chat(ChatRequest),
-    Embeddings(EmbeddingsRequest),
-    /// A request that costs nothing, such as a list of models.
-    Free,
-}
-
 /// A request that may be paid for, as far as its limits allow.
 pub(super) struct Authorised {
     pub(super) request: RequestId,
     pub(super) key: SpendKey,
-    pub(super) ask: Ask,
-    pub(super) routes: Vec<Route>,
+    pub(super) ask: Arc<Ask>,
+    pub(super) routes: Vec<Arc<Route>>,
     pub(super) max_cost: Option<Money>,
     pub(super) headers: HeaderMap,
 }
@@ -90,15 +89,11 @@ pub(super) fn identify(gateway: &Gateway, credential: Option<&Secret>) -> Result
     caller.ok_or(GatewayError::InvalidKey(BAD_KEY))
 }
 
-/// The caller, who must hold a spend key that is in use.
+/// The key that pays: a spend key, or the own budget of a secret key. It must be in use.
 pub(super) fn payer(gateway: &Gateway, credential: Option<&Secret>) -> Result<SpendKey, GatewayError> {
     let key = match identify(gateway, credential)? {
         Caller::Spend(key) => *key,
-        Caller::Secret(_) => {
-            return Err(GatewayError::Forbidden(
-                "A secret key manages spend keys and does not pay. Create a spend key with it, and use that here.",
-            ));
-        }
+        Caller::Secret(secret) => gateway.store.spend_key(&KeyId::from_text(secret.id))?.ok_or(GatewayError::InvalidKey(BAD_KEY))?,
     };
     if key.settings.expires_at.is_some_and(|expiry| expiry <= (gateway.clock)()) {
         return Err(GatewayError::InvalidKey(BAD_KEY));
@@ -111,34 +106,55 @@ pub(super) fn payer(gateway: &Gateway, credential: Option<&Secret>) -> Result<Sp
 
 /// Turns a request into one that may be paid for.
 pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Authorised, GatewayError> {
-    let key = payer(gateway, inbound.credential.as_ref())?;
+    let Inbound { request, credential, target, fallbacks, max_cost, headers } = inbound;
+    let key = payer(gateway, credential.as_ref().map(|credential| &credential.key))?;
+    let provider_key = credential.and_then(|credential| credential.provider_key);
     let sandbox = gateway.sandbox || key.test;
-    let (ask, route) = match inbound.target {
-        Target::Chat { body } => {
-            if key.settings.shape != RequestShape::Openai {
-                return Err(GatewayError::ShapeNotAllowed { allowed: key.settings.shape.as_str(), received: "openai" });
-            }
-            let chat = ChatRequest::parse(&body)?;
-            check_model(&key, chat.model())?;
-            let route = route_for(gateway, chat.model(), sandbox).await?;
-            (Ask::Chat(chat), route)
-        }
-        Target::Forward { method, url, body } => forward::resolve(gateway, &method, &url, &body, sandbox).await?,
+    if let Some(received) = target.shape()
+        && key.id.as_str() != key.owner
+        && key.settings.shape != received
+    {
+        return Err(GatewayError::ShapeNotAllowed { allowed: key.settings.shape.as_str(), received: received.as_str() });
+    }
+    let (ask, route) = match target {
+        Target::Forward { method, url, body } => forward::resolve(gateway, &method, &url, &body, provider_key, sandbox).await?,
+        _ if provider_key.is_some() => return Err(GatewayError::BadRequest("A provider_key goes with /v1/forward.".to_owned())),
+        Target::Chat { body } => by_name(gateway, &key, Ask::Chat(ChatRequest::parse(&body)?), sandbox).await?,
+        Target::Messages { body } => by_name(gateway, &key, Ask::Messages(MessagesRequest::parse(&body)?), sandbox).await?,
+        Target::CountTokens { body } => by_name(gateway, &key, Ask::CountTokens(MessagesRequest::parse_for_count(&body)?), sandbox).await?,
     };
-    let mut routes = vec![route];
-    if inbound.fallbacks.len() > FALLBACKS_MAX {
+    let mut routes = vec![Arc::new(route)];
+    if fallbacks.len() > FALLBACKS_MAX {
         return Err(GatewayError::BadRequest(format!("At most {FALLBACKS_MAX} fallbacks are tried.")));
     }
-    for fallback in &inbound.fallbacks {
-        routes.push(match &fallback.url {
-            Some(url) => forward::chat_route(gateway, url, &fallback.model, sandbox).await?,
-            None => route_for(gateway, &fallback.model, sandbox).await?,
-        });
+    for fallback in &fallbacks {
+        let route = match &fallback.url {
+            Some(url) => forward::fallback_route(gateway, &ask, url, &fallback.model, sandbox).await?,
+            None => route_for(gateway, &ask, &fallback.model, sandbox).await?,
+        };
+        routes.push(Arc::new(route));
     }
     for route in &routes {
         check_route(&key, route)?;
     }
-    Ok(Authorised { request: inbound.request, key, ask, routes, max_cost: inbound.max_cost, headers: inbound.headers })
+    Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers })
+}
+
+impl Target {
+    /// The endpoint family that a key must be made for; an address that is forwarded to needs none.
+    const fn shape(&self) -> Option<RequestShape> {
+        match self {
+            Self::Chat { .. } => Some(RequestShape::Openai),
+            Self::Messages { .. } | Self::CountTokens { .. } => Some(RequestShape::Anthropic),
+            Self::Forward { .. } => None,
+        }
+    }
+}
+
+async fn by_name(gateway: &Gateway, key: &SpendKey, ask: Ask, sandbox: bool) -> Result<(Ask, Route), GatewayError> {
+    check_model(key, ask.model())?;
+    let route = route_for(gateway, &ask, ask.model(), sandbox).await?;
+    Ok((ask, route))
 }
 
 /// A model the key does not allow is refused before anything is said about it.

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone)]
 pub struct KeyVault {
     /// Whose key is kept. Quick, and never wakes the vault itself.
-    pub names: Arc<dyn Fn() -> HashSet<String> + Send + Sync>,
+    pub names: Arc<dyn Fn() -> Arc<HashSet<String>> + Send + Sync>,
     /// Reads all keys. It may take seconds, because a keyring can ask its owner; so it is only called for a key that is known to be there.
     pub load: Arc<dyn Fn() -> Loading + Send + Sync>,
 }
@@ -42,7 +42,7 @@ pub struct Credentials {
 /// Which providers can be called right now, for showing.
 pub(super) struct Readiness<'a> {
     credentials: &'a Credentials,
-    in_vault: HashSet<String>,
+    in_vault: Arc<HashSet<String>>,
 }
 
 impl Credentials {

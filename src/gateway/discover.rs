@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::{
     Gateway,
     authorise::payer,
-    edge::{self, Response, respond_json},
+    credential::key_in,
+    edge::{Response, respond_json},
     error::GatewayError,
     providers::{CustomProvider, Ready, variables},
 };
@@ -25,9 +26,9 @@ pub(super) async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderM
 }
 
 async fn list_models(gateway: &Gateway, headers: &HeaderMap) -> Result<Value, GatewayError> {
-    let key = match edge::credential(headers)? {
-        Some(credential) if credential.expose().starts_with("lava_sk_") => Some(payer(gateway, Some(&credential))?),
-        _ => None,
+    let key = match key_in(headers)? {
+        Some(key) => Some(payer(gateway, Some(&key))?),
+        None => None,
     };
     let registry = &gateway.registry;
     let sandbox = gateway.sandbox || key.as_ref().is_some_and(|key| key.test);

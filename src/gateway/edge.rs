@@ -21,11 +21,12 @@ use tokio::sync::mpsc;
 use super::{
     Gateway,
     authorise::{Fallback, Inbound, Target},
+    credential::Credential,
     discover,
     error::GatewayError,
     journey, manage, reports,
 };
-use crate::domain::{Money, RequestId, Secret};
+use crate::domain::{Money, RequestId, RequestShape};
 
 /// An answer of the gateway.
 pub type Response = http::Response<Body>;
@@ -40,7 +41,12 @@ const FALLBACKS: &str = "x-lava-fallbacks";
 /// The most this one request may cost, in US dollars.
 const MAX_COST: &str = "x-lava-max-cost";
 /// Request headers that travel on to the provider. Everything else stays here, credentials above all.
-const PASSED_ON: [HeaderName; 2] = [header::ACCEPT, HeaderName::from_static("openai-beta")];
+const PASSED_ON: [HeaderName; 4] = [
+    header::ACCEPT,
+    HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("anthropic-version"),
+    HeaderName::from_static("anthropic-beta"),
+];
 
 /// The gateway's routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
@@ -48,6 +54,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/v1/chat/completions", post(chat_completions))
+        .route("/v1/messages", post(messages))
+        .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/forward", axum::routing::any(forward))
         .route("/v1/models", get(discover::models))
         .route("/v1/spend_keys", get(manage::list).post(manage::create))
@@ -77,12 +85,21 @@ async fn with_request_id(State(gateway): State<Arc<Gateway>>, mut request: Reque
 }
 
 async fn chat_completions(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let answer = async {
-        let (parts, body) = read(request).await?;
-        let inbound = inbound(&parts, Target::Chat { body })?;
-        journey(gateway, inbound).await
-    };
-    respond(answer.await)
+    respond(paid(gateway, request, |body| Target::Chat { body }).await)
+}
+
+async fn messages(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    respond_as(RequestShape::Anthropic, paid(gateway, request, |body| Target::Messages { body }).await)
+}
+
+async fn count_tokens(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    respond_as(RequestShape::Anthropic, paid(gateway, request, |body| Target::CountTokens { body }).await)
+}
+
+async fn paid(gateway: Arc<Gateway>, request: Request, target: impl FnOnce(Bytes) -> Target) -> Result<Response, GatewayError> {
+    let (parts, body) = read(request).await?;
+    let inbound = inbound(&parts, target(body))?;
+    journey(gateway, inbound).await
 }
 
 async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -111,11 +128,17 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 async fn not_found(request: Request) -> Response {
-    error_response(&GatewayError::NotFound(format!("route {}", request.uri().path())))
+    error_response(shape_of(&request), &GatewayError::NotFound(format!("route {}", request.uri().path())))
 }
 
 async fn method_not_allowed(request: Request) -> Response {
-    error_response(&GatewayError::MethodNotAllowed { path: request.uri().path().to_owned(), method: request.method().to_string() })
+    let error = GatewayError::MethodNotAllowed { path: request.uri().path().to_owned(), method: request.method().to_string() };
+    error_response(shape_of(&request), &error)
+}
+
+/// The endpoint family that an address belongs to.
+fn shape_of(request: &Request) -> RequestShape {
+    if request.uri().path().starts_with("/v1/messages") { RequestShape::Anthropic } else { RequestShape::Openai }
 }
 
 /// Reads the whole body, up to the limit.
@@ -148,35 +171,17 @@ fn inbound(parts: &http::request::Parts, target: Target) -> Result<Inbound, Gate
             headers.insert(name, value.clone());
         }
     }
-    Ok(Inbound { request, credential: credential(&parts.headers)?, target, fallbacks, max_cost, headers })
-}
-
-/// The caller's key, from any of the headers that the SDKs use. Two different keys are refused: it would not be clear who pays.
-pub(super) fn credential(headers: &HeaderMap) -> Result<Option<Secret>, GatewayError> {
-    const UNREADABLE: GatewayError = GatewayError::InvalidKey("The API key is not readable text.");
-    let mut found: Option<&str> = None;
-    for name in ["authorization", "x-api-key", "api-key", "x-goog-api-key"] {
-        for value in headers.get_all(name) {
-            let text = value.to_str().map_err(|_| UNREADABLE)?;
-            let key = match name {
-                "authorization" => match text.split_once(' ') {
-                    Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
-                    _ => return Err(GatewayError::InvalidKey("The Authorization header must be \"Bearer <key>\".")),
-                },
-                _ => text.trim(),
-            };
-            if found.is_some_and(|other| other != key) {
-                return Err(GatewayError::InvalidKey("Two different API keys were sent; send one."));
-            }
-            found = Some(key);
-        }
-    }
-    Ok(found.map(Secret::new))
+    Ok(Inbound { request, credential: Credential::from_headers(&parts.headers)?, target, fallbacks, max_cost, headers })
 }
 
 /// An answer or an error as a response.
 pub(super) fn respond(result: Result<Response, GatewayError>) -> Response {
-    result.unwrap_or_else(|error| error_response(&error))
+    respond_as(RequestShape::Openai, result)
+}
+
+/// An answer or an error as a response to a caller of one endpoint family.
+fn respond_as(shape: RequestShape, result: Result<Response, GatewayError>) -> Response {
+    result.unwrap_or_else(|error| error_response(shape, &error))
 }
 
 /// A JSON answer, or an error, as a response.
@@ -191,9 +196,9 @@ fn json_response(status: http::StatusCode, value: &impl Serialize) -> Response {
     response
 }
 
-fn error_response(error: &GatewayError) -> Response {
-    let mut response = json_response(error.status(), &error.body());
-    response.headers_mut().extend(error.headers());
+fn error_response(shape: RequestShape, error: &GatewayError) -> Response {
+    let mut response = json_response(error.status(), &error.body(shape));
+    response.headers_mut().extend(error.headers(shape));
     if error.status().is_server_error() {
         tracing::warn!(code = error.code(), %error, "request failed");
     } else {

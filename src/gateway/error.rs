@@ -7,9 +7,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    domain::{Money, RequestLimit, ledger::Shortfall},
+    domain::{
+        Money, RequestLimit, RequestShape,
+        ledger::{RateState, Shortfall, Whose},
+    },
     store::StoreError,
-    translate::openai::BadRequest,
+    translate::BadRequest,
 };
 
 /// Tells the official SDKs whether to try again.
@@ -59,12 +62,17 @@ pub(super) enum GatewayError {
     TargetNotSupported { target: String, hint: String },
     #[error("{}", budget_sentence(shortfall, *affordable_output))]
     Budget { shortfall: Box<Shortfall>, affordable_output: Option<u64> },
-    #[error("The limit's rest ({} USD) is set aside by requests in flight; it will be free again when they end.", shortfall.held)]
+    #[error("The rest of the limit ({} USD) is set aside by requests in flight; it will be free again when they end.", shortfall.held)]
     BudgetHeld { shortfall: Box<Shortfall> },
     #[error("The limit of {} requests ({}) is used up.{}", limit.count, limit.cycle.as_str(), resets_sentence(*resets_at))]
     RequestQuota { limit: RequestLimit, resets_at: Option<jiff::Timestamp> },
     #[error("Too many requests a minute; the next one is admitted in {wait_ms} ms.")]
-    RateLimited { wait_ms: u64 },
+    RateLimited { wait_ms: u64, state: RateState },
+    #[error(
+        "{provider}/{model} billed more than its prices allow, so no key with a limit buys there until somebody has reviewed them: `lava-mcp mispriced` shows what \
+         happened."
+    )]
+    Mispriced { provider: String, model: String },
     #[error(
         "This call may cost up to {needed} USD, more than its max_cost of {max_cost} USD. Raise max_cost, lower max_tokens, or shorten the input."
     )]
@@ -105,7 +113,9 @@ impl GatewayError {
             Self::NotFound(_) | Self::ModelNotFound { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Budget { .. } | Self::RequestQuota { .. } | Self::MaxCost { .. } | Self::Unpriceable(_) => StatusCode::PAYMENT_REQUIRED,
+            Self::Budget { .. } | Self::RequestQuota { .. } | Self::MaxCost { .. } | Self::Unpriceable(_) | Self::Mispriced { .. } => {
+                StatusCode::PAYMENT_REQUIRED
+            }
             Self::BudgetHeld { .. } | Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Ledger(_) | Self::ShuttingDown | Self::VaultLocked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable { .. } | Self::BrokenAnswer { .. } | Self::CredentialsRejected { .. } => StatusCode::BAD_GATEWAY,
@@ -144,6 +154,7 @@ impl GatewayError {
             Self::RateLimited { .. } => "rate_limit_exceeded",
             Self::MaxCost { .. } => "max_cost_exceeded",
             Self::Unpriceable(_) => "unpriceable",
+            Self::Mispriced { .. } => "mispriced",
             Self::Ledger(_) => "ledger_unavailable",
             Self::ShuttingDown => "shutting_down",
             Self::Unreachable { .. } => "upstream_unreachable",
@@ -154,8 +165,8 @@ impl GatewayError {
         }
     }
 
-    /// The error object, as OpenAI's SDKs read it; Lava's own clients read `code` and `message` of the same.
-    pub(super) fn body(&self) -> Value {
+    /// The error object, as the SDKs of the caller's endpoint family read it; Lava's own clients read `code` and `message` of the same.
+    pub(super) fn body(&self, shape: RequestShape) -> Value {
         let mut error = Map::new();
         error.insert("code".to_owned(), self.code().into());
         error.insert("message".to_owned(), self.to_string().into());
@@ -163,11 +174,17 @@ impl GatewayError {
         let param = if let Self::BadField { field, .. } = self { Value::from(field.as_str()) } else { Value::Null };
         error.insert("param".to_owned(), param);
         self.details(&mut error);
-        json!({ "error": error })
+        match shape {
+            RequestShape::Openai => json!({ "error": error }),
+            RequestShape::Anthropic => json!({ "type": "error", "error": error }),
+        }
     }
 
-    pub(super) fn headers(&self) -> HeaderMap {
+    pub(super) fn headers(&self, shape: RequestShape) -> HeaderMap {
         let mut headers = HeaderMap::new();
+        if let Self::RateLimited { state, .. } = self {
+            rate_headers(state, shape, &mut headers);
+        }
         let mut wait = |seconds: u64| {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.clamp(1, RETRY_AFTER_S_MAX)));
         };
@@ -175,7 +192,7 @@ impl GatewayError {
             Self::InvalidKey(_) => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Self::RateLimited { wait_ms } => {
+            Self::RateLimited { wait_ms, .. } => {
                 wait(wait_ms.div_ceil(1_000));
                 headers.insert(RETRY_AFTER_MS, HeaderValue::from((*wait_ms).min(RETRY_AFTER_S_MAX * 1_000)));
             }
@@ -196,6 +213,9 @@ impl GatewayError {
             403 => "permission_error",
             404 => "not_found_error",
             429 => "rate_limit_error",
+            413 => "request_too_large",
+            503 => "overloaded_error",
+            504 => "timeout_error",
             500.. => "api_error",
             _ => "invalid_request_error",
         }
@@ -229,7 +249,7 @@ impl GatewayError {
                 put("upstream_status", json!(status));
                 put("retry_after_s", json!(retry_after_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX)));
             }
-            Self::RateLimited { wait_ms } => {
+            Self::RateLimited { wait_ms, .. } => {
                 put("retry_after_s", json!(wait_ms.div_ceil(1_000)));
             }
             _ => {}
@@ -247,6 +267,13 @@ impl From<BadRequest> for GatewayError {
 }
 
 fn shortfall_details(shortfall: &Shortfall, put: &mut impl FnMut(&str, Value)) {
+    put(
+        "limit_of",
+        json!(match shortfall.whose {
+            Whose::Key => "key",
+            Whose::Account => "account",
+        }),
+    );
     put("limit", json!(shortfall.limit));
     put("spent", json!(shortfall.spent));
     put("held", json!(shortfall.held));
@@ -258,13 +285,17 @@ fn shortfall_details(shortfall: &Shortfall, put: &mut impl FnMut(&str, Value)) {
 /// Begins with Lava's own sentence, which its clients look for.
 fn budget_sentence(shortfall: &Shortfall, affordable_output: Option<u64>) -> String {
     let limit = shortfall.limit;
+    let whose = match shortfall.whose {
+        Whose::Key => "Service key",
+        Whose::Account => "Account",
+    };
     let left = shortfall.available();
     let fits = match affordable_output {
         Some(tokens) if tokens > 0 => format!(" It would fit with max_tokens of at most {tokens}."),
         _ => String::new(),
     };
     format!(
-        "Service key spend limit exceeded. {left} of {} USD ({}) is left, this request may cost up to {} USD.{fits}{}",
+        "{whose} spend limit exceeded. {left} of {} USD ({}) is left, this request may cost up to {} USD.{fits}{}",
         limit.amount,
         limit.cycle.as_str(),
         shortfall.asked,
@@ -274,6 +305,34 @@ fn budget_sentence(shortfall: &Shortfall, affordable_output: Option<u64>) -> Str
 
 fn resets_sentence(resets_at: Option<jiff::Timestamp>) -> String {
     resets_at.map_or_else(|| " It does not reset.".to_owned(), |at| format!(" It resets at {at}."))
+}
+
+/// Tells the SDKs of an endpoint family where the key's rate limit stands, in the headers that they know.
+pub(super) fn rate_headers(state: &RateState, shape: RequestShape, headers: &mut HeaderMap) {
+    let until_full = std::time::Duration::from_micros(state.reset_us);
+    let (names, reset) = match shape {
+        RequestShape::Openai => {
+            (["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"], short(until_full))
+        }
+        RequestShape::Anthropic => (
+            ["anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"],
+            state.at.checked_add(until_full).unwrap_or(state.at).to_string(),
+        ),
+    };
+    let [limit, remaining, reset_at] = names.map(HeaderName::from_static);
+    headers.insert(limit, HeaderValue::from(state.limit));
+    headers.insert(remaining, HeaderValue::from(state.remaining));
+    headers.extend(HeaderValue::from_str(&reset).ok().map(|reset| (reset_at, reset)));
+}
+
+/// A duration as OpenAI writes it, such as `1s` or `6m0s`.
+fn short(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 60, seconds % 60) {
+        (0, 0) => format!("{}ms", duration.as_millis()),
+        (0, seconds) => format!("{seconds}s"),
+        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    }
 }
 
 fn nearest_sentence(nearest: &[String]) -> String {

@@ -3,63 +3,57 @@
 //! A credential belongs to a provider of the catalog or the config file, and an address is only called when it lies below that provider's base address; so a
 //! key cannot travel to another host. Only endpoints whose cost has a bound are open: account, file and fine-tuning routes stay closed.
 
+use bytes::Bytes;
 use http::Method;
 use url::Url;
 
 use super::{
     Gateway,
-    authorise::Ask,
+    ask::Ask,
     error::GatewayError,
     providers::{custom_auth, variables},
-    route::{Reach, Route, shown},
+    route::{Reach, Route, dialect, shown},
 };
 use crate::{
     catalog::{Auth, Capability, Dialect, Prices},
     domain::Secret,
-    translate::openai::{ChatRequest, EmbeddingsRequest},
+    translate::{
+        anthropic::MessagesRequest,
+        openai::{ChatRequest, EmbeddingsRequest},
+    },
 };
 
-const HINT: &str = "Open are POST …/chat/completions, POST …/embeddings and GET …/models below the base address of a provider; search shows the addresses.";
+const HINT: &str = "Open are POST …/chat/completions, …/embeddings and …/messages and GET …/models below the base address of a provider; search shows the addresses.";
 
 /// Finds who is behind an address and what is asked of them.
 pub(super) async fn resolve(
     gateway: &Gateway,
     method: &Method,
     url: &str,
-    body: &[u8],
+    body: &Bytes,
+    provider_key: Option<Secret>,
     sandbox: bool,
 ) -> Result<(Ask, Route), GatewayError> {
-    let (url, owner) = find_owner(gateway, url, sandbox).await?;
-    let not_supported = || GatewayError::TargetNotSupported { target: format!("{method} {}", shown(&url)), hint: HINT.to_owned() };
-    if owner.dialect != Dialect::Openai {
-        return Err(GatewayError::TargetNotSupported {
-            target: format!("{method} {}", shown(&url)),
-            hint: format!("{} speaks the {} dialect, which this version does not meter.", owner.id, owner.dialect.as_str()),
-        });
-    }
+    let (url, mut owner) = find_owner(gateway, url, sandbox).await?;
+    owner.credential = provider_key.or(owner.credential);
     let endpoint = owner.endpoint(&url).to_owned();
-    match (method, endpoint.as_str()) {
-        (&Method::POST, "chat/completions") => {
-            let chat = ChatRequest::parse(body)?;
-            let route = owner.route(gateway, url, method.clone(), chat.model(), sandbox)?;
-            Ok((Ask::Chat(chat), route))
-        }
-        (&Method::POST, "embeddings") => {
-            let embeddings = EmbeddingsRequest::parse(body)?;
-            let route = owner.route(gateway, url, method.clone(), embeddings.model(), sandbox)?;
-            Ok((Ask::Embeddings(embeddings), route))
-        }
-        (&Method::GET, "models") => Ok((Ask::Free, owner.route(gateway, url, method.clone(), "", sandbox)?)),
-        _ => Err(not_supported()),
-    }
+    let ask = match (owner.dialect, method, endpoint.as_str()) {
+        (Dialect::Openai, &Method::POST, "chat/completions") => Ask::Chat(ChatRequest::parse(body)?),
+        (Dialect::Openai, &Method::POST, "embeddings") => Ask::Embeddings(EmbeddingsRequest::parse(body)?),
+        (Dialect::Anthropic, &Method::POST, "messages") => Ask::Messages(MessagesRequest::parse(body)?),
+        (Dialect::Anthropic, &Method::POST, "messages/count_tokens") => Ask::CountTokens(MessagesRequest::parse_for_count(body)?),
+        (Dialect::Openai | Dialect::Anthropic, &Method::GET, "models") => Ask::Free,
+        _ => return Err(owner.not_supported(format!("{method} {}", shown(&url)), HINT)),
+    };
+    let route = owner.route(gateway, url, method.clone(), ask.model(), sandbox)?;
+    Ok((ask, route))
 }
 
-/// The route of a fallback: an address for chat completions, with a model.
-pub(super) async fn chat_route(gateway: &Gateway, url: &str, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
+/// The route of a fallback: an address at which the same can be asked of another model.
+pub(super) async fn fallback_route(gateway: &Gateway, ask: &Ask, url: &str, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
     let (url, owner) = find_owner(gateway, url, sandbox).await?;
-    if owner.dialect != Dialect::Openai || owner.endpoint(&url) != "chat/completions" {
-        let hint = "A fallback must be a chat completions address of a provider that speaks the OpenAI dialect.".to_owned();
-        return Err(GatewayError::TargetNotSupported { target: shown(&url), hint });
+    if owner.dialect != dialect(ask) || owner.endpoint(&url) != ask.endpoint() {
+        return Err(owner.not_supported(shown(&url), "A fallback must be an address of the same kind, at a provider of the same dialect."));
     }
     owner.route(gateway, url, Method::POST, model, sandbox)
 }
@@ -120,6 +114,14 @@ async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url
 }
 
 impl Owner {
+    fn not_supported(&self, target: String, hint: &str) -> GatewayError {
+        let hint = match self.dialect {
+            Dialect::Openai | Dialect::Anthropic => hint.to_owned(),
+            other => format!("{} speaks the {} dialect, which this version does not meter.", self.id, other.as_str()),
+        };
+        GatewayError::TargetNotSupported { target, hint }
+    }
+
     /// What is asked for below the base address.
     fn endpoint<'a>(&self, url: &'a Url) -> &'a str {
         url.path().strip_prefix(self.base.path().trim_end_matches('/')).unwrap_or_default().trim_matches('/')

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{
     Gateway,
     authorise::{Caller, identify, payer},
+    credential::key_in,
     edge::{self, Response, respond_json},
     error::GatewayError,
 };
@@ -238,7 +239,7 @@ fn expectation(field: &str, error: &str) -> String {
 
 /// The caller, who must hold a secret key.
 fn owner(gateway: &Gateway, headers: &HeaderMap) -> Result<SecretKey, GatewayError> {
-    match identify(gateway, edge::credential(headers)?.as_ref())? {
+    match identify(gateway, key_in(headers)?.as_ref())? {
         Caller::Secret(secret) => Ok(secret),
         Caller::Spend(_) => Err(GatewayError::Forbidden("A spend key cannot manage spend keys; use a secret key (aks_…).")),
     }
@@ -330,7 +331,7 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
 /// The key that is presented, for callers who hold nothing else. Not part of Lava's API.
 pub(super) async fn own(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     let object = (|| {
-        let key = payer(&gateway, edge::credential(&headers)?.as_ref())?;
+        let key = payer(&gateway, key_in(&headers)?.as_ref())?;
         Ok(KeyObject::new(key, (gateway.clock)(), None))
     })();
     respond_json(StatusCode::OK, object)

@@ -16,15 +16,14 @@ use tokio::{sync::oneshot, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    authorise::Ask,
     edge::{Response, body_of},
-    error::{GatewayError, RETRY_AFTER_S_MAX},
+    error::{GatewayError, RETRY_AFTER_S_MAX, rate_headers},
     reserve::Held,
     upstream::{Failure, Reply, Sent},
 };
 use crate::{
     domain::{Metered as Known, Usage},
-    translate::openai,
+    translate::Seen,
 };
 
 /// A larger plain answer is refused; it is still paid for.
@@ -139,14 +138,14 @@ async fn plain(held: &Held, reply: Reply, answer: &Answer) -> Known {
             return Known::Unknown;
         }
     };
-    let seen = openai::inspect(&body);
-    let known = match (&held.ask, &seen) {
-        (Ask::Free, _) => Known::Exact(Usage::default()),
-        (_, Some(seen)) if seen.usage.is_some() => Known::Exact(seen.usage.unwrap_or_default()),
+    let seen = held.ask.inspect(&body);
+    let known = match seen {
+        _ if held.ask.is_free() => Known::Exact(Usage::default()),
+        Some(Seen { usage: Some(usage), .. }) => Known::Exact(usage),
         // Some providers report a failure with status 200; whether they bill it is not known.
-        (_, Some(seen)) if seen.is_error => Known::Unknown,
-        (_, Some(seen)) => estimate(held, seen.visible_bytes, 0),
-        (_, None) => estimate(held, body.len() as u64, 0),
+        Some(Seen { is_error: true, .. }) => Known::Unknown,
+        Some(seen) => estimate(held, seen.visible_bytes, 0),
+        None => estimate(held, body.len() as u64, 0),
     };
     let mut response = http::Response::new(body_of(body));
     *response.status_mut() = status;
@@ -167,6 +166,9 @@ fn estimate(held: &Held, visible_bytes: u64, unseen_tokens: u64) -> Known {
 }
 
 fn describe(held: &Held, headers: &mut HeaderMap) {
+    if let Some(rate) = &held.rate {
+        rate_headers(rate, held.ask.shape(), headers);
+    }
     if let Some(cap) = held.plan.cap.filter(|_| held.plan.is_injected) {
         headers.insert(OUTPUT_CAP_HEADER, HeaderValue::from(cap));
     }

@@ -18,7 +18,9 @@
 //! Each step consumes what the one before made, so a skipped step does not compile. Until money is held, a failure is an error and returns at once. From then on
 //! a failure is a value that travels on to `settle`; and the work runs in a task of its own, so a caller who hangs up cannot cancel the bookkeeping.
 
+mod ask;
 mod authorise;
+mod credential;
 mod credentials;
 mod discover;
 pub mod edge;

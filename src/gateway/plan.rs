@@ -3,7 +3,7 @@
 //! The bound is true: the input is bounded by its bytes (or counted exactly), the output by a cap the provider enforces. A cap the caller set is never lowered.
 //! Where none is set, one is put in that the budget can pay for.
 
-use super::{authorise::Ask, error::GatewayError, providers::thinks_beyond_cap, route::Route};
+use super::{ask::Ask, error::GatewayError, providers::thinks_beyond_cap, route::Route};
 use crate::{catalog::Prices, domain::Money};
 
 /// Output cap put in where the caller set none, in tokens: ample for an answer with reasoning.
@@ -63,35 +63,29 @@ impl Quote {
     pub(super) fn new(ask: &Ask, route: &Route) -> Result<Self, GatewayError> {
         let unpriceable = |reason: String| Err(GatewayError::Unpriceable(reason));
         let Route { provider, model, .. } = route;
-        let prices = match (ask, &route.prices) {
-            (Ask::Free, _) => Prices::free(),
-            (_, Some(prices)) => prices.clone(),
-            (_, None) => {
+        let prices = match &route.prices {
+            _ if ask.is_free() => Prices::free(),
+            Some(prices) => prices.clone(),
+            None => {
                 return unpriceable(format!(
                     "no price is known for {provider}/{model}; set one under [providers.{provider}] in the config file"
                 ));
             }
         };
         let is_free = prices.bound(1_000_000, 1_000_000).is_ok_and(|cost| cost == Money::ZERO);
-        let (input_tokens_max, choices, asked_cap) = match ask {
-            Ask::Free => (0, 1, Some(0)),
-            Ask::Embeddings(request) => (request.input_tokens_max(), 1, Some(0)),
-            Ask::Chat(chat) => {
-                // A person vouches for the prices of their own providers.
-                if let Some(reason) = chat.unpriceable().filter(|_| !route.is_own()) {
-                    return unpriceable(reason.to_owned());
-                }
-                let input = match chat.input_tokens_max(route.context) {
-                    Some(input) => input,
-                    None if is_free => 0,
-                    None => {
-                        let reason = "it refers to content that is not in the request, and the model's context window is not known";
-                        return unpriceable(reason.to_owned());
-                    }
-                };
-                (input, chat.choices(), chat.output_cap())
+        // A person vouches for the prices of their own providers.
+        if let Some(reason) = ask.unpriceable().filter(|_| !route.is_own()) {
+            return unpriceable(reason.to_owned());
+        }
+        let input_tokens_max = match ask.input_tokens_max(route.context) {
+            Some(input) => input,
+            None if is_free => 0,
+            None => {
+                let reason = "it refers to content that is not in the request, and the model's context window is not known";
+                return unpriceable(reason.to_owned());
             }
         };
+        let (choices, asked_cap) = (ask.choices(), ask.output_cap());
         let beyond_cap = match thinks_beyond_cap(provider) && route.reasons {
             false => 0,
             true => match route.max_output.or(route.context) {

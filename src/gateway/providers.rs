@@ -107,7 +107,11 @@ pub(super) fn thinks_beyond_cap(provider: &str) -> bool {
 
 /// How a key is shown to a custom provider; one that names no key and has none is called without.
 pub(super) fn custom_auth(provider: &CustomProvider, credential: Option<&Secret>) -> Auth {
-    if provider.api_key_env.is_some() || credential.is_some() { Auth::Bearer } else { Auth::None }
+    match (provider.api_key_env.is_some() || credential.is_some(), provider.dialect) {
+        (false, _) => Auth::None,
+        (true, Dialect::Anthropic) => Auth::Header { name: "x-api-key".into(), prefix: "".into() },
+        (true, _) => Auth::Bearer,
+    }
 }
 
 /// The variables that can hold a provider's key.

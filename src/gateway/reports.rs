@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::{
     Gateway,
     authorise::{Caller, identify},
-    edge::{self, Response, respond_json},
+    credential::key_in,
+    edge::{Response, respond_json},
     error::GatewayError,
     manage::{Listing, Page},
 };
@@ -75,7 +76,7 @@ fn attempt(attempt: &Attempt) -> Value {
 
 /// Whose requests a caller may see: a secret key those of the account, live or test as it is itself; a spend key its own.
 fn scope(gateway: &Gateway, headers: &HeaderMap) -> Result<RequestPage, GatewayError> {
-    Ok(match identify(gateway, edge::credential(headers)?.as_ref())? {
+    Ok(match identify(gateway, key_in(headers)?.as_ref())? {
         Caller::Secret(secret) => RequestPage { test: Some(secret.test), ..RequestPage::default() },
         Caller::Spend(key) => RequestPage { key: Some(key.id), ..RequestPage::default() },
     })

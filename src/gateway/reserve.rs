@@ -1,10 +1,13 @@
 //! Sets money aside: the most this attempt can cost, on disk before a byte goes upstream.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 
 use super::{
     Gateway,
-    authorise::{Ask, Authorised},
+    ask::Ask,
+    authorise::Authorised,
     error::GatewayError,
     plan::{Means, Plan, Quote, TooDear},
     route::Route,
@@ -13,7 +16,7 @@ use super::{
 };
 use crate::domain::{
     HoldId, Money, RequestId, SpendKey,
-    ledger::{Refusal, Reserve, Shortfall, Subject},
+    ledger::{RateState, Refusal, Reserve, Shortfall, Subject},
 };
 
 /// How often to plan anew when other requests moved the money in between.
@@ -23,12 +26,14 @@ const TRIES_MAX: usize = 4;
 pub(super) struct Held {
     pub(super) guard: HoldGuard,
     pub(super) request: RequestId,
-    pub(super) route: Route,
-    pub(super) ask: Ask,
+    pub(super) route: Arc<Route>,
+    pub(super) ask: Arc<Ask>,
     pub(super) headers: HeaderMap,
     pub(super) plan: Plan,
     /// Upper bound of the input in tokens, for when no usage is reported.
     pub(super) input_tokens_max: u64,
+    /// Where the key's rate limit stands, for the caller.
+    pub(super) rate: Option<RateState>,
 }
 
 /// Why an attempt did not get its money.
@@ -41,8 +46,20 @@ enum NoMoney {
     MaxCost { needed: Money, max_cost: Money },
 }
 
-/// Sets the money aside, or says why not.
-pub(super) async fn reserve(gateway: &Gateway, call: &Authorised, route: &Route, tally: &Tally) -> Result<Held, GatewayError> {
+/// Sets the money aside, or says why not. A refusal for want of money is a request too, as far as the rate limit goes.
+pub(super) async fn reserve(gateway: &Gateway, call: &Authorised, route: &Arc<Route>, tally: &Tally) -> Result<Held, GatewayError> {
+    let refusal = match try_to_hold(gateway, call, route, tally).await {
+        Err(refusal @ (GatewayError::Budget { .. } | GatewayError::BudgetHeld { .. } | GatewayError::RequestQuota { .. })) => refusal,
+        other => return other,
+    };
+    let Some(limit) = call.key.settings.rate_limit.filter(|_| !tally.is_counted) else { return Err(refusal) };
+    match gateway.store.count_refused(call.key.id.clone(), limit).await? {
+        Some(too_many) => Err(refused(too_many, route)),
+        None => Err(refusal),
+    }
+}
+
+async fn try_to_hold(gateway: &Gateway, call: &Authorised, route: &Arc<Route>, tally: &Tally) -> Result<Held, GatewayError> {
     let mut quote = Quote::new(&call.ask, route)?;
     let mut key = call.key.clone();
     let mut is_exact = false;
@@ -58,7 +75,7 @@ pub(super) async fn reserve(gateway: &Gateway, call: &Authorised, route: &Route,
         };
         // Tight: count the input exactly before saying no.
         if !std::mem::replace(&mut is_exact, true) {
-            let counted = if let Ask::Chat(chat) = &call.ask { tokens::count_exactly(chat, route).await } else { None };
+            let counted = tokens::count_exactly(&call.ask, route).await;
             if counted.is_some_and(|counted| quote.tighten(counted)) {
                 continue;
             }
@@ -75,11 +92,18 @@ pub(super) async fn reserve(gateway: &Gateway, call: &Authorised, route: &Route,
     }
 }
 
-async fn hold(gateway: &Gateway, call: &Authorised, route: &Route, key: &SpendKey, quote: &Quote, tally: &Tally) -> Result<Held, NoMoney> {
+async fn hold(
+    gateway: &Gateway,
+    call: &Authorised,
+    route: &Arc<Route>,
+    key: &SpendKey,
+    quote: &Quote,
+    tally: &Tally,
+) -> Result<Held, NoMoney> {
     let means = Means { remaining: key.remaining(), max_cost: call.max_cost.map(|max_cost| max_cost.saturating_sub(tally.charged)) };
     let plan = quote.plan(means).map_err(|refusal| match refusal {
         TooDear::MaxCost { needed, max_cost } => NoMoney::MaxCost { needed, max_cost },
-        TooDear::Budget { needed } => shortfall(gateway, key, needed).map_or_else(
+        TooDear::Budget { needed } => key.shortfall(needed, (gateway.clock)()).map_or_else(
             || NoMoney::Final(GatewayError::Unpriceable("with this output cap it could cost more than a million dollars".to_owned())),
             NoMoney::Short,
         ),
@@ -89,6 +113,7 @@ async fn hold(gateway: &Gateway, call: &Authorised, route: &Route, key: &SpendKe
         request: call.request.clone(),
         key: key.id.clone(),
         generation: call.key.generation,
+        test: key.test,
         amount: plan.amount,
         // A request counts once, however many attempts it takes.
         counted: !tally.is_counted,
@@ -96,7 +121,8 @@ async fn hold(gateway: &Gateway, call: &Authorised, route: &Route, key: &SpendKe
     };
     let (id, amount) = (reserve.hold.clone(), reserve.amount);
     match gateway.store.reserve(reserve).await {
-        Ok(Ok(())) => Ok(Held {
+        Ok(Ok(admitted)) => Ok(Held {
+            rate: admitted.rate,
             guard: HoldGuard::new(gateway.store.clone(), id, amount),
             request: call.request.clone(),
             route: route.clone(),
@@ -106,18 +132,12 @@ async fn hold(gateway: &Gateway, call: &Authorised, route: &Route, key: &SpendKe
             input_tokens_max: quote.input_tokens_max(),
         }),
         Ok(Err(Refusal::SpendLimit(short))) => Err(NoMoney::Short(short)),
-        Ok(Err(refusal)) => Err(NoMoney::Final(refused(refusal))),
+        Ok(Err(refusal)) => Err(NoMoney::Final(refused(refusal, route))),
         Err(error) => Err(NoMoney::Final(error.into())),
     }
 }
 
-fn shortfall(gateway: &Gateway, key: &SpendKey, asked: Money) -> Option<Shortfall> {
-    let limit = key.settings.spend_limit?;
-    let resets_at = key.resets_at((gateway.clock)());
-    Some(Shortfall { limit, spent: key.current_spend, held: key.held, asked, resets_at })
-}
-
-fn refused(refusal: Refusal) -> GatewayError {
+fn refused(refusal: Refusal, route: &Route) -> GatewayError {
     match refusal {
         Refusal::KeyGone | Refusal::KeyExpired => {
             GatewayError::InvalidKey("This API key is not known here. It may be expired, revoked or rotated.")
@@ -125,7 +145,8 @@ fn refused(refusal: Refusal) -> GatewayError {
         Refusal::KeyPaused => GatewayError::KeyPaused,
         Refusal::SpendLimit(shortfall) => over_budget(shortfall, None),
         Refusal::RequestLimit { limit, resets_at } => GatewayError::RequestQuota { limit, resets_at },
-        Refusal::RateLimit { wait_ms } => GatewayError::RateLimited { wait_ms },
+        Refusal::RateLimit { wait_ms, state } => GatewayError::RateLimited { wait_ms, state },
+        Refusal::Mispriced => GatewayError::Mispriced { provider: route.provider.clone(), model: route.model.clone() },
     }
 }
 

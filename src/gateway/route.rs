@@ -5,12 +5,13 @@ use url::Url;
 
 use super::{
     Gateway,
+    ask::Ask,
     error::GatewayError,
     providers::{CustomProvider, Registry, custom_auth, variables},
 };
 use crate::{
     catalog::{Auth, Capability, Dialect, Mode, Model, Prices, Provider},
-    domain::Secret,
+    domain::{RequestShape, Secret},
 };
 
 /// One place that can answer a request, with all that is needed to call and price it.
@@ -57,35 +58,35 @@ impl Route {
     }
 }
 
-/// The best route for a model name. `provider/model` forces a provider.
-pub(super) async fn route_for(gateway: &Gateway, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
+/// The best route of a request for a model name. `provider/model` forces a provider.
+pub(super) async fn route_for(gateway: &Gateway, ask: &Ask, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
     let registry = &gateway.registry;
     if let Some((provider, model)) = name.split_once('/') {
         if let Some(custom) = registry.custom(provider) {
-            return custom_route(registry, custom, model, sandbox).await;
+            return custom_route(registry, custom, ask, model, sandbox).await;
         }
         if let Some(provider) = registry.catalog_provider(provider)
             && let Some(model) = registry.catalog().model(&provider.id, model)
         {
-            return catalog_route(registry, provider, model, sandbox).await;
+            return catalog_route(registry, provider, ask, model, sandbox).await;
         }
-        if let Some(route) = local_route(gateway, name, sandbox).await {
+        if let Some(route) = local_route(gateway, ask, name, sandbox).await {
             return Ok(route);
         }
     }
     if let Some(custom) = registry.custom.iter().find(|custom| custom.models.iter().any(|model| model == name)) {
-        return custom_route(registry, custom, name, sandbox).await;
+        return custom_route(registry, custom, ask, name, sandbox).await;
     }
     let mut refusal = None;
     for model in registry.catalog().models_named(name) {
         let Some(provider) = registry.catalog_provider(&model.provider) else { continue };
-        match catalog_route(registry, provider, model, sandbox).await {
+        match catalog_route(registry, provider, ask, model, sandbox).await {
             Ok(route) => return Ok(route),
             // The first seller is the one to tell about: it is the lab that makes the model.
             Err(error) => refusal = refusal.or(Some(error)),
         }
     }
-    if let Some(route) = local_route(gateway, name, sandbox).await {
+    if let Some(route) = local_route(gateway, ask, name, sandbox).await {
         return Ok(route);
     }
     Err(refusal.unwrap_or_else(|| not_found(registry, name)))
@@ -101,10 +102,10 @@ fn not_found(registry: &Registry, name: &str) -> GatewayError {
     GatewayError::ModelNotFound { model: name.to_owned(), nearest }
 }
 
-async fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
+async fn custom_route(registry: &Registry, custom: &CustomProvider, ask: &Ask, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
     custom.check_model(model)?;
-    if custom.dialect != Dialect::Openai && !sandbox {
-        return Err(not_translated(model, &custom.id, custom.dialect));
+    if custom.dialect != dialect(ask) && !sandbox {
+        return Err(not_translated(ask, model, &custom.id, custom.dialect));
     }
     let credential = if sandbox { None } else { registry.credentials.find(&custom.id, &[]).await? };
     let variables: Vec<String> = custom.api_key_env.iter().cloned().collect();
@@ -115,7 +116,7 @@ async fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str,
         provider: custom.id.clone(),
         model: model.to_owned(),
         method: Method::POST,
-        url: below(&custom.base_url, "chat/completions"),
+        url: below(&custom.base_url, ask.endpoint()),
         auth: custom_auth(custom, credential.as_ref()),
         credential,
         variables,
@@ -127,12 +128,12 @@ async fn custom_route(registry: &Registry, custom: &CustomProvider, model: &str,
     })
 }
 
-async fn catalog_route(registry: &Registry, provider: &Provider, model: &Model, sandbox: bool) -> Result<Route, GatewayError> {
+async fn catalog_route(registry: &Registry, provider: &Provider, ask: &Ask, model: &Model, sandbox: bool) -> Result<Route, GatewayError> {
     if model.mode != Mode::Chat {
         return Err(GatewayError::NotTranslated(format!("{} is no chat model but one for {}.", model.id, model.mode.as_str())));
     }
-    if provider.dialect != Dialect::Openai && !sandbox {
-        return Err(not_translated(&model.id, &provider.id, provider.dialect));
+    if provider.dialect != dialect(ask) && !sandbox {
+        return Err(not_translated(ask, &model.id, &provider.id, provider.dialect));
     }
     let credential = if sandbox { None } else { registry.credentials.find(&provider.id, &provider.env).await? };
     if credential.is_none() && provider.auth != Auth::None && !sandbox {
@@ -150,7 +151,7 @@ async fn catalog_route(registry: &Registry, provider: &Provider, model: &Model, 
         provider: provider.id.to_string(),
         model: model.id.to_string(),
         method: Method::POST,
-        url: below(&base, "chat/completions"),
+        url: below(&base, ask.endpoint()),
         auth: provider.auth.clone(),
         credential,
         variables: variables(provider),
@@ -162,7 +163,8 @@ async fn catalog_route(registry: &Registry, provider: &Provider, model: &Model, 
     })
 }
 
-async fn local_route(gateway: &Gateway, name: &str, sandbox: bool) -> Option<Route> {
+/// Local servers speak both dialects; one that is too old for the second says so itself.
+async fn local_route(gateway: &Gateway, ask: &Ask, name: &str, sandbox: bool) -> Option<Route> {
     if sandbox {
         return None;
     }
@@ -173,7 +175,7 @@ async fn local_route(gateway: &Gateway, name: &str, sandbox: bool) -> Option<Rou
                 provider: server.id.to_owned(),
                 model: model.to_owned(),
                 method: Method::POST,
-                url: below(&server.base_url, "chat/completions"),
+                url: below(&server.base_url, ask.endpoint()),
                 auth: Auth::None,
                 credential: None,
                 variables: Vec::new(),
@@ -188,11 +190,20 @@ async fn local_route(gateway: &Gateway, name: &str, sandbox: bool) -> Option<Rou
     None
 }
 
-fn not_translated(model: &str, provider: &str, dialect: Dialect) -> GatewayError {
+/// The dialect in which a request is asked.
+pub(super) const fn dialect(ask: &Ask) -> Dialect {
+    match ask.shape() {
+        RequestShape::Openai => Dialect::Openai,
+        RequestShape::Anthropic => Dialect::Anthropic,
+    }
+}
+
+fn not_translated(ask: &Ask, model: &str, provider: &str, spoken: Dialect) -> GatewayError {
     GatewayError::NotTranslated(format!(
-        "{model} is sold by {provider}, which speaks the {} dialect, and this version does not translate to it. Use a provider that sells it in the OpenAI \
-         dialect (search for it, then name it as provider/model), or the sandbox.",
-        dialect.as_str(),
+        "{model} is sold by {provider}, which speaks the {} dialect, and this version does not translate {} requests to it. Use a provider that sells it in \
+         that dialect (search for it, then name it as provider/model), a key of the other request shape, or the sandbox.",
+        spoken.as_str(),
+        dialect(ask).as_str(),
     ))
 }
 

@@ -1,6 +1,6 @@
 //! Books what an attempt cost and gives the rest of its hold back: exactly once, on every way out.
 
-use super::{authorise::Ask, meter::Metered, reserve::Held};
+use super::{meter::Metered, reserve::Held};
 use crate::{
     domain::{
         HoldId, Metered as Known, Money, Usage,
@@ -85,7 +85,7 @@ fn outcome(held: &Held, known: Known) -> Outcome {
     match known {
         Known::Nothing { dispatched } => Outcome::Void { dispatched },
         Known::Unknown => charge(amount, Basis::Hold, None),
-        Known::Exact(_) if matches!(held.ask, Ask::Free) => charge(Money::ZERO, Basis::Measured, None),
+        Known::Exact(_) if held.ask.is_free() => charge(Money::ZERO, Basis::Measured, None),
         Known::Exact(usage) => {
             price(&usage).map_or_else(|| charge(amount, Basis::Hold, None), |cost| charge(cost, Basis::Measured, Some(usage)))
         }

@@ -5,8 +5,10 @@ use std::sync::OnceLock;
 
 use tiktoken::CoreBpe;
 
-use super::route::{Reach, Route};
-use crate::translate::openai::ChatRequest;
+use super::{
+    ask::Ask,
+    route::{Reach, Route},
+};
 
 /// Above this size a count takes longer than it is worth; the byte bound stays.
 const COUNT_BYTES_MAX: usize = 1 << 20;
@@ -18,12 +20,12 @@ pub(super) fn vocabulary() -> Option<&'static CoreBpe> {
 }
 
 /// An upper bound of the input by counting its text, JSON punctuation included, plus the chat template. `None` where the vocabulary is not the provider's.
-pub(super) async fn count_exactly(chat: &ChatRequest, route: &Route) -> Option<u64> {
+pub(super) async fn count_exactly(ask: &Ask, route: &Route) -> Option<u64> {
     let is_known = route.provider == "openai" && matches!(tiktoken::model_to_encoding(&route.model), Some("o200k_base" | "o200k_harmony"));
     if route.reach != Reach::Sandbox && !is_known {
         return None;
     }
-    let (text, template) = chat.countable_text()?;
+    let (text, template) = ask.countable_text()?;
     if text.len() > COUNT_BYTES_MAX {
         return None;
     }

@@ -17,15 +17,15 @@ use reqwest::{
 
 use super::{
     Gateway,
-    authorise::Ask,
     meter::Answer,
-    providers::{abort_stops_billing, output_cap_field},
+    providers::abort_stops_billing,
     reserve::Held,
     route::{Reach, Route},
     sandbox,
 };
-use crate::catalog::Auth;
+use crate::{catalog::Auth, domain::RequestShape, translate::anthropic::VERSION};
 
+const ANTHROPIC_VERSION: &str = "anthropic-version";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Models that reason can think for minutes before the first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -120,30 +120,25 @@ pub(super) async fn send(gateway: &Gateway, held: Held, answer: &Answer) -> Sent
 /// Resolves when the caller is gone and reading on is of no use: closing stops the bill, or the time for learning it is over.
 async fn nobody_waits(held: &Held, answer: &Answer) {
     answer.gone().await;
-    if !(is_streamed(&held.ask) && abort_stops_billing(&held.route.provider)) {
+    if !(held.ask.is_streamed() && abort_stops_billing(&held.route.provider)) {
         tokio::time::sleep(DRAIN_TIMEOUT).await;
     }
 }
 
-pub(super) const fn is_streamed(ask: &Ask) -> bool {
-    matches!(ask, Ask::Chat(chat) if chat.is_streamed())
-}
-
 async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
     let route = &held.route;
-    let body = match &held.ask {
-        Ask::Chat(chat) => chat.upstream_body(&route.model, output_cap_field(&route.provider), held.plan.cap),
-        Ask::Embeddings(embeddings) => embeddings.upstream_body(&route.model),
-        Ask::Free => Vec::new(),
-    };
+    let body = held.ask.upstream_body(&route.provider, &route.model, held.plan.cap);
     let client = match route.reach {
-        Reach::Sandbox => return Ok(sandbox::answer(route, &held.ask, &body).await),
+        Reach::Sandbox => return Ok(sandbox::answer(route, &held.ask, body).await),
         Reach::Public => gateway.upstream.public()?,
         Reach::Private => gateway.upstream.private()?,
     };
     let mut request = client.request(route.method.clone(), route.url.clone()).headers(held.headers.clone());
     // Metering reads the answer, so it must come uncompressed.
     request = request.header(header::ACCEPT_ENCODING, "identity");
+    if held.ask.shape() == RequestShape::Anthropic && !held.headers.contains_key(ANTHROPIC_VERSION) {
+        request = request.header(ANTHROPIC_VERSION, VERSION);
+    }
     if !body.is_empty() {
         request = request.header(header::CONTENT_TYPE, "application/json").body(body);
     }

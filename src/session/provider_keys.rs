@@ -6,6 +6,8 @@
 use std::{
     collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use super::{Vault, VaultError};
@@ -19,17 +21,42 @@ const NAMES_FILE: &str = "provider-keys.json";
 pub struct ProviderKeys {
     vault: Vault,
     names_file: PathBuf,
+    /// The names as they were last read, and the file they were read from. Every request asks for them.
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    in_file: Option<Stamp>,
+    names: Arc<HashSet<String>>,
+}
+
+/// Tells one writing of a file from the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    bytes: u64,
 }
 
 impl ProviderKeys {
     /// Keys in this vault, of this data folder.
     pub fn new(vault: Vault, data_dir: &Path) -> Self {
-        Self { vault, names_file: data_dir.join(NAMES_FILE) }
+        Self { vault, names_file: data_dir.join(NAMES_FILE), seen: Arc::default() }
     }
 
     /// Whose key is kept. Does not touch the vault.
-    pub fn names(&self) -> HashSet<String> {
-        std::fs::read(&self.names_file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    pub fn names(&self) -> Arc<HashSet<String>> {
+        let metadata = std::fs::metadata(&self.names_file).ok();
+        let Some(metadata) = metadata else { return Arc::default() };
+        let stamp = Stamp { modified: metadata.modified().ok(), bytes: metadata.len() };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.in_file == Some(stamp) {
+            return seen.names.clone();
+        }
+        let bytes = std::fs::read(&self.names_file).unwrap_or_default();
+        let names: Arc<HashSet<String>> = serde_json::from_slice(&bytes).map(Arc::new).unwrap_or_default();
+        *seen = Seen { in_file: Some(stamp), names: names.clone() };
+        names
     }
 
     /// All keys, by provider.

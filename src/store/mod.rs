@@ -13,8 +13,9 @@ use jiff::Timestamp;
 pub use sqlite::{NewSecretKey, RequestPage, SecretKey};
 
 use crate::domain::{
-    KeyHash, KeyId, KeySettings, NewSpendKey, SpendKey,
-    ledger::{Refusal, RequestRecord, Reserve, Settle},
+    HoldId, KeyHash, KeyId, KeySettings, NewSpendKey, RateLimit, SpendKey, SpendLimit,
+    ledger::{Admitted, Mispriced, OpenHold, Refusal, RequestRecord, Reserve, Settle, Suspect, WriteOff},
+    spend_key::Account,
 };
 
 /// Where the ledger takes the time from. The gateway shares it, so a test can move it.
@@ -73,7 +74,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be written.
-    pub async fn reserve(&self, reserve: Reserve) -> Result<Result<(), Refusal>, StoreError> {
+    pub async fn reserve(&self, reserve: Reserve) -> Result<Result<Admitted, Refusal>, StoreError> {
         self.sqlite.reserve(reserve).await
     }
 
@@ -184,6 +185,70 @@ impl Store {
     /// [`StoreError`] when the ledger cannot be read.
     pub fn requests(&self, page: &RequestPage) -> Result<Vec<RequestRecord>, StoreError> {
         self.sqlite.requests(page)
+    }
+
+    /// Counts a request that was refused for another reason against its key's rate limit. Returns the refusal of that limit, if it has no request left.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn count_refused(&self, key: KeyId, limit: RateLimit) -> Result<Option<Refusal>, StoreError> {
+        self.sqlite.count_refused(key, limit).await
+    }
+
+    /// The lid over all keys, of the sandbox or not.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn account(&self, test: bool) -> Result<Account, StoreError> {
+        self.sqlite.account(test)
+    }
+
+    /// Sets or lifts the lid over all keys. What they have spent in its cycle counts from the start.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn limit_account(&self, test: bool, limit: Option<SpendLimit>) -> Result<Account, StoreError> {
+        self.sqlite.limit_account(test, limit).await
+    }
+
+    /// Money set aside right now, by all keys or by one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn open_holds(&self, test: bool, key: Option<&KeyId>) -> Result<Vec<OpenHold>, StoreError> {
+        self.sqlite.open_holds(test, key)
+    }
+
+    /// Charges for calls of processes that died, but for those that were written off.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn suspects(&self, test: bool, key: Option<&KeyId>) -> Result<Vec<Suspect>, StoreError> {
+        self.sqlite.suspects(test, key)
+    }
+
+    /// Takes a suspect charge back. The reason is kept in the books.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn write_off(&self, test: bool, hold: HoldId, reason: String) -> Result<WriteOff, StoreError> {
+        self.sqlite.write_off(test, hold, reason).await
+    }
+
+    /// Models that billed more than their prices allow; keys with a limit do not buy them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn mispriced(&self) -> Result<Vec<Mispriced>, StoreError> {
+        self.sqlite.mispriced()
+    }
+
+    /// Sells such a model again. `false` when it was not one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be written.
+    pub async fn sell_again(&self, provider: String, model: String) -> Result<bool, StoreError> {
+        self.sqlite.sell_again(provider, model).await
     }
 
     /// Waits until everything queued so far is on disk, then lets go of the file.

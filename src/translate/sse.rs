@@ -40,13 +40,15 @@ impl Event {
         Self(raw.freeze())
     }
 
-    /// Makes an event out of a payload without line breaks.
-    pub fn from_data(payload: &[u8]) -> Self {
-        let mut raw = BytesMut::with_capacity(payload.len() + 8);
-        raw.extend_from_slice(b"data: ");
-        raw.extend_from_slice(payload);
-        raw.extend_from_slice(b"\n\n");
-        Self(raw.freeze())
+    /// The event that ends a stream of the OpenAI dialect.
+    pub const fn done() -> Self {
+        Self(Bytes::from_static(b"data: [DONE]\n\n"))
+    }
+
+    /// An event of a kind, if it has one, with a JSON payload.
+    pub fn new(kind: Option<&str>, payload: &serde_json::Value) -> Self {
+        let kind = kind.map(|kind| format!("event: {kind}\n")).unwrap_or_default();
+        Self(Bytes::from(format!("{kind}data: {payload}\n\n")))
     }
 }
 

@@ -197,7 +197,7 @@ class Ledger:
         return entries
 
     def spend_keys(self) -> int:
-        return len(self.query("SELECT id FROM spend_key"))
+        return len(self.query("SELECT id FROM spend_key WHERE id <> owner"))
 
 
 def cost_n(price_input: str, price_output: str, input_tokens: int, output_tokens: int) -> int:

@@ -49,8 +49,8 @@ fn what_was_answered_survives_kill_nine() {
     }
     let count = |query: &str| ledger.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(count("SELECT count(*) FROM hold"), 0);
-    assert_eq!(count("SELECT held_n FROM budget"), 0);
-    assert_eq!(count("SELECT spent_n - (SELECT sum(amount_n) FROM entry) FROM budget"), 0, "the budget is the sum of its entries");
+    assert_eq!(count("SELECT sum(held_n) FROM budget"), 0);
+    assert_eq!(count("SELECT sum(spent_n) - (SELECT sum(amount_n) FROM entry) FROM budget"), 0, "the budget is the sum of its entries");
     assert_eq!(count("SELECT count(*) FROM (SELECT hold_id FROM entry GROUP BY hold_id HAVING count(*) > 1)"), 0, "every hold ended once");
     assert!(count("SELECT count(*) FROM entry WHERE kind = 'suspect'") > 0, "some calls were cut off, and are charged");
     assert_eq!(count("SELECT count(*) FROM entry WHERE kind = 'suspect' AND amount_n <> held_n"), 0);

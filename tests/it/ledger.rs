@@ -41,6 +41,7 @@ impl Books {
     async fn hold(&self, dollars: i32) -> Result<HoldId, Refusal> {
         let hold = HoldId::generate();
         let reserve = Reserve {
+            test: false,
             hold: hold.clone(),
             request: RequestId::generate(false),
             key: self.key.clone(),
@@ -49,7 +50,7 @@ impl Books {
             counted: true,
             subject: Subject::default(),
         };
-        self.store.reserve(reserve).await.unwrap().map(|()| hold)
+        self.store.reserve(reserve).await.unwrap().map(|_| hold)
     }
 
     async fn charge(&self, hold: HoldId, dollars: i32) {

@@ -7,7 +7,7 @@ use lava_mcp::{
     domain::{
         Cycle, HoldId, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RequestId, RequestLimit, SpendLimit, Status,
         key::{KeyKind, Pepper},
-        ledger::{Basis, Outcome, Refusal, Reserve, Settle, Subject},
+        ledger::{Basis, Outcome, Refusal, Reserve, Settle, Subject, WriteOff},
     },
     store::{NewSecretKey, Store},
 };
@@ -40,6 +40,14 @@ enum Step {
         cycle: usize,
     },
     Pause(bool),
+    /// Sets a lid over all keys, or lifts it.
+    Lid(Option<(i64, usize)>),
+    /// Takes the charge for the hold that was opened so many holds ago back, if it is suspect.
+    WriteOff {
+        back: usize,
+    },
+    /// Lets keys with a limit buy again what has cost more than it could.
+    SellAgain,
     /// Closes the store with what is open, and opens it again: the holds become charges.
     Crash,
 }
@@ -52,6 +60,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (-30..200_i64).prop_map(|hours| Step::Wait { hours }),
         1 => (1..150_i64, 0..4_usize).prop_map(|(amount, cycle)| Step::Limit { amount, cycle }),
         1 => any::<bool>().prop_map(Step::Pause),
+        1 => prop_oneof![3 => (1..120_i64, 0..4_usize).prop_map(Some), 1 => Just(None)].prop_map(Step::Lid),
+        1 => (0..6_usize).prop_map(|back| Step::WriteOff { back }),
+        2 => Just(Step::SellAgain),
         1 => Just(Step::Crash),
     ]
 }
@@ -64,6 +75,9 @@ struct Held {
     counted: bool,
     ended: Option<i64>,
     uncounted: bool,
+    suspect: bool,
+    /// When it was opened, by the account's own time.
+    on_account: Timestamp,
 }
 
 struct Model {
@@ -73,6 +87,9 @@ struct Model {
     paused: bool,
     /// The key's own time: the latest at which it opened a hold or was changed. It never goes back.
     latest: Timestamp,
+    lid: Option<SpendLimit>,
+    account_latest: Timestamp,
+    mispriced: bool,
 }
 
 impl Model {
@@ -94,8 +111,21 @@ impl Model {
         self.current(self.requests.cycle, now).filter(|hold| hold.counted && !hold.uncounted).count() as u64
     }
 
+    /// Spent and held of all keys in the lid's cycle.
+    fn on_account(&self, lid: SpendLimit, now: Timestamp) -> i64 {
+        let window = lid.cycle.window(now.max(self.account_latest));
+        self.holds.iter().filter(|hold| lid.cycle.window(hold.on_account) == window).map(|hold| hold.ended.unwrap_or(hold.amount)).sum()
+    }
+
+    fn recount_account(&mut self) {
+        self.holds.iter_mut().for_each(|hold| hold.on_account = hold.opened);
+    }
+
     fn admits(&self, amount: i64, counted: bool, now: Timestamp) -> bool {
-        let fits = amount == 0 || self.spent(now) + self.held(now) + amount <= self.limit.amount.nanos();
+        let fits = amount == 0
+            || (self.spent(now) + self.held(now) + amount <= self.limit.amount.nanos()
+                && self.lid.is_none_or(|lid| self.on_account(lid, now) + amount <= lid.amount.nanos())
+                && !self.mispriced);
         !self.paused && fits && !(counted && self.count(now) >= self.requests.count)
     }
 }
@@ -107,15 +137,20 @@ async fn run(steps: Vec<Step>) {
     let mut now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
     let mut store = Store::open(&path, clock.clock()).await.unwrap();
     let pepper = Pepper::from_bytes(&[1; 32]);
-    let plain = PlainKey::generate(KeyKind::Spend).unwrap();
-    let (hash, preview) = (plain.hash(&pepper), plain.preview());
-    store.create_secret_key(NewSecretKey { id: "o".into(), hash, preview: preview.clone(), name: "n".into(), test: false }).await.unwrap();
+    let new = |kind| {
+        let key = PlainKey::generate(kind).unwrap();
+        (key.hash(&pepper), key.preview())
+    };
+    let (hash, preview) = new(KeyKind::SecretLive);
+    store.create_secret_key(NewSecretKey { id: "o".into(), hash, preview, name: "n".into(), test: false }).await.unwrap();
+    let (hash, preview) = new(KeyKind::Spend);
     let key = KeyId::generate();
     let limit = SpendLimit { amount: Money::from_nanos(100), cycle: Cycle::Daily };
     let requests = RequestLimit { count: 6, cycle: Cycle::Weekly };
     let settings = KeySettings { name: "k".into(), spend_limit: Some(limit), request_limit: Some(requests), ..KeySettings::default() };
     store.create_spend_key(NewSpendKey { id: key.clone(), owner: "o".into(), hash, preview, test: false, settings }).await.unwrap();
-    let mut model = Model { holds: Vec::new(), limit, requests, paused: false, latest: now };
+    let mut model =
+        Model { holds: Vec::new(), limit, requests, paused: false, latest: now, lid: None, account_latest: now, mispriced: false };
     let mut ids: Vec<HoldId> = Vec::new();
     let mut place: HashMap<usize, usize> = HashMap::new();
 
@@ -125,6 +160,7 @@ async fn run(steps: Vec<Step>) {
             Step::Reserve { amount, counted } => {
                 let hold = HoldId::generate();
                 let reserve = Reserve {
+                    test: false,
                     hold: hold.clone(),
                     request: RequestId::generate(false),
                     key: key.clone(),
@@ -144,13 +180,20 @@ async fn run(steps: Vec<Step>) {
                 model.latest = opened;
                 place.insert(ids.len(), model.holds.len());
                 ids.push(hold);
-                model.holds.push(Held { opened, amount, counted, ended: None, uncounted: false });
+                if model.lid.is_some() {
+                    model.account_latest = model.account_latest.max(now);
+                }
+                let on_account = model.account_latest;
+                model.holds.push(Held { opened, amount, counted, ended: None, uncounted: false, suspect: false, on_account });
             }
             Step::Charge { back, cost } => {
                 let Some((hold, at)) = nth(back) else { continue };
                 let outcome = Outcome::Charge { cost: Money::from_nanos(cost), basis: Basis::Measured, usage: None };
                 store.settle(Settle { hold, outcome, upstream_status: Some(200) }).await.unwrap();
-                model.holds[at].ended.get_or_insert(cost);
+                if model.holds[at].ended.is_none() {
+                    model.holds[at].ended = Some(cost);
+                    model.mispriced |= cost > model.holds[at].amount;
+                }
             }
             Step::Void { back, dispatched } => {
                 let Some((hold, at)) = nth(back) else { continue };
@@ -181,12 +224,46 @@ async fn run(steps: Vec<Step>) {
                 store = Store::open(&path, clock.clock()).await.unwrap();
                 for hold in model.holds.iter_mut().filter(|hold| hold.ended.is_none()) {
                     hold.ended = Some(hold.amount);
+                    hold.suspect = true;
                 }
+            }
+            Step::Lid(lid) => {
+                let lid = lid.map(|(amount, cycle)| SpendLimit { amount: Money::from_nanos(amount), cycle: CYCLES[cycle] });
+                store.limit_account(false, lid).await.unwrap();
+                model.lid = lid;
+                model.account_latest = model.account_latest.max(now).max(model.latest);
+                model.recount_account();
+            }
+            Step::WriteOff { back } => {
+                let Some((hold, at)) = nth(back) else { continue };
+                let written_off = store.write_off(false, hold, "not billed".to_owned()).await.unwrap();
+                let hold = &mut model.holds[at];
+                let expected = match (hold.suspect, hold.ended) {
+                    (true, Some(0)) if hold.amount > 0 => WriteOff::Already,
+                    (true, Some(amount)) if amount > 0 => WriteOff::Done(Money::from_nanos(amount)),
+                    // Nothing was charged, so the first time and the next look the same in the books.
+                    (true, _) => continue,
+                    (false, _) => WriteOff::NoSuch,
+                };
+                assert_eq!(written_off, expected);
+                if hold.suspect {
+                    hold.ended = Some(0);
+                    model.latest = model.latest.max(now);
+                    model.recount_account();
+                }
+            }
+            Step::SellAgain => {
+                assert_eq!(store.sell_again(String::new(), String::new()).await.unwrap(), model.mispriced);
+                model.mispriced = false;
             }
         }
         let row = store.spend_key(&key).unwrap().unwrap();
         let state = (row.current_spend.nanos(), row.held.nanos(), row.current_requests);
         assert_eq!(state, (model.spent(now), model.held(now), model.count(now)), "after {step:?}");
+        let account = store.account(false).unwrap();
+        if let Some(lid) = model.lid {
+            assert_eq!(account.spent.nanos() + account.held.nanos(), model.on_account(lid, now), "after {step:?}");
+        }
         let all: i64 = model.holds.iter().filter_map(|hold| hold.ended).sum();
         assert_eq!(row.total_spend.nanos(), all, "after {step:?}");
     }

@@ -2,31 +2,35 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt};
 use http::{HeaderValue, header};
 use serde_json::json;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, IDLE_TIMEOUT, UNSEEN_TAIL_TOKENS, describe, estimate};
 use crate::{
-    domain::{Metered as Known, Usage},
+    domain::{Metered as Known, RequestShape, Usage},
     gateway::{
-        authorise::Ask,
         edge::stream_body,
         providers::abort_stops_billing,
         reserve::Held,
-        upstream::{DRAIN_TIMEOUT, Reply, is_streamed},
+        upstream::{DRAIN_TIMEOUT, Reply},
     },
     translate::{
-        openai::{self, Seen},
+        Seen,
         sse::{Event, Splitter},
     },
 };
 
 /// Events that may wait for a slow caller.
 const QUEUE_EVENTS: usize = 16;
+/// Bytes that are passed on together at most, if they come together.
+const GATHERED_BYTES_MAX: usize = 64 << 10;
 /// A caller who takes nothing for this long is gone.
 const SLOW_CALLER_TIMEOUT: Duration = Duration::from_secs(60);
 /// A stream never runs longer than this.
@@ -63,7 +67,7 @@ pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping
     answer.send(Ok(response));
 
     let mut counted = Counted::default();
-    let caller = Caller { events: Some(events), hide_usage: hides_usage(&held.ask), stopping: stopping.clone() };
+    let caller = Caller { events: Some(events), shape: held.ask.shape(), stopping: stopping.clone() };
     let end = pump(held, reply, caller, &mut counted, stopping).await;
     match (counted.usage, end) {
         (Some(usage), End::Complete) => Known::Exact(usage),
@@ -82,25 +86,33 @@ pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping
 
 /// What an attempt used that was dropped before its answer began.
 pub(super) fn dropped(held: &Held) -> Known {
-    if is_streamed(&held.ask) && abort_stops_billing(&held.route.provider) { estimate(held, 0, UNSEEN_TAIL_TOKENS) } else { Known::Unknown }
-}
-
-/// The usage chunk is asked for on the gateway's own account; a caller who did not ask for it does not get it.
-fn hides_usage(ask: &Ask) -> bool {
-    matches!(ask, Ask::Chat(chat) if !chat.wants_usage())
+    if held.ask.is_streamed() && abort_stops_billing(&held.route.provider) { estimate(held, 0, UNSEEN_TAIL_TOKENS) } else { Known::Unknown }
 }
 
 struct Caller {
     /// `None` once the caller is gone.
     events: Option<mpsc::Sender<Bytes>>,
-    hide_usage: bool,
+    shape: RequestShape,
     stopping: CancellationToken,
 }
 
 impl Caller {
     /// Passes bytes on; a caller who takes nothing for too long, or while the gateway ends, is gone.
-    async fn pass(&mut self, bytes: Bytes) {
+    async fn pass(&mut self, passed: Passed) {
+        let bytes = match passed {
+            Passed::Nothing => return,
+            Passed::One(bytes) => bytes,
+            Passed::Many(bytes) => bytes.freeze(),
+        };
         let Some(events) = &self.events else { return };
+        let bytes = match events.try_send(bytes) {
+            Err(TrySendError::Full(bytes)) => bytes,
+            Ok(()) => return,
+            Err(TrySendError::Closed(_)) => {
+                self.events = None;
+                return;
+            }
+        };
         let is_sent = tokio::select! {
             sent = tokio::time::timeout(SLOW_CALLER_TIMEOUT, events.send(bytes)) => matches!(sent, Ok(Ok(()))),
             () = self.stopping.cancelled() => false,
@@ -128,6 +140,8 @@ async fn pump(held: &Held, mut reply: Reply, mut caller: Caller, counted: &mut C
     let mut splitter = Splitter::default();
     let mut deadline = Instant::now() + STREAM_TIMEOUT;
     let mut is_draining = false;
+    // How the answer ended, if that was seen before the events in front of it were passed on.
+    let mut come = None;
     loop {
         if caller.events.is_none() && !is_draining {
             if abort_stops_billing(&held.route.provider) {
@@ -137,8 +151,14 @@ async fn pump(held: &Held, mut reply: Reply, mut caller: Caller, counted: &mut C
             deadline = deadline.min(Instant::now() + DRAIN_TIMEOUT);
         }
         let idle = (Instant::now() + IDLE_TIMEOUT).min(deadline);
+        let next = async {
+            match come.take() {
+                Some(end) => end,
+                None => reply.body.next().await,
+            }
+        };
         let chunk = tokio::select! {
-            chunk = tokio::time::timeout_at(idle, reply.body.next()) => chunk,
+            chunk = tokio::time::timeout_at(idle, next) => chunk,
             () = caller.gone(), if !is_draining => {
                 caller.events = None;
                 continue;
@@ -147,17 +167,63 @@ async fn pump(held: &Held, mut reply: Reply, mut caller: Caller, counted: &mut C
         };
         let chunk = match chunk {
             Err(_) => return break_off(&mut caller, "the provider stopped sending", End::Cut),
-            Ok(None) => return at_end(splitter, counted, &mut caller).await,
+            Ok(None) => return at_end(held, splitter, counted, &mut caller).await,
             Ok(Some(Err(detail))) => return break_off(&mut caller, &detail, End::Broken),
             Ok(Some(Ok(chunk))) => chunk,
         };
-        if splitter.push(&chunk).is_err() {
+        let mut pushed = splitter.push(&chunk);
+        // What has come meanwhile goes along.
+        let mut gathered = chunk.len();
+        let mut has_yielded = false;
+        while gathered < GATHERED_BYTES_MAX && come.is_none() {
+            match reply.body.next().now_or_never() {
+                Some(Some(Ok(more))) => {
+                    gathered += more.len();
+                    pushed = pushed.and_then(|()| splitter.push(&more));
+                    has_yielded = false;
+                }
+                Some(end) => come = Some(end),
+                // The connection hands out one chunk at a time; it may have the next one.
+                None if !has_yielded => {
+                    tokio::task::yield_now().await;
+                    has_yielded = true;
+                }
+                None => break,
+            }
+        }
+        if pushed.is_err() {
             return break_off(&mut caller, "the provider sent an event that is too long", End::Cut);
         }
-        while let Some(event) = splitter.next_event() {
-            if take(&event, counted, &mut caller).await == Taken::Done {
-                return End::Complete;
+        let mut passed = Passed::Nothing;
+        let mut is_done = false;
+        while !is_done && let Some(event) = splitter.next_event() {
+            is_done = take(held, &event, counted, &mut passed) == Taken::Done;
+        }
+        caller.pass(passed).await;
+        if is_done {
+            return End::Complete;
+        }
+    }
+}
+
+/// What one read from the provider brings the caller. Events that come together go out together: each write costs more than the bytes in it.
+enum Passed {
+    Nothing,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Passed {
+    fn add(&mut self, event: &Bytes) {
+        match self {
+            Self::Nothing => *self = Self::One(event.clone()),
+            Self::One(first) => {
+                let mut many = BytesMut::with_capacity(4 * (first.len() + event.len()));
+                many.extend_from_slice(first);
+                many.extend_from_slice(event);
+                *self = Self::Many(many);
             }
+            Self::Many(many) => many.extend_from_slice(event),
         }
     }
 }
@@ -173,47 +239,57 @@ enum Taken {
     Garbled,
 }
 
-/// Counts an event and passes it on.
-async fn take(event: &Event, counted: &mut Counted, caller: &mut Caller) -> Taken {
+/// Counts an event, and adds it to what is passed on.
+fn take(held: &Held, event: &Event, counted: &mut Counted, passed: &mut Passed) -> Taken {
     let data = event.data();
-    let (taken, seen) = match data.as_deref() {
-        Some(b"[DONE]") => (Taken::Done, Seen::default()),
-        Some(data) => openai::inspect(data).map_or((Taken::Garbled, Seen::default()), |seen| (Taken::Part, seen)),
+    let (taken, seen) = match data.as_deref().map(|data| held.ask.inspect(data)) {
+        Some(Some(seen)) => (if seen.is_end { Taken::Done } else { Taken::Part }, seen),
+        Some(None) => (Taken::Garbled, Seen::default()),
         None => (Taken::Part, Seen::default()),
     };
     counted.add(&seen);
-    if !(seen.is_usage_only && caller.hide_usage) {
-        caller.pass(event.raw().clone()).await;
+    if !(seen.is_usage_only && held.ask.hides_usage()) {
+        passed.add(event.raw());
     }
     taken
 }
 
 /// The connection was closed without `[DONE]`, which some providers never send. The answer is complete if its usage came and nothing was cut off; a last
-/// event may lack its empty line.
-async fn at_end(splitter: Splitter, counted: &mut Counted, caller: &mut Caller) -> End {
+/// event may lack its empty line. In the Anthropic dialect usage comes first too, so only `message_stop` completes an answer.
+async fn at_end(held: &Held, splitter: Splitter, counted: &mut Counted, caller: &mut Caller) -> End {
     const CUT: &str = "the provider ended the stream before it was complete";
     let rest = splitter.into_rest();
     if !rest.trim_ascii().is_empty() {
-        match take(&Event::unfinished(&rest), counted, caller).await {
+        let mut passed = Passed::Nothing;
+        let taken = take(held, &Event::unfinished(&rest), counted, &mut passed);
+        caller.pass(passed).await;
+        match taken {
             Taken::Done => return End::Complete,
             Taken::Garbled => return break_off(caller, CUT, End::Broken),
             Taken::Part => {}
         }
     }
-    if counted.usage.is_some() { End::Complete } else { break_off(caller, CUT, End::Broken) }
+    if counted.usage.is_some() && held.ask.shape() == RequestShape::Openai { End::Complete } else { break_off(caller, CUT, End::Broken) }
 }
 
 impl Counted {
     fn add(&mut self, seen: &Seen) {
         self.visible_bytes += seen.visible_bytes;
         self.has_error |= seen.is_error;
-        self.usage = seen.usage.or(self.usage);
+        self.usage = match (self.usage, seen.usage) {
+            (Some(before), Some(now)) => Some(before.max_each(now)),
+            (before, now) => now.or(before),
+        };
     }
 }
 
 /// Tells the caller in the stream's own form that it ends early; a bare end would look like a complete answer.
 fn break_off(caller: &mut Caller, detail: &str, end: End) -> End {
-    let error = json!({"error": {"code": "upstream_broken", "message": format!("The answer broke off: {detail}."), "type": "api_error"}});
-    caller.say_last(Event::from_data(error.to_string().as_bytes()).raw().clone());
+    let error = json!({"code": "upstream_broken", "message": format!("The answer broke off: {detail}."), "type": "api_error"});
+    let event = match caller.shape {
+        RequestShape::Openai => Event::new(None, &json!({"error": error})),
+        RequestShape::Anthropic => Event::new(Some("error"), &json!({"type": "error", "error": error})),
+    };
+    caller.say_last(event.raw().clone());
     end
 }

@@ -39,10 +39,15 @@ pub struct SecretKey {
     pub created_at: Timestamp,
 }
 
+/// Adds a secret key with the budget from which it pays what is asked with it directly.
 pub(super) fn create_secret(ledger: &Ledger<'_>, key: &NewSecretKey) -> rusqlite::Result<()> {
     let insert = "INSERT INTO secret_key (id, hash, preview, name, test, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let values = params![key.id, key.hash.as_bytes().as_slice(), key.preview, key.name, key.test, ledger.now.as_microsecond()];
-    ledger.connection.execute(insert, values).map(|_| ())
+    ledger.connection.execute(insert, values)?;
+    let insert = "INSERT INTO spend_key (id, owner, hash, preview, name, test, shape, created_at) \
+                  SELECT id, id, hash, preview, name, test, 'openai', created_at FROM secret_key WHERE id = ?1";
+    ledger.connection.execute(insert, [&key.id])?;
+    ledger.connection.execute("INSERT INTO budget (key_id, status) VALUES (?1, 0)", [&key.id]).map(|_| ())
 }
 
 const SECRET: &str = "SELECT id, preview, name, test, created_at FROM secret_key WHERE deleted_at IS NULL";
@@ -57,7 +62,11 @@ pub(super) fn secrets(connection: &Connection) -> rusqlite::Result<Vec<SecretKey
 
 pub(super) fn delete_secret(ledger: &Ledger<'_>, id: &str) -> rusqlite::Result<bool> {
     let update = "UPDATE secret_key SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL";
-    Ok(ledger.connection.execute(update, params![id, ledger.now.as_microsecond()])? == 1)
+    let is_deleted = ledger.connection.execute(update, params![id, ledger.now.as_microsecond()])? == 1;
+    if is_deleted {
+        revoke(ledger, &KeyId::from_text(id))?;
+    }
+    Ok(is_deleted)
 }
 
 fn read_secret(row: &Row<'_>) -> rusqlite::Result<SecretKey> {
@@ -157,7 +166,7 @@ fn write_limits(ledger: &Ledger<'_>, id: &KeyId, settings: &KeySettings) -> rusq
 }
 
 /// Holds and entries belong to the window in which they were opened, by the row's own time.
-fn recount_spend(ledger: &Ledger<'_>, id: &KeyId, cycle: Cycle, now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn recount_spend(ledger: &Ledger<'_>, id: &KeyId, cycle: Cycle, now: Timestamp) -> rusqlite::Result<()> {
     let (window, start) = (cycle.window(now).0, window_start(cycle, now));
     // Older holds get a window that is never the present one.
     let update = "UPDATE hold SET spend_window = CASE WHEN opened_at >= ?2 THEN ?3 ELSE ?3 - 1 END WHERE key_id = ?1";
@@ -188,7 +197,7 @@ fn recount_requests(ledger: &Ledger<'_>, id: &KeyId, cycle: Cycle, now: Timestam
 }
 
 /// When the window that contains `now` began, in microseconds since the epoch.
-fn window_start(cycle: Cycle, now: Timestamp) -> i64 {
+pub(super) fn window_start(cycle: Cycle, now: Timestamp) -> i64 {
     let mut day = now.as_second().div_euclid(86_400);
     let window = cycle.window(now);
     if cycle == Cycle::Total {

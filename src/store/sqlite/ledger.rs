@@ -5,11 +5,11 @@ use std::path::Path;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use super::{row, writer::Ledger};
+use super::{account, row, writer::Ledger};
 use crate::{
     domain::{
-        Cycle, Usage,
-        ledger::{Basis, Outcome, Refusal, Reserve, Settle},
+        Cycle, KeyId, RateLimit, Usage,
+        ledger::{Admitted, Basis, Outcome, RateState, Refusal, Reserve, Settle},
     },
     store::process,
 };
@@ -21,12 +21,16 @@ macro_rules! window_now {
     };
 }
 
+pub(super) use window_now;
+
 /// A counter of a window: zero once that window has passed.
 macro_rules! current {
     ($counter:literal, $cycle:literal, $window:literal) => {
         concat!("CASE WHEN ", window_now!($cycle), " > ", $window, " THEN 0 ELSE ", $counter, " END")
     };
 }
+
+pub(super) use current;
 
 /// The whole decision. It changes the row and returns it, or changes nothing. On the right stand the values from before.
 ///
@@ -50,50 +54,91 @@ WHERE key_id = :key AND generation = :generation AND status = 0 AND (expires_at 
     current!("requests", "request_cycle", "request_window"),
     " < max_requests) AND (limit_n IS NULL OR :amount = 0 OR ",
     current!("spent_n + held_n", "spend_cycle", "spend_window"),
-    " <= limit_n - :amount) RETURNING spend_window, request_window, latest",
+    " <= limit_n - :amount) AND (:amount = 0 OR NOT EXISTS (SELECT 1 FROM account WHERE test = :test AND limit_n IS NOT NULL AND ",
+    current!("spent_n + held_n", "spend_cycle", "spend_window"),
+    " > limit_n - :amount))
+  AND (:amount = 0 OR NOT EXISTS (SELECT 1 FROM mispriced WHERE provider = :provider AND model = :model
+    AND (budget.limit_n IS NOT NULL OR EXISTS (SELECT 1 FROM account WHERE test = :test AND limit_n IS NOT NULL))))
+RETURNING spend_window, request_window, latest, rpm, burst, tat, EXISTS (SELECT 1 FROM account WHERE test = :test AND limit_n IS NOT NULL)",
 );
 
+/// The windows of all cycles at one time.
+pub(super) struct Windows {
+    pub(super) day: i64,
+    pub(super) week: i64,
+    pub(super) month: i64,
+}
+
+impl Windows {
+    pub(super) fn at(now: Timestamp) -> Self {
+        Self { day: Cycle::Daily.window(now).0, week: Cycle::Weekly.window(now).0, month: Cycle::Monthly.window(now).0 }
+    }
+}
+
+/// What the statement that admits a hold returns.
+struct Opened {
+    spend_window: i64,
+    request_window: i64,
+    /// The row's own time.
+    at: i64,
+    rate: Option<RateState>,
+    has_account_limit: bool,
+}
+
 /// Opens a hold, or says why not.
-pub(super) fn reserve(ledger: &Ledger<'_>, reserve: &Reserve) -> rusqlite::Result<Result<(), Refusal>> {
+pub(super) fn reserve(ledger: &Ledger<'_>, reserve: &Reserve) -> rusqlite::Result<Result<Admitted, Refusal>> {
     let now = ledger.now;
     let counted = i64::from(reserve.counted);
-    let windows = ledger
+    let Windows { day, week, month } = Windows::at(now);
+    let opened = ledger
         .connection
         .prepare_cached(RESERVE)?
         .query_row(
             named_params! {
                 ":key": reserve.key.as_str(), ":generation": reserve.generation, ":amount": reserve.amount.nanos(), ":counted": counted,
-                ":now": now.as_microsecond(), ":day": Cycle::Daily.window(now).0, ":week": Cycle::Weekly.window(now).0,
-                ":month": Cycle::Monthly.window(now).0,
+                ":now": now.as_microsecond(), ":day": day, ":week": week, ":month": month, ":test": reserve.test,
+                ":provider": reserve.subject.provider, ":model": reserve.subject.model,
             },
-            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)),
+            |row| {
+                let limit = row.get::<_, Option<u32>>(3)?.map(|rpm| Ok::<_, rusqlite::Error>(RateLimit { rpm, burst: row.get(4)? }));
+                let tat = row.get(5)?;
+                Ok(Opened {
+                    spend_window: row.get(0)?,
+                    request_window: row.get(1)?,
+                    at: row.get(2)?,
+                    rate: limit.transpose()?.map(|limit| RateState::new(limit, tat, now)),
+                    has_account_limit: row.get(6)?,
+                })
+            },
         )
         .optional()?;
     // The time only moves forward, as the windows do: a hold of a clock that has gone back belongs to the window that counts.
-    let Some((spend_window, request_window, opened_at)) = windows else {
+    let Some(opened) = opened else {
         return refusal(ledger.connection, reserve, now).map(Err);
     };
+    let account_window = if opened.has_account_limit { Some(account::hold(ledger, reserve.test, reserve.amount)?) } else { None };
     ledger
         .connection
         .prepare_cached(
             "INSERT INTO hold (id, key_id, request_id, process_id, spend_window, request_window, counted, amount_n, provider, model, endpoint, \
-             opened_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             opened_at, account_window) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             reserve.hold.as_str(),
             reserve.key.as_str(),
             reserve.request.as_str(),
             ledger.process,
-            spend_window,
-            request_window,
+            opened.spend_window,
+            opened.request_window,
             counted,
             reserve.amount.nanos(),
             reserve.subject.provider,
             reserve.subject.model,
             reserve.subject.endpoint,
-            opened_at,
+            opened.at,
+            account_window,
         ])?;
-    Ok(Ok(()))
+    Ok(Ok(Admitted { rate: opened.rate }))
 }
 
 /// Which condition of [`RESERVE`] was not met; the order is the order in which a caller should learn of it.
@@ -115,22 +160,31 @@ fn refusal(connection: &Connection, reserve: &Reserve, now: Timestamp) -> rusqli
     {
         return Ok(Refusal::RequestLimit { limit, resets_at: limit.cycle.resets_at(now) });
     }
-    if let Some(limit) = settings.spend_limit {
-        let shortfall = crate::domain::ledger::Shortfall {
-            limit,
-            spent: key.current_spend,
-            held: key.held,
-            asked: reserve.amount,
-            resets_at: limit.cycle.resets_at(now),
-        };
-        if reserve.amount > shortfall.available() {
-            return Ok(Refusal::SpendLimit(shortfall));
-        }
+    if let Some(shortfall) = key.shortfall(reserve.amount, now) {
+        return Ok(Refusal::SpendLimit(shortfall));
     }
-    let wait_us: i64 = connection
-        .prepare_cached("SELECT coalesce(tat - (60000000 / rpm) * (coalesce(burst, rpm) - 1) - ?2, 0) FROM budget WHERE key_id = ?1")?
-        .query_row(params![reserve.key.as_str(), now.as_microsecond()], |row| row.get(0))?;
-    Ok(Refusal::RateLimit { wait_ms: u64::try_from(wait_us).unwrap_or(0).div_ceil(1_000) })
+    Ok(match settings.rate_limit.map(|limit| rate(connection, &reserve.key, limit, now)).transpose()?.flatten() {
+        Some(refusal) if reserve.counted => refusal,
+        _ => Refusal::Mispriced,
+    })
+}
+
+/// The refusal of a key's rate limit, if it has no request left.
+fn rate(connection: &Connection, key: &KeyId, limit: RateLimit, now: Timestamp) -> rusqlite::Result<Option<Refusal>> {
+    let select = "SELECT tat, tat - (60000000 / rpm) * (coalesce(burst, rpm) - 1) FROM budget WHERE key_id = ?1";
+    let (tat, free_at): (i64, i64) = connection.prepare_cached(select)?.query_row([key.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let wait_ms = u64::try_from(free_at - now.as_microsecond()).unwrap_or(0).div_ceil(1_000);
+    Ok((wait_ms > 0).then(|| Refusal::RateLimit { wait_ms, state: RateState::new(limit, tat, now) }))
+}
+
+/// Counts a request that is refused for another reason against the rate limit, so that a storm of refusals is one too.
+pub(super) fn count_refused(ledger: &Ledger<'_>, key: &KeyId, limit: RateLimit) -> rusqlite::Result<Option<Refusal>> {
+    let refusal = rate(ledger.connection, key, limit, ledger.now)?;
+    if refusal.is_none() {
+        let update = "UPDATE budget SET tat = max(tat, ?2) + 60000000 / rpm WHERE key_id = ?1 AND rpm IS NOT NULL";
+        ledger.connection.prepare_cached(update)?.execute(params![key.as_str(), ledger.now.as_microsecond()])?;
+    }
+    Ok(refusal)
 }
 
 /// Ends a hold; ending it again changes nothing.
@@ -162,6 +216,7 @@ struct Taken {
     model: String,
     endpoint: String,
     opened_at: i64,
+    account_window: Option<i64>,
 }
 
 impl Taken {
@@ -177,6 +232,7 @@ impl Taken {
             model: row.get(7)?,
             endpoint: row.get(8)?,
             opened_at: row.get(9)?,
+            account_window: row.get(10)?,
         })
     }
 }
@@ -184,7 +240,7 @@ impl Taken {
 fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_status: Option<u16>) -> rusqlite::Result<()> {
     let usage = end.usage.and_then(|usage| serde_json::to_string(&usage).ok());
     let take = "DELETE FROM hold WHERE id = ?1 RETURNING key_id, request_id, amount_n, spend_window, request_window, counted, provider, model, endpoint, \
-                opened_at";
+                opened_at, account_window";
     let taken = ledger.connection.prepare_cached(take)?.query_row([hold], Taken::read).optional()?;
     // A hold that is not there has ended before: once is enough.
     let Some(taken) = taken else { return Ok(()) };
@@ -225,6 +281,14 @@ fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_sta
              WHERE key_id = ?1",
         )?
         .execute(params![taken.key, end.cost_n, taken.amount_n, taken.spend_window, taken.request_window, taken.counted, end.uncount])?;
+    if let Some(window) = taken.account_window {
+        account::settle(ledger, &taken.key, window, taken.amount_n, end.cost_n)?;
+    }
+    if end.cost_n > taken.amount_n {
+        let insert = "INSERT OR IGNORE INTO mispriced (provider, model, request_id, held_n, billed_n, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let values = params![taken.provider, taken.model, taken.request, taken.amount_n, end.cost_n, ledger.now.as_microsecond()];
+        ledger.connection.prepare_cached(insert)?.execute(values)?;
+    }
     Ok(())
 }
 

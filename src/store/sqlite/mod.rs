@@ -1,9 +1,11 @@
 //! The ledger in SQLite: how the file is opened, and the methods behind [`super::Store`].
 
+mod account;
 mod keys;
 mod ledger;
 mod open;
 mod reports;
+mod review;
 mod row;
 mod writer;
 
@@ -19,8 +21,9 @@ pub use reports::RequestPage;
 
 use super::{Change, Clock, StoreError};
 use crate::domain::{
-    KeyHash, KeyId, NewSpendKey, SpendKey,
-    ledger::{Outcome, Refusal, RequestRecord, Reserve, Settle},
+    HoldId, KeyHash, KeyId, NewSpendKey, RateLimit, SpendKey, SpendLimit,
+    ledger::{Admitted, Mispriced, OpenHold, Outcome, Refusal, RequestRecord, Reserve, Settle, Suspect, WriteOff},
+    spend_key::Account,
 };
 use writer::Writer;
 
@@ -43,7 +46,7 @@ impl Sqlite {
         Ok(Self { shared: Arc::new(Shared { writer, reader, clock }) })
     }
 
-    pub(super) async fn reserve(&self, reserve: Reserve) -> Result<Result<(), Refusal>, StoreError> {
+    pub(super) async fn reserve(&self, reserve: Reserve) -> Result<Result<Admitted, Refusal>, StoreError> {
         let hold = reserve.hold.clone();
         let reserved = self.shared.writer.submit(move |ledger| ledger::reserve(ledger, &reserve)).await;
         if reserved.is_err() {
@@ -110,6 +113,39 @@ impl Sqlite {
 
     pub(super) fn requests(&self, page: &RequestPage) -> Result<Vec<RequestRecord>, StoreError> {
         self.read(|connection| reports::requests(connection, page))
+    }
+
+    pub(super) async fn count_refused(&self, key: KeyId, limit: RateLimit) -> Result<Option<Refusal>, StoreError> {
+        self.shared.writer.submit(move |ledger| ledger::count_refused(ledger, &key, limit)).await
+    }
+
+    pub(super) fn account(&self, test: bool) -> Result<Account, StoreError> {
+        let now = (self.shared.clock)();
+        self.read(|connection| account::read(connection, test, now))
+    }
+
+    pub(super) async fn limit_account(&self, test: bool, limit: Option<SpendLimit>) -> Result<Account, StoreError> {
+        self.shared.writer.submit(move |ledger| account::set_limit(ledger, test, limit)).await
+    }
+
+    pub(super) fn open_holds(&self, test: bool, key: Option<&KeyId>) -> Result<Vec<OpenHold>, StoreError> {
+        self.read(|connection| review::open_holds(connection, test, key))
+    }
+
+    pub(super) fn suspects(&self, test: bool, key: Option<&KeyId>) -> Result<Vec<Suspect>, StoreError> {
+        self.read(|connection| review::suspects(connection, test, key))
+    }
+
+    pub(super) async fn write_off(&self, test: bool, hold: HoldId, reason: String) -> Result<WriteOff, StoreError> {
+        self.shared.writer.submit(move |ledger| review::write_off(ledger, test, &hold, &reason)).await
+    }
+
+    pub(super) fn mispriced(&self) -> Result<Vec<Mispriced>, StoreError> {
+        self.read(review::mispriced)
+    }
+
+    pub(super) async fn sell_again(&self, provider: String, model: String) -> Result<bool, StoreError> {
+        self.shared.writer.submit(move |ledger| review::sell_again(ledger, &provider, &model)).await
     }
 
     pub(super) async fn close(&self) {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, ffi};
 
 use super::StoreError;
 
@@ -13,7 +13,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQLite before 3.51.3 can corrupt a WAL that one connection resets while another commits.
 const SQLITE_OLDEST: i32 = 3_051_003;
 
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_ledger.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("../migrations/sqlite/0001_ledger.sql"), include_str!("../migrations/sqlite/0002_account.sql")];
 
 /// The one connection that writes.
 pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
@@ -34,12 +34,19 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(fail)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
+    keep_plans(&connection).map_err(fail)?;
     connection.pragma_update(None, "query_only", true).map_err(fail)?;
     Ok(connection)
 }
 
+/// Without this a statement whose parameter could change its plan is compiled anew each time another value is bound.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
+}
+
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    keep_plans(connection)?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     // FULL: an answered commit survives power loss. With NORMAL it would survive only a crash of the process.
     connection.pragma_update(None, "synchronous", "FULL")?;

@@ -3,13 +3,17 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::domain::{Cycle, KeyHash, KeyId, KeySettings, Money, RateLimit, RequestLimit, RequestShape, SpendKey, SpendLimit, Status};
+use crate::domain::{
+    Cycle, KeyHash, KeyId, KeySettings, Money, RateLimit, RequestLimit, RequestShape, SpendKey, SpendLimit, Status, spend_key::Account,
+};
 
+/// [`read`] takes the columns by their place: looking for names costs as much as the rest of reading a row.
 const SELECT: &str = "
 SELECT k.id, k.owner, k.preview, k.name, k.test, k.shape, k.allowed_models, k.allowed_providers, k.created_at,
        b.generation, b.status, b.expires_at, b.limit_n, b.spend_cycle, b.spend_window, b.spent_n, b.held_n, b.max_requests,
-       b.request_cycle, b.request_window, b.requests, b.rpm, b.burst, b.total_spent_n, b.total_requests, b.last_used_at
-FROM spend_key k JOIN budget b ON b.key_id = k.id WHERE b.status <> 2 AND ";
+       b.request_cycle, b.request_window, b.requests, b.rpm, b.burst, b.total_spent_n, b.total_requests, b.last_used_at,
+       a.limit_n, a.spend_cycle, a.spend_window, a.spent_n, a.held_n
+FROM spend_key k JOIN budget b ON b.key_id = k.id JOIN account a ON a.test = k.test WHERE b.status <> 2 AND ";
 
 /// Status of a revoked key, which is never read again.
 pub(super) const REVOKED: i64 = 2;
@@ -31,51 +35,64 @@ pub(super) fn keys(
     limit: usize,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<SpendKey>> {
-    let mut statement =
-        connection.prepare_cached(&format!("{SELECT} k.test = ?1 AND (?2 IS NULL OR k.id < ?2) ORDER BY k.id DESC LIMIT ?3"))?;
+    let mut statement = connection
+        .prepare_cached(&format!("{SELECT} k.test = ?1 AND k.id <> k.owner AND (?2 IS NULL OR k.id < ?2) ORDER BY k.id DESC LIMIT ?3"))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     statement.query_map(params![test, before, limit], |row| read(row, now))?.collect()
 }
 
 fn read(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<SpendKey> {
-    let spend_cycle = cycle_from(row.get("spend_cycle")?);
-    let request_cycle = cycle_from(row.get("request_cycle")?);
+    let spend_cycle = cycle_from(row.get(13)?);
+    let request_cycle = cycle_from(row.get(18)?);
     // A window that has passed is rolled over by the next hold; until then it is only read as empty.
-    let spend_is_current = spend_cycle.window(now).0 <= row.get("spend_window")?;
-    let requests_are_current = request_cycle.window(now).0 <= row.get("request_window")?;
+    let spend_is_current = spend_cycle.window(now).0 <= row.get(14)?;
+    let requests_are_current = request_cycle.window(now).0 <= row.get(19)?;
     let current = |value: i64, is_current: bool| if is_current { value } else { 0 };
-    let limit: Option<i64> = row.get("limit_n")?;
-    let max_requests: Option<i64> = row.get("max_requests")?;
-    let rpm: Option<u32> = row.get("rpm")?;
-    let burst: Option<u32> = row.get("burst")?;
+    let limit: Option<i64> = row.get(12)?;
+    let max_requests: Option<i64> = row.get(17)?;
+    let rpm: Option<u32> = row.get(21)?;
+    let burst: Option<u32> = row.get(22)?;
     Ok(SpendKey {
-        id: KeyId::from_text(row.get::<_, String>("id")?),
-        owner: row.get("owner")?,
-        preview: row.get("preview")?,
-        test: row.get("test")?,
-        generation: row.get("generation")?,
-        created_at: timestamp(row.get("created_at")?),
-        last_used_at: row.get::<_, Option<i64>>("last_used_at")?.map(timestamp),
-        current_spend: Money::from_nanos(current(row.get("spent_n")?, spend_is_current)),
-        held: Money::from_nanos(current(row.get("held_n")?, spend_is_current)),
-        total_spend: Money::from_nanos(row.get("total_spent_n")?),
-        current_requests: current(row.get("requests")?, requests_are_current).unsigned_abs(),
-        total_requests: row.get::<_, i64>("total_requests")?.unsigned_abs(),
+        account: account(row, 26, now)?,
+        id: KeyId::from_text(row.get::<_, String>(0)?),
+        owner: row.get(1)?,
+        preview: row.get(2)?,
+        test: row.get(4)?,
+        generation: row.get(9)?,
+        created_at: timestamp(row.get(8)?),
+        last_used_at: row.get::<_, Option<i64>>(25)?.map(timestamp),
+        current_spend: Money::from_nanos(current(row.get(15)?, spend_is_current)),
+        held: Money::from_nanos(current(row.get(16)?, spend_is_current)),
+        total_spend: Money::from_nanos(row.get(23)?),
+        current_requests: current(row.get(20)?, requests_are_current).unsigned_abs(),
+        total_requests: row.get::<_, i64>(24)?.unsigned_abs(),
         settings: KeySettings {
-            name: row.get("name")?,
-            status: if row.get::<_, i64>("status")? == 0 { Status::Active } else { Status::Paused },
-            shape: if row.get_ref("shape")?.as_str()? == "anthropic" { RequestShape::Anthropic } else { RequestShape::Openai },
-            allowed_models: list(row, "allowed_models")?,
-            allowed_providers: list(row, "allowed_providers")?,
+            name: row.get(3)?,
+            status: if row.get::<_, i64>(10)? == 0 { Status::Active } else { Status::Paused },
+            shape: if row.get_ref(5)?.as_str()? == "anthropic" { RequestShape::Anthropic } else { RequestShape::Openai },
+            allowed_models: list(row, 6)?,
+            allowed_providers: list(row, 7)?,
             spend_limit: limit.map(|nanos| SpendLimit { amount: Money::from_nanos(nanos), cycle: spend_cycle }),
             request_limit: max_requests.map(|count| RequestLimit { count: count.unsigned_abs(), cycle: request_cycle }),
             rate_limit: rpm.map(|rpm| RateLimit { rpm, burst }),
-            expires_at: row.get::<_, Option<i64>>("expires_at")?.map(timestamp),
+            expires_at: row.get::<_, Option<i64>>(11)?.map(timestamp),
         },
     })
 }
 
-fn list(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Vec<String>>> {
+/// Reads the lid over all keys from five columns, the first of which is at `first`.
+pub(super) fn account(row: &Row<'_>, first: usize, now: Timestamp) -> rusqlite::Result<Account> {
+    let cycle = cycle_from(row.get(first + 1)?);
+    let is_current = cycle.window(now).0 <= row.get(first + 2)?;
+    let current = |nanos: i64| Money::from_nanos(if is_current { nanos } else { 0 });
+    Ok(Account {
+        limit: row.get::<_, Option<i64>>(first)?.map(|nanos| SpendLimit { amount: Money::from_nanos(nanos), cycle }),
+        spent: current(row.get(first + 3)?),
+        held: current(row.get(first + 4)?),
+    })
+}
+
+fn list(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Vec<String>>> {
     let text: Option<String> = row.get(column)?;
     // A list that cannot be read allows nothing: it must not open the key to every model.
     Ok(text.map(|json| serde_json::from_str(&json).unwrap_or_default()))
@@ -96,7 +113,8 @@ pub(super) const fn cycle_number(cycle: Cycle) -> i64 {
     }
 }
 
-const fn cycle_from(number: i64) -> Cycle {
+/// The cycle of a stored number.
+pub(super) const fn cycle_from(number: i64) -> Cycle {
     match number {
         0 => Cycle::Daily,
         1 => Cycle::Weekly,

@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::{BadRequest, RawObject, field};
+use crate::translate::{BadRequest, field, raw::RawObject};
 
 /// Fields that choose how the model writes, and nothing that is billed apart.
 const KNOWN: [&str; 55] = [

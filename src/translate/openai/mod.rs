@@ -3,25 +3,19 @@
 mod fields;
 mod reply;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-pub use reply::{Seen, inspect, usage};
+pub use reply::{inspect, usage};
 
-use super::raw::RawObject;
-
-/// Tokens added by the chat template around one message.
-const TOKENS_PER_MESSAGE: u64 = 16;
-/// Tokens added by the chat template around the whole request.
-const TOKENS_PER_REQUEST: u64 = 1_024;
-/// Most tokens one image may cost. The dearest rule known is that of gpt-4o-mini in high detail: 2,833 tokens and 5,667 for each of at most eight tiles.
-const TOKENS_PER_IMAGE: u64 = 50_000;
+use super::{BadRequest, TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST, field, needed, parse_object, raw::RawObject};
 
 /// A chat completions request of which the gateway has read what it needs.
 #[derive(Clone, Debug)]
 pub struct ChatRequest {
+    original: Bytes,
     body: RawObject,
-    bytes: u64,
     model: String,
     stream: bool,
     wants_usage: bool,
@@ -31,22 +25,6 @@ pub struct ChatRequest {
     images: u64,
     reads_server_context: bool,
     unpriceable: Option<String>,
-}
-
-/// What is wrong with a request body; the text is meant for the caller.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRequest {
-    /// Not a JSON object.
-    #[error("the body is not a JSON object: {0}")]
-    NotJson(String),
-    /// A field is missing or has the wrong type.
-    #[error("{field}: {expected}")]
-    Field {
-        /// Which.
-        field: &'static str,
-        /// What should stand there.
-        expected: &'static str,
-    },
 }
 
 #[derive(Deserialize)]
@@ -75,17 +53,15 @@ impl ChatRequest {
     ///
     /// # Errors
     /// [`BadRequest`] with a sentence for the caller.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadRequest> {
-        let body = RawObject::parse(bytes).map_err(|error| BadRequest::NotJson(error.to_string()))?;
-        let model: String = field(&body, "model", "a model id, as text, is needed")?
-            .ok_or(BadRequest::Field { field: "model", expected: "a model id, as text, is needed" })?;
+    pub fn parse(bytes: &Bytes) -> Result<Self, BadRequest> {
+        let body = parse_object(bytes)?;
+        let model: String = needed(&body, "model", "a model id, as text, is needed")?;
         let stream = field(&body, "stream", "true or false")?.unwrap_or(false);
         let options: Option<StreamOptions> = field(&body, "stream_options", "an object such as {\"include_usage\": true}")?;
         let choices = field(&body, "n", "a whole number of at least 1")?.unwrap_or(1);
         let completion_cap: Option<u64> = field(&body, "max_completion_tokens", "a whole number of tokens")?;
         let cap: Option<u64> = field(&body, "max_tokens", "a whole number of tokens")?;
-        let messages: Vec<Message<'_>> = field(&body, "messages", "an array of messages is needed")?
-            .ok_or(BadRequest::Field { field: "messages", expected: "an array of messages is needed" })?;
+        let messages: Vec<Message<'_>> = needed(&body, "messages", "an array of messages is needed")?;
         if completion_cap == Some(0) || cap == Some(0) {
             // Some servers read zero as no limit.
             return Err(BadRequest::Field { field: "max_tokens", expected: "a whole number of at least 1 is needed" });
@@ -113,7 +89,7 @@ impl ChatRequest {
         let count = messages.len() as u64;
         let unpriceable = fields::unpriceable(&body)?;
         Ok(Self {
-            bytes: bytes.len() as u64,
+            original: bytes.clone(),
             model,
             stream,
             wants_usage: options.is_some_and(|options| options.include_usage),
@@ -165,7 +141,8 @@ impl ChatRequest {
     ///
     /// `None` when such context is used and the window is unknown.
     pub fn input_tokens_max(&self, context_window: Option<u64>) -> Option<u64> {
-        let from_body = self.bytes + TOKENS_PER_REQUEST + self.messages * TOKENS_PER_MESSAGE + self.images * TOKENS_PER_IMAGE;
+        let from_body =
+            self.original.len() as u64 + TOKENS_PER_REQUEST + self.messages * TOKENS_PER_MESSAGE + self.images * TOKENS_PER_IMAGE;
         if self.reads_server_context { context_window.map(|window| window.max(from_body)) } else { Some(from_body) }
     }
 
@@ -182,7 +159,11 @@ impl ChatRequest {
     }
 
     /// The body to send upstream: the provider's model name, the output cap in the one field that the provider obeys, and usage in streams.
-    pub fn upstream_body(&self, model: &str, cap_field: &str, cap: Option<u64>) -> Vec<u8> {
+    pub fn upstream_body(&self, model: &str, cap_field: &str, cap: Option<u64>) -> Bytes {
+        let asks_for_usage = self.stream && !self.wants_usage;
+        if model == self.model && !asks_for_usage && (cap.is_none() || self.has_only_cap(cap_field)) {
+            return self.original.clone();
+        }
         let mut body = self.body.clone();
         if model != self.model {
             body.set("model", &model);
@@ -192,20 +173,26 @@ impl ChatRequest {
             body.rename(other, cap_field);
             body.set(cap_field, &cap);
         }
-        if self.stream && !self.wants_usage {
+        if asks_for_usage {
             let mut options: serde_json::Map<String, Value> = body.read("stream_options").ok().flatten().unwrap_or_default();
             options.insert("include_usage".to_owned(), Value::Bool(true));
             body.set("stream_options", &options);
         }
-        body.to_bytes()
+        body.to_bytes().into()
+    }
+
+    /// Whether the caller's cap stands where the provider looks for it, and nowhere else.
+    fn has_only_cap(&self, cap_field: &str) -> bool {
+        let other = if cap_field == "max_tokens" { "max_completion_tokens" } else { "max_tokens" };
+        self.body.get(other).is_none() && self.body.get(cap_field).is_some_and(|raw| raw.get() != "null")
     }
 }
 
 /// An embeddings request: input only, so its bytes bound its cost.
 #[derive(Clone, Debug)]
 pub struct EmbeddingsRequest {
+    original: Bytes,
     body: RawObject,
-    bytes: u64,
     model: String,
 }
 
@@ -227,13 +214,12 @@ impl EmbeddingsRequest {
     ///
     /// # Errors
     /// [`BadRequest`] with a sentence for the caller.
-    pub fn parse(bytes: &[u8]) -> Result<Self, BadRequest> {
-        let body = RawObject::parse(bytes).map_err(|error| BadRequest::NotJson(error.to_string()))?;
-        let model = field(&body, "model", "a model id, as text, is needed")?;
-        let model = model.ok_or(BadRequest::Field { field: "model", expected: "a model id, as text, is needed" })?;
+    pub fn parse(bytes: &Bytes) -> Result<Self, BadRequest> {
+        let body = parse_object(bytes)?;
+        let model = needed(&body, "model", "a model id, as text, is needed")?;
         // Only what stands in the body is bounded by its bytes: texts and tokens, not pictures by reference.
-        let _: EmbeddingsInput = field(&body, "input", INPUT)?.ok_or(BadRequest::Field { field: "input", expected: INPUT })?;
-        Ok(Self { body, bytes: bytes.len() as u64, model })
+        let _: EmbeddingsInput = needed(&body, "input", INPUT)?;
+        Ok(Self { original: bytes.clone(), body, model })
     }
 
     /// The model as the caller named it.
@@ -243,21 +229,18 @@ impl EmbeddingsRequest {
 
     /// A true upper bound of the input in tokens.
     pub const fn input_tokens_max(&self) -> u64 {
-        self.bytes + TOKENS_PER_REQUEST
+        self.original.len() as u64 + TOKENS_PER_REQUEST
     }
 
     /// The body to send upstream.
-    pub fn upstream_body(&self, model: &str) -> Vec<u8> {
-        let mut body = self.body.clone();
-        if model != self.model {
-            body.set("model", &model);
+    pub fn upstream_body(&self, model: &str) -> Bytes {
+        if model == self.model {
+            return self.original.clone();
         }
-        body.to_bytes()
+        let mut body = self.body.clone();
+        body.set("model", &model);
+        body.to_bytes().into()
     }
-}
-
-fn field<'a, T: Deserialize<'a>>(body: &'a RawObject, name: &'static str, expected: &'static str) -> Result<Option<T>, BadRequest> {
-    body.read(name).map_err(|_| BadRequest::Field { field: name, expected })
 }
 
 /// The kinds of a message's parts; none for a plain text. `None` when they cannot be read.
@@ -276,7 +259,7 @@ mod tests {
     use super::*;
 
     fn request(value: &Value) -> Result<ChatRequest, BadRequest> {
-        ChatRequest::parse(value.to_string().as_bytes())
+        ChatRequest::parse(&Bytes::from(value.to_string()))
     }
 
     #[test]
@@ -304,7 +287,7 @@ mod tests {
             let error = request(&body).unwrap_err().to_string();
             assert!(error.starts_with(field), "{body}: {error}");
         }
-        assert!(matches!(ChatRequest::parse(b"{"), Err(BadRequest::NotJson(_))));
+        assert!(matches!(ChatRequest::parse(&Bytes::from("{")), Err(BadRequest::NotJson(_))));
     }
 
     #[test]
@@ -328,27 +311,27 @@ mod tests {
     #[test]
     fn the_upstream_body_changes_only_what_it_must() {
         let plain = r#"{"model":"m","messages":[{"role":"user","content":"é"}],"temperature":0.70,"max_tokens":9}"#;
-        let chat = ChatRequest::parse(plain.as_bytes()).unwrap();
-        assert_eq!(chat.upstream_body("m", "max_tokens", chat.output_cap()), plain.as_bytes());
+        let chat = ChatRequest::parse(&Bytes::from(plain)).unwrap();
+        assert_eq!(chat.upstream_body("m", "max_tokens", chat.output_cap()), plain);
         // One cap, under the name that the provider obeys.
         let renamed = plain.replace("max_tokens", "max_completion_tokens");
-        assert_eq!(chat.upstream_body("m", "max_completion_tokens", chat.output_cap()), renamed.as_bytes());
-        let both = ChatRequest::parse(br#"{"model":"m","messages":[],"max_tokens":9,"max_completion_tokens":5}"#).unwrap();
-        assert_eq!(both.upstream_body("m", "max_tokens", both.output_cap()), br#"{"model":"m","messages":[],"max_tokens":5}"#);
+        assert_eq!(chat.upstream_body("m", "max_completion_tokens", chat.output_cap()), renamed);
+        let both = ChatRequest::parse(&Bytes::from(r#"{"model":"m","messages":[],"max_tokens":9,"max_completion_tokens":5}"#)).unwrap();
+        assert_eq!(both.upstream_body("m", "max_tokens", both.output_cap()), r#"{"model":"m","messages":[],"max_tokens":5}"#);
 
         let streamed = r#"{"model":"p/m","stream":true,"messages":[]}"#;
-        let chat = ChatRequest::parse(streamed.as_bytes()).unwrap();
-        let body = String::from_utf8(chat.upstream_body("m", "max_tokens", Some(9))).unwrap();
+        let chat = ChatRequest::parse(&Bytes::from(streamed)).unwrap();
+        let body = String::from_utf8(chat.upstream_body("m", "max_tokens", Some(9)).to_vec()).unwrap();
         assert_eq!(body, r#"{"model":"m","stream":true,"messages":[],"max_tokens":9,"stream_options":{"include_usage":true}}"#);
     }
 
     #[test]
     fn embeddings_are_of_text_or_tokens() {
         for input in [json!("a"), json!(["a", "b"]), json!([1, 2]), json!([[1], [2]])] {
-            assert!(EmbeddingsRequest::parse(json!({"model": "m", "input": input}).to_string().as_bytes()).is_ok(), "{input}");
+            assert!(EmbeddingsRequest::parse(&Bytes::from(json!({"model": "m", "input": input}).to_string())).is_ok(), "{input}");
         }
         for input in [json!({"image": "https://x"}), json!([{"type": "image_url"}]), json!(null)] {
-            assert!(EmbeddingsRequest::parse(json!({"model": "m", "input": input}).to_string().as_bytes()).is_err(), "{input}");
+            assert!(EmbeddingsRequest::parse(&Bytes::from(json!({"model": "m", "input": input}).to_string())).is_err(), "{input}");
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Where a reply of the OpenAI dialect says what was used.
 
-use serde_json::Value;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Value, value::RawValue};
 
-use crate::domain::Usage;
+use crate::{
+    domain::Usage,
+    translate::reply::{Seen, TextBytes},
+};
 
 /// Reads the usage block of a reply or a stream's chunk. `None` when there is none, or it is no set of whole numbers.
 ///
@@ -27,45 +31,41 @@ pub fn usage(block: &Value) -> Option<Usage> {
     })
 }
 
-/// What one chunk of a stream, or a whole reply, says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// The usage block, if it is there.
-    pub usage: Option<Usage>,
-    /// Bytes of text, reasoning and tool arguments.
-    pub visible_bytes: u64,
-    /// Whether there is nothing but usage in it: the extra chunk of `include_usage`.
-    pub is_usage_only: bool,
-    /// Whether it is an error report instead of an answer.
-    pub is_error: bool,
+/// What is read of a reply or chunk.
+#[derive(Deserialize)]
+struct Reply<'a> {
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(default)]
+    choices: Option<Vec<Choice>>,
+    #[serde(default)]
+    error: Option<IgnoredAny>,
 }
 
-/// Looks into a chunk or a reply; `None` when it is not a JSON object.
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default)]
+    delta: Option<TextBytes>,
+    #[serde(default)]
+    message: Option<TextBytes>,
+}
+
+/// Looks into a chunk or a reply; `None` when it is not a JSON object of that form.
 pub fn inspect(payload: &[u8]) -> Option<Seen> {
-    let value: Value = serde_json::from_slice(payload).ok()?;
-    let object = value.as_object()?;
-    let usage = object.get("usage").and_then(usage);
-    let choices = object.get("choices").and_then(Value::as_array);
+    if payload == b"[DONE]" {
+        return Some(Seen { is_end: true, ..Seen::default() });
+    }
+    let reply: Reply<'_> = serde_json::from_slice(payload).ok()?;
+    let usage = reply.usage.and_then(|raw| usage(&serde_json::from_str(raw.get()).ok()?));
     let visible_bytes =
-        choices.into_iter().flatten().map(|choice| choice.get("delta").or_else(|| choice.get("message")).map_or(0, text_bytes)).sum();
+        reply.choices.iter().flatten().filter_map(|choice| choice.delta.or(choice.message)).map(|TextBytes(bytes)| bytes).sum();
     Some(Seen {
         usage,
         visible_bytes,
-        is_usage_only: usage.is_some() && choices.is_some_and(Vec::is_empty),
-        is_error: choices.is_none() && object.contains_key("error"),
+        is_usage_only: usage.is_some() && reply.choices.as_ref().is_some_and(Vec::is_empty),
+        is_error: reply.choices.is_none() && reply.error.is_some(),
+        is_end: false,
     })
-}
-
-/// Bytes of all texts below a message or delta, but for its role, ids and kinds.
-fn text_bytes(value: &Value) -> u64 {
-    match value {
-        Value::String(text) => text.len() as u64,
-        Value::Array(items) => items.iter().map(text_bytes).sum(),
-        Value::Object(fields) => {
-            fields.iter().filter(|(name, _)| !matches!(name.as_str(), "role" | "id" | "type")).map(|(_, value)| text_bytes(value)).sum()
-        }
-        _ => 0,
-    }
 }
 
 #[cfg(test)]

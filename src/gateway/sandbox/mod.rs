@@ -1,14 +1,19 @@
 //! The built-in upstream of the sandbox. Nothing leaves the machine: it answers for every model, counts real tokens, and says in its text what it is.
 //!
-//! It is an upstream like any other: it gets the body a provider would get and answers in the OpenAI dialect, so everything around it (holds, metering,
+//! It is an upstream like any other: it gets the body a provider would get and answers in its dialect, so everything around it (holds, metering,
 //! settlement, limits) is what happens with a real provider.
+
+mod anthropic;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use super::{authorise::Ask, route::Route, tokens::vocabulary, upstream::Reply};
+use super::{ask::Ask, route::Route, tokens::vocabulary, upstream::Reply};
+use crate::translate::sse::Event;
 
 /// How much of the prompt is repeated in the answer, in characters.
 const ECHO_CHARS: usize = 160;
@@ -20,34 +25,42 @@ const DIMENSIONS: usize = 16;
 const SAMPLE_DEPTH_MAX: usize = 6;
 
 /// Answers a request as a provider would.
-pub(super) async fn answer(route: &Route, ask: &Ask, body: &[u8]) -> Reply {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let (ask, model) = (ask.clone(), route.model.clone());
+pub(super) async fn answer(route: &Arc<Route>, ask: &Arc<Ask>, body: Bytes) -> Reply {
+    let (route, ask) = (route.clone(), ask.clone());
     // Counting is work, and the first count loads the vocabulary.
-    let made = tokio::task::spawn_blocking(move || match ask {
-        Ask::Chat(_) => chat(&model, &body),
-        Ask::Embeddings(_) => Made::Plain(embeddings(&model, &body)),
-        Ask::Free => {
-            Made::Plain(json!({"object": "list", "data": [], "sandbox": "This is the lava-mcp sandbox; nothing left this machine."}))
+    let made = tokio::task::spawn_blocking(move || {
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match *ask {
+            Ask::Chat(_) => chat(&route.model, &body),
+            Ask::Messages(_) => anthropic::message(&route.model, &body),
+            Ask::CountTokens(_) => Made::Plain(anthropic::count_tokens(&body)),
+            Ask::Embeddings(_) => Made::Plain(embeddings(&route.model, &body)),
+            Ask::Free => {
+                Made::Plain(json!({"object": "list", "data": [], "sandbox": "This is the lava-mcp sandbox; nothing left this machine."}))
+            }
         }
     });
     match made.await {
-        Ok(Made::Plain(value)) => plain(&value),
-        Ok(Made::Chat(answer)) if answer.stream => answer.into_stream(),
-        Ok(Made::Chat(answer)) => plain(&answer.to_reply()),
-        Err(_) => plain(&json!({"error": {"message": "the sandbox failed"}})),
+        Ok(Made::Plain(value)) => reply("application/json", vec![Bytes::from(value.to_string())]),
+        Ok(Made::Stream(events)) => reply("text/event-stream", events.iter().map(|event| event.raw().clone()).collect()),
+        Err(_) => reply("application/json", vec![Bytes::from_static(br#"{"error":{"message":"the sandbox failed"}}"#)]),
     }
+}
+
+fn reply(kind: &'static str, parts: Vec<Bytes>) -> Reply {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    Reply { status: StatusCode::OK, headers, body: stream::iter(parts.into_iter().map(Ok)).boxed() }
 }
 
 enum Made {
     Plain(Value),
-    Chat(Box<ChatAnswer>),
+    Stream(Vec<Event>),
 }
 
 struct ChatAnswer {
     id: String,
     model: String,
-    stream: bool,
     message: Value,
     pieces: Vec<String>,
     finish_reason: &'static str,
@@ -82,7 +95,8 @@ fn chat(model: &str, body: &Value) -> Made {
     let usage = json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output});
     let id = format!("chatcmpl-sandbox-{}", ulid::Ulid::generate());
     let stream = body.get("stream").and_then(Value::as_bool).unwrap_or(false);
-    Made::Chat(Box::new(ChatAnswer { id, model: model.to_owned(), stream, message, pieces, finish_reason, usage }))
+    let answer = ChatAnswer { id, model: model.to_owned(), message, pieces, finish_reason, usage };
+    if stream { Made::Stream(answer.to_events()) } else { Made::Plain(answer.to_reply()) }
 }
 
 impl ChatAnswer {
@@ -101,7 +115,7 @@ impl ChatAnswer {
         })
     }
 
-    fn into_stream(self) -> Reply {
+    fn to_events(&self) -> Vec<Event> {
         let mut chunks = vec![self.chunk(&json!({"role": "assistant", "content": ""}), None)];
         chunks.extend(self.pieces.iter().map(|piece| self.chunk(&json!({"content": piece}), None)));
         if let Some(call) = self.message.get("tool_calls").and_then(|calls| calls.get(0)) {
@@ -113,19 +127,8 @@ impl ChatAnswer {
         chunks.push(json!({
             "id": self.id, "object": "chat.completion.chunk", "created": 0, "model": self.model, "choices": [], "usage": self.usage,
         }));
-        let events = chunks.into_iter().map(|chunk| format!("data: {chunk}\n\n")).chain(std::iter::once("data: [DONE]\n\n".to_owned()));
-        let events: Vec<_> = events.map(|event| Ok(Bytes::from(event))).collect();
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        Reply { status: StatusCode::OK, headers, body: stream::iter(events).boxed() }
+        chunks.iter().map(|chunk| Event::new(None, chunk)).chain(std::iter::once(Event::done())).collect()
     }
-}
-
-fn plain(value: &Value) -> Reply {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let body = Bytes::from(value.to_string());
-    Reply { status: StatusCode::OK, headers, body: stream::once(async { Ok(body) }).boxed() }
 }
 
 fn embeddings(model: &str, body: &Value) -> Value {

@@ -1,0 +1,137 @@
+//! What is asked of a provider, in whichever dialect it is asked. The rest of the journey does not look into bodies.
+
+use bytes::Bytes;
+
+use super::providers::output_cap_field;
+use crate::{
+    domain::RequestShape,
+    translate::{
+        Seen, anthropic,
+        anthropic::MessagesRequest,
+        openai,
+        openai::{ChatRequest, EmbeddingsRequest},
+    },
+};
+
+/// A request of which the gateway has read what it needs.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// `chat/completions` of the OpenAI dialect.
+    Chat(ChatRequest),
+    /// `messages` of the Anthropic dialect.
+    Messages(MessagesRequest),
+    Embeddings(EmbeddingsRequest),
+    /// `messages/count_tokens`, which costs nothing.
+    CountTokens(MessagesRequest),
+    /// Another request that costs nothing, such as a list of models.
+    Free,
+}
+
+impl Ask {
+    /// The family of the endpoint: how answers, errors and headers look.
+    pub(super) const fn shape(&self) -> RequestShape {
+        match self {
+            Self::Messages(_) | Self::CountTokens(_) => RequestShape::Anthropic,
+            Self::Chat(_) | Self::Embeddings(_) | Self::Free => RequestShape::Openai,
+        }
+    }
+
+    /// The model as the caller named it; empty where there is none.
+    pub(super) fn model(&self) -> &str {
+        match self {
+            Self::Chat(chat) => chat.model(),
+            Self::Messages(messages) | Self::CountTokens(messages) => messages.model(),
+            Self::Embeddings(embeddings) => embeddings.model(),
+            Self::Free => "",
+        }
+    }
+
+    /// The endpoint below a provider's base address.
+    pub(super) const fn endpoint(&self) -> &'static str {
+        match self {
+            Self::Chat(_) => "chat/completions",
+            Self::Messages(_) => "messages",
+            Self::CountTokens(_) => "messages/count_tokens",
+            Self::Embeddings(_) => "embeddings",
+            Self::Free => "models",
+        }
+    }
+
+    pub(super) const fn is_streamed(&self) -> bool {
+        match self {
+            Self::Chat(chat) => chat.is_streamed(),
+            Self::Messages(messages) => messages.is_streamed(),
+            Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => false,
+        }
+    }
+
+    /// Whether providers do not bill it.
+    pub(super) const fn is_free(&self) -> bool {
+        matches!(self, Self::CountTokens(_) | Self::Free)
+    }
+
+    /// How many answers are asked for.
+    pub(super) const fn choices(&self) -> u64 {
+        if let Self::Chat(chat) = self { chat.choices() } else { 1 }
+    }
+
+    /// The output cap the caller set, in tokens an answer; zero where there is no output to pay for.
+    pub(super) const fn output_cap(&self) -> Option<u64> {
+        match self {
+            Self::Chat(chat) => chat.output_cap(),
+            Self::Messages(messages) => messages.output_cap(),
+            Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => Some(0),
+        }
+    }
+
+    /// Why its tokens do not bound its cost, if they do not.
+    pub(super) fn unpriceable(&self) -> Option<&str> {
+        match self {
+            Self::Chat(chat) => chat.unpriceable(),
+            Self::Messages(messages) => messages.unpriceable(),
+            Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => None,
+        }
+    }
+
+    /// A true upper bound of the input in tokens; `None` when there is none without the model's context window.
+    pub(super) fn input_tokens_max(&self, context_window: Option<u64>) -> Option<u64> {
+        match self {
+            Self::Chat(chat) => chat.input_tokens_max(context_window),
+            Self::Messages(messages) => messages.input_tokens_max(context_window),
+            Self::Embeddings(embeddings) => Some(embeddings.input_tokens_max()),
+            Self::CountTokens(_) | Self::Free => Some(0),
+        }
+    }
+
+    /// The text whose tokens are the input, and the tokens of the template around it, where the input is nothing but text.
+    pub(super) fn countable_text(&self) -> Option<(String, u64)> {
+        match self {
+            Self::Chat(chat) => chat.countable_text(),
+            Self::Messages(messages) => messages.countable_text(),
+            Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => None,
+        }
+    }
+
+    /// Whether the usage chunk of a stream is asked for on the gateway's own account: a caller who did not ask for it does not get it.
+    pub(super) const fn hides_usage(&self) -> bool {
+        matches!(self, Self::Chat(chat) if !chat.wants_usage())
+    }
+
+    /// The body to send to a provider.
+    pub(super) fn upstream_body(&self, provider: &str, model: &str, cap: Option<u64>) -> Bytes {
+        match self {
+            Self::Chat(chat) => chat.upstream_body(model, output_cap_field(provider), cap),
+            Self::Messages(messages) | Self::CountTokens(messages) => messages.upstream_body(model),
+            Self::Embeddings(embeddings) => embeddings.upstream_body(model),
+            Self::Free => Bytes::new(),
+        }
+    }
+
+    /// Looks into an answer or an event of a stream; `None` when it cannot be read.
+    pub(super) fn inspect(&self, payload: &[u8]) -> Option<Seen> {
+        match self.shape() {
+            RequestShape::Openai => openai::inspect(payload),
+            RequestShape::Anthropic => anthropic::inspect(payload),
+        }
+    }
+}
