@@ -12,6 +12,8 @@
 
 mod catalog;
 mod cli;
+#[cfg(unix)]
+mod crash;
 mod fake_upstream;
 mod harness;
 mod journey;
