@@ -1,8 +1,12 @@
-//! The ledger under a process that dies. Whatever was acknowledged must be in the books afterwards, and
+//! The ledger under a process that dies and a disk that loses power. Whatever was acknowledged must be in the books afterwards, and
 //! what a dead process had set aside is charged in full, once.
 
 mod books;
+#[cfg(target_os = "linux")]
+mod disk;
 mod life;
+#[cfg(target_os = "linux")]
+mod power;
 mod worker;
 
 use std::time::Duration;
