@@ -26,12 +26,15 @@ pub fn wall_clock() -> Clock {
     Arc::new(Timestamp::now)
 }
 
-/// Why the ledger did not do what it was asked. In every case nothing was changed, and no money may be spent.
+/// Why the ledger did not do what it was asked. In every case no money may be spent; nothing was changed, unless that is in doubt.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file cannot be opened, read or written: wrong rights, full disk, damage.
     #[error("the ledger is not available: {0}")]
     Unavailable(String),
+    /// The file failed in the middle of a commit: whether it is on disk will be known when the file is opened anew.
+    #[error("the ledger is not available: {0}")]
+    Doubtful(String),
     /// Another process kept the ledger locked for too long, or too many operations are queued. Trying again may help.
     #[error("the ledger is busy: {0}")]
     Busy(String),

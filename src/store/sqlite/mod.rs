@@ -49,8 +49,8 @@ impl Sqlite {
     pub(super) async fn reserve(&self, reserve: Reserve) -> Result<Result<Admitted, Refusal>, StoreError> {
         let hold = reserve.hold.clone();
         let reserved = self.shared.writer.submit(move |ledger| ledger::reserve(ledger, &reserve)).await;
-        if reserved.is_err() {
-            // A commit that failed may have reached the disk all the same; nobody would own that hold.
+        if matches!(reserved, Err(StoreError::Doubtful(_))) {
+            // The hold may be on disk all the same, and nobody would own it.
             drop(self.settle(Settle { hold, outcome: Outcome::Void { dispatched: false }, upstream_status: None }));
         }
         reserved

@@ -138,6 +138,8 @@ struct Thread {
     /// `None` after an I/O error: what a page holds is then unknown, so the file is opened anew before anything else is believed.
     connection: Option<Connection>,
     swept: Instant,
+    /// Whether the last attempt to write failed; what happens once is said once.
+    is_failing: bool,
     /// Operations committed since the WAL was last folded back.
     unfolded: usize,
 }
@@ -146,13 +148,15 @@ struct Thread {
 enum Fault {
     NotOpen,
     Sqlite(rusqlite::Error),
+    /// The commit itself failed: it may be on disk, or in part.
+    Commit(rusqlite::Error),
 }
 
 impl Fault {
     /// Whether the fault lies in one operation (a number that does not fit, a rule of the schema) and not in the file or the machine.
     fn is_of_one_operation(&self) -> bool {
         match self {
-            Self::NotOpen => false,
+            Self::NotOpen | Self::Commit(_) => false,
             Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
                 matches!(
                     error.code,
@@ -169,6 +173,10 @@ impl From<Fault> for StoreError {
         match fault {
             Fault::NotOpen => Self::Unavailable("the file cannot be opened".to_owned()),
             Fault::Sqlite(error) => open::store_error(&error),
+            Fault::Commit(error) => match open::store_error(&error) {
+                Self::Unavailable(detail) => Self::Doubtful(detail),
+                other => other,
+            },
         }
     }
 }
@@ -190,7 +198,15 @@ impl Thread {
     fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
         let connection = open::writer(path)?;
         let alive = Alive::claim(&processes(path)).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
-        let mut thread = Self { path: path.to_owned(), clock, alive, connection: Some(connection), swept: Instant::now(), unfolded: 0 };
+        let mut thread = Self {
+            path: path.to_owned(),
+            clock,
+            alive,
+            connection: Some(connection),
+            swept: Instant::now(),
+            is_failing: false,
+            unfolded: 0,
+        };
         if let Err(fault) = thread.within(ledger::register_process) {
             thread.alive.retire();
             return Err(fault.into());
@@ -222,16 +238,36 @@ impl Thread {
         }
     }
 
-    /// Applies a batch in one transaction and answers it. Settlements that could not be written stay in the batch.
+    /// Writes a batch and answers it. Settlements that could not be written stay in the batch.
     fn commit(&mut self, batch: &mut Batch) {
         if batch.len() == 0 {
             return;
         }
-        if self.connection.is_none() {
-            match open::writer(&self.path) {
-                Ok(connection) => self.connection = Some(connection),
-                Err(error) => tracing::debug!(%error, "the ledger is still not available"),
-            }
+        let has_new = !batch.others.is_empty();
+        match if self.connection.is_some() { self.write(batch) } else { self.write_anew(batch) } {
+            // That a settlement could be written may only mean that there was nothing to write.
+            Ok(()) => self.is_failing &= !has_new,
+            Err(error) => self.fail(batch, &error),
+        }
+    }
+
+    /// Opens the file anew and writes what is owed, by itself. Only then is anything else tried: what was never tried is never in doubt.
+    fn write_anew(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        self.connection = Some(open::writer(&self.path)?);
+        let mut owed = Batch { settlements: std::mem::take(&mut batch.settlements), others: Vec::new() };
+        let written = self.write(&mut owed);
+        batch.settlements = owed.settlements;
+        written.map_err(|error| match error {
+            StoreError::Doubtful(detail) => StoreError::Unavailable(detail),
+            other => other,
+        })?;
+        self.write(batch)
+    }
+
+    /// Applies a batch in one transaction and answers it, or leaves it as it is.
+    fn write(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        if batch.len() == 0 {
+            return Ok(());
         }
         let all =
             |ledger: &Ledger<'_>| batch.settlements.iter_mut().chain(&mut batch.others).try_for_each(|operation| operation.apply(ledger));
@@ -239,14 +275,15 @@ impl Thread {
             Ok(()) => {
                 self.unfolded += batch.len();
                 batch.settlements.drain(..).chain(batch.others.drain(..)).for_each(|operation| operation.answer(Ok(())));
+                Ok(())
             }
-            Err(error) if error.is_of_one_operation() => self.commit_one_by_one(batch),
-            Err(error) => self.fail(batch, &error.into()),
+            Err(error) if error.is_of_one_operation() => self.write_one_by_one(batch),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Applies each operation of a batch in a transaction of its own: one of them cannot be applied, and must not take the others with it.
-    fn commit_one_by_one(&mut self, batch: &mut Batch) {
+    fn write_one_by_one(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
         let operations: Vec<_> = std::mem::take(&mut batch.settlements).into_iter().map(|one| (one, true)).collect();
         let others: Vec<_> = std::mem::take(&mut batch.others).into_iter().map(|one| (one, false)).collect();
         let mut rest = operations.into_iter().chain(others);
@@ -262,15 +299,19 @@ impl Thread {
                     for (operation, is_settlement) in std::iter::once((operation, is_settlement)).chain(rest) {
                         if is_settlement { batch.settlements.push(operation) } else { batch.others.push(operation) }
                     }
-                    return self.fail(batch, &error.into());
+                    return Err(error.into());
                 }
             }
         }
+        Ok(())
     }
 
     fn fail(&mut self, batch: &mut Batch, error: &StoreError) {
-        if !matches!(error, StoreError::Busy(_)) && self.connection.take().is_some() {
-            tracing::error!(%error, "the ledger failed; nothing is admitted until it can be opened anew");
+        if !matches!(error, StoreError::Busy(_)) {
+            self.connection = None;
+            if !std::mem::replace(&mut self.is_failing, true) {
+                tracing::error!(%error, "the ledger failed; nothing is admitted until it can be opened anew");
+            }
         }
         batch.others.drain(..).for_each(|operation| operation.answer(Err(error.clone())));
     }
@@ -281,12 +322,11 @@ impl Thread {
         let ledger = Ledger { connection, process: self.alive.id(), now: (self.clock)() };
         let run = || {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-            work(&ledger)?;
-            connection.prepare_cached("COMMIT")?.execute([]).map(|_| ())
+            work(&ledger)
         };
-        run().map_err(|error| {
+        let commit = || connection.prepare_cached("COMMIT")?.execute([]).map(|_| ());
+        run().map_err(Fault::Sqlite).and_then(|()| commit().map_err(Fault::Commit)).inspect_err(|_| {
             let _ = connection.execute_batch("ROLLBACK");
-            Fault::Sqlite(error)
         })
     }
 
@@ -335,13 +375,16 @@ enum Closing {
 /// Moves everything that is queued into the batch.
 fn gather(first: Message, messages: &mpsc::Receiver<Message>, batch: &mut Batch) -> Closing {
     let mut next = Some(first);
+    // What a failed batch left does not take the place of what is new.
+    let mut room = BATCH_MAX;
     while let Some(message) = next {
         match message {
             Message::Settle(operation) => batch.settlements.push(operation),
             Message::Other(operation) => batch.others.push(operation),
             Message::Close(reply) => return Closing::Yes(Some(reply)),
         }
-        next = if batch.len() < BATCH_MAX { messages.try_recv().ok() } else { None };
+        room -= 1;
+        next = if room > 0 { messages.try_recv().ok() } else { None };
     }
     Closing::No
 }
