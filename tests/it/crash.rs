@@ -1,4 +1,4 @@
-//! The ledger under a process that dies and a disk that loses power. Whatever was acknowledged must be in the books afterwards, and
+//! The ledger under a process that dies, a disk that loses power, and a disk that fails. Whatever was acknowledged must be in the books afterwards, and
 //! what a dead process had set aside is charged in full, once.
 
 mod books;
@@ -7,6 +7,8 @@ mod disk;
 mod life;
 #[cfg(target_os = "linux")]
 mod power;
+#[cfg(target_os = "linux")]
+mod trouble;
 mod worker;
 
 use std::time::Duration;

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::{cli::program, fake_upstream::FakeUpstream};
 
-struct Gateway {
-    child: Child,
-    address: String,
-    secret: String,
+pub(crate) struct Gateway {
+    pub(crate) child: Child,
+    pub(crate) address: String,
+    pub(crate) secret: String,
 }
 
 impl Drop for Gateway {
@@ -26,7 +26,7 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    fn start(home: &Path, mut command: Command) -> Self {
+    pub(crate) fn start(home: &Path, mut command: Command) -> Self {
         let secret = program(home).args(["secret-keys", "create", "--name", "test"]).output().unwrap();
         let secret = String::from_utf8(secret.stdout).unwrap().trim().to_owned();
         assert!(secret.starts_with("aks_live_"), "{secret}");
@@ -56,11 +56,11 @@ impl Gateway {
     }
 }
 
-async fn json_of(response: reqwest::Response) -> Value {
+pub(crate) async fn json_of(response: reqwest::Response) -> Value {
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
-fn http() -> reqwest::Client {
+pub(crate) fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
