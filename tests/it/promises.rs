@@ -153,10 +153,12 @@ async fn fail_closed() {
     // No bound: no call.
     let file = json!([{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]);
     assert_eq!(harness.chat(&key, "ok", json!({"messages": file})).await.code(), "unpriceable");
-    // No ledger: no call. Another program holds the file locked; the writer gives up after its patience.
+    // No ledger: no call. Another program holds the file locked, and the caller is told within a second.
     let blocker = rusqlite::Connection::open(harness.ledger_path()).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = std::time::Instant::now();
     let refused = harness.chat(&key, "ok", Value::Null).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (503, "ledger_unavailable"), "{}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert!(harness.upstream.seen().is_empty(), "nothing was called");

@@ -12,6 +12,7 @@ mod writer;
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -26,6 +27,9 @@ use crate::domain::{
     spend_key::Account,
 };
 use writer::Writer;
+
+/// Nobody waits longer for a hold: a ledger that does not answer is refused like one that fails, so that the caller knows within a second.
+const ANSWER_WITHIN: Duration = Duration::from_millis(600);
 
 #[derive(Clone)]
 pub(super) struct Sqlite {
@@ -48,7 +52,7 @@ impl Sqlite {
 
     pub(super) async fn reserve(&self, reserve: Reserve) -> Result<Result<Admitted, Refusal>, StoreError> {
         let hold = reserve.hold.clone();
-        let reserved = self.shared.writer.submit(move |ledger| ledger::reserve(ledger, &reserve)).await;
+        let reserved = within_a_second(self.shared.writer.submit(move |ledger| ledger::reserve(ledger, &reserve))).await;
         if matches!(reserved, Err(StoreError::Doubtful(_))) {
             // The hold may be on disk all the same, and nobody would own it.
             drop(self.settle(Settle { hold, outcome: Outcome::Void { dispatched: false }, upstream_status: None }));
@@ -96,7 +100,7 @@ impl Sqlite {
     }
 
     pub(super) async fn check(&self) -> Result<(), StoreError> {
-        self.shared.writer.submit(|_| Ok(())).await
+        within_a_second(self.shared.writer.submit(|_| Ok(()))).await
     }
 
     pub(super) async fn change_spend_key(&self, id: KeyId, change: Change) -> Result<Option<SpendKey>, StoreError> {
@@ -156,4 +160,9 @@ impl Sqlite {
         let reader = self.shared.reader.lock().unwrap_or_else(PoisonError::into_inner);
         query(&reader).map_err(|error| open::store_error(&error))
     }
+}
+
+async fn within_a_second<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let answered = tokio::time::timeout(ANSWER_WITHIN, answer).await;
+    answered.unwrap_or_else(|_| Err(StoreError::Doubtful("it does not answer in time".to_owned())))
 }

@@ -50,6 +50,8 @@ trait Operation: Send {
 
 struct Call<F, T> {
     apply: F,
+    /// Whether it lapses when nobody waits for its answer any more.
+    lapses: bool,
     result: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -60,7 +62,9 @@ where
     T: Send,
 {
     fn apply(&mut self, ledger: &Ledger<'_>) -> rusqlite::Result<()> {
-        self.result = Some((self.apply)(ledger)?);
+        if !(self.lapses && self.reply.is_closed()) {
+            self.result = Some((self.apply)(ledger)?);
+        }
         Ok(())
     }
 
@@ -97,14 +101,14 @@ impl Writer {
         Ok(Self { queue, places: Arc::new(Semaphore::new(QUEUE_MAX)) })
     }
 
-    /// Queues an operation and waits until it is on disk.
+    /// Queues an operation and waits until it is on disk. If this is dropped before the operation's turn, the operation is left out.
     pub(super) async fn submit<T: Send + 'static>(
         &self,
         apply: impl FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let _place = self.places.try_acquire().map_err(|_| StoreError::Busy("too many operations are waiting".to_owned()))?;
         let (reply, answer) = oneshot::channel();
-        let _ = self.queue.send(Message::Other(Box::new(Call { apply, result: None, reply })));
+        let _ = self.queue.send(Message::Other(Box::new(Call { apply, lapses: true, result: None, reply })));
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -114,7 +118,7 @@ impl Writer {
         apply: impl FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
-        let _ = self.queue.send(Message::Settle(Box::new(Call { apply, result: None, reply })));
+        let _ = self.queue.send(Message::Settle(Box::new(Call { apply, lapses: false, result: None, reply })));
         async move { answer.await.unwrap_or_else(|_| Err(stopped())) }
     }
 

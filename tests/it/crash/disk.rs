@@ -24,6 +24,8 @@ pub(super) enum Trouble {
     GrowthFails,
     /// Every sync fails, and what was to be synced is gone.
     SyncsFail,
+    /// A sync does not return before the trouble is over; then it is done.
+    SyncsHang,
 }
 
 /// What is left of writes that were not synced when the power went.
@@ -99,6 +101,7 @@ impl Disk {
             }
             Trouble::GrowthFails => 3,
             Trouble::SyncsFail => 4,
+            Trouble::SyncsHang => 5,
         };
         self.set(0, code);
     }

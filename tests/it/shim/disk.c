@@ -28,7 +28,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum trouble { NONE, WRITES_FAIL, FULL_AFTER_BYTES, GROWTH_FAILS, SYNCS_FAIL };
+enum trouble { NONE, WRITES_FAIL, FULL_AFTER_BYTES, GROWTH_FAILS, SYNCS_FAIL, SYNCS_HANG };
 
 struct control {
     volatile uint64_t trouble;
@@ -198,6 +198,8 @@ int ftruncate64(int fd, off64_t length) { return ftruncate(fd, length); }
 
 static int sync_file(struct file *file) {
     if (flush_us) usleep(flush_us);
+    if (control->trouble == SYNCS_HANG) fail(EAGAIN);
+    while (control->trouble == SYNCS_HANG) usleep(1000);
     pthread_mutex_lock(&lock);
     int result = 0;
     if (control->trouble == SYNCS_FAIL) {
