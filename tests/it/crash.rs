@@ -52,7 +52,7 @@ async fn what_was_acknowledged_survives_kill_nine() {
         books.allow(if life % 5 == 4 { 1_000_000 } else { 1_000_000_000_000 }).await;
         let acks = life::lived(&mut books.worker(), lifetime(&mut dice), || ());
         let audit = books.audit(&acks).await;
-        assert!(audit.lost.is_empty(), "life {life}: acknowledged, and not in the books: {:?}", audit.lost);
+        audit.must_be_complete(&format!("life {life}"));
         assert!(audit.unheard <= worker::WORKERS, "life {life}: each worker was doing one thing, and {} holds are unknown", audit.unheard);
         operations += acks.operations();
         suspects += audit.suspects;

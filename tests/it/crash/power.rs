@@ -44,7 +44,7 @@ async fn what_was_acknowledged_survives_a_power_cut() {
         });
         disk.cut(loss, &mut dice);
         let audit = books.audit(&acks).await;
-        assert!(audit.lost.is_empty(), "cut {cut}, {loss:?}: acknowledged, and not in the books: {:?}", audit.lost);
+        audit.must_be_complete(&format!("cut {cut}, {loss:?}"));
         let failed = disk.failed() - failed_before;
         assert_eq!(failed > 0, is_failing, "cut {cut}: {failed} calls failed");
         assert!(is_failing || audit.unheard <= WORKERS, "cut {cut}: {} holds are unknown", audit.unheard);
