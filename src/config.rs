@@ -15,7 +15,10 @@ use url::Url;
 
 pub use file::{PriceConfig, ProviderConfig, WireDialect};
 
-use crate::domain::{Cycle, Money, Secret, SpendLimit};
+use crate::domain::{
+    Cycle, Money, Secret, SpendLimit,
+    address::{self, AddressError},
+};
 
 /// What may be spent in a session when nobody has set a limit.
 const SESSION_LIMIT_DEFAULT: SpendLimit = SpendLimit { amount: Money::from_dollars(5), cycle: Cycle::Daily };
@@ -193,35 +196,15 @@ impl Settings {
 fn mode(environment: &Environment, api: Option<&str>, app: Option<&str>) -> Result<Mode, ConfigError> {
     let Some(api) = environment.get("LAVA_API_URL").or(api) else { return Ok(Mode::Embedded) };
     let app = environment.get("LAVA_APP_URL").or(app).unwrap_or(APP_URL_DEFAULT);
-    let mut api = web_address("LAVA_API_URL", api)?;
-    // People paste the base URL of an SDK here.
-    if let Some(path) = api.path().trim_end_matches('/').strip_suffix("/v1").map(str::to_owned) {
-        api.set_path(&path);
-    }
-    Ok(Mode::Remote { api, app: web_address("LAVA_APP_URL", app)? })
+    let api = address::gateway(api).map_err(|error| bad_address("LAVA_API_URL", api, error))?;
+    let app = address::safe(app).map_err(|error| bad_address("LAVA_APP_URL", app, error))?;
+    Ok(Mode::Remote { api, app })
 }
 
-fn web_address(name: &str, text: &str) -> Result<Url, ConfigError> {
-    let url = plain_address(text).ok_or_else(|| ConfigError::new(format!("{name}: an address such as https://api.lava.so is needed")))?;
-    let is_loopback = match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    if url.scheme() == "http" && !is_loopback {
-        return Err(ConfigError::new(format!(
-            "{name} is \"{text}\": a key would travel in the clear; use https, or an address on this machine"
-        )));
-    }
-    Ok(url)
-}
-
-/// An http or https address with nothing in it that could be a secret: addresses are shown.
-fn plain_address(text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok()?;
-    let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
-    (matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain).then_some(url)
+fn bad_address(name: &str, text: &str, error: AddressError) -> ConfigError {
+    // Only what has no secret in it is shown.
+    let shown = if error == AddressError::InTheClear { format!(" is \"{text}\"") } else { String::new() };
+    ConfigError::new(format!("{name}{shown}: {error}"))
 }
 
 fn switch(name: &str, text: &str) -> Result<bool, ConfigError> {

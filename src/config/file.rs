@@ -7,8 +7,8 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{ConfigError, plain_address};
-use crate::domain::{Rate, Secret};
+use super::ConfigError;
+use crate::domain::{Rate, Secret, address};
 
 /// The file as written.
 #[derive(Debug, Default, Deserialize)]
@@ -128,7 +128,7 @@ fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u
     let text = String::deserialize(deserializer)?;
     let expected =
         || serde::de::Error::custom("an address such as http://127.0.0.1:8000/v1 is needed, without user, password or parameters");
-    plain_address(&text).map(Some).ok_or_else(expected)
+    address::plain(&text).map(Some).ok_or_else(expected)
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {

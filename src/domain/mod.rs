@@ -3,6 +3,7 @@
 //! Nothing here does I/O or reads a clock; every function takes the time it needs. Everything else in the crate is built on these types,
 //! and they import nothing of ours.
 
+pub mod address;
 pub mod cycle;
 pub mod id;
 pub mod key;
