@@ -245,11 +245,16 @@ fn owner(gateway: &Gateway, headers: &HeaderMap) -> Result<SecretKey, GatewayErr
     }
 }
 
+/// Whether a secret key manages the sandbox's keys. One that is live does too where everything is a sandbox, or it would not see the keys it makes.
+pub(super) const fn manages_test(gateway: &Gateway, owner: &SecretKey) -> bool {
+    owner.test || gateway.sandbox
+}
+
 /// A key of the account. A live secret key manages live keys, a test one those of the sandbox; the others do not exist for it.
 fn owned(gateway: &Gateway, headers: &HeaderMap, id: &str) -> Result<SpendKey, GatewayError> {
     let owner = owner(gateway, headers)?;
     let key = gateway.store.spend_key(&KeyId::from_text(id))?;
-    key.filter(|key| key.test == owner.test).ok_or_else(|| GatewayError::NotFound(format!("spend key {id}")))
+    key.filter(|key| key.test == manages_test(gateway, &owner)).ok_or_else(|| GatewayError::NotFound(format!("spend key {id}")))
 }
 
 fn gone(id: &str) -> GatewayError {
@@ -272,7 +277,7 @@ pub(super) async fn create(State(gateway): State<Arc<Gateway>>, request: Request
         fields.apply(&mut settings);
         let plain = new_plain_key()?;
         let id = KeyId::generate();
-        let test = owner.test || gateway.sandbox;
+        let test = manages_test(&gateway, &owner);
         let (hash, preview) = (plain.hash(&gateway.pepper), plain.preview());
         gateway.store.create_spend_key(NewSpendKey { id: id.clone(), owner: owner.id, hash, preview, test, settings }).await?;
         let key = gateway.store.spend_key(&id)?.ok_or_else(|| gone(id.as_str()))?;
@@ -321,7 +326,7 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
         let owner = owner(&gateway, &headers)?;
         let (cursor, limit) = page.parts()?;
         let now = (gateway.clock)();
-        let keys = gateway.store.spend_keys(owner.test, cursor, limit + 1)?;
+        let keys = gateway.store.spend_keys(manages_test(&gateway, &owner), cursor, limit + 1)?;
         let objects = keys.into_iter().map(|key| KeyObject::new(key, now, None)).collect();
         Ok(Listing::new(objects, limit, |key: &KeyObject| key.spend_key_id.clone()))
     })();

@@ -13,7 +13,7 @@ use super::{
     credential::key_in,
     edge::{Response, respond_json},
     error::GatewayError,
-    manage::{Listing, Page},
+    manage::{Listing, Page, manages_test},
 };
 use crate::{
     domain::ledger::{Attempt, RequestRecord},
@@ -77,7 +77,7 @@ fn attempt(attempt: &Attempt) -> Value {
 /// Whose requests a caller may see: a secret key those of the account, live or test as it is itself; a spend key its own.
 fn scope(gateway: &Gateway, headers: &HeaderMap) -> Result<RequestPage, GatewayError> {
     Ok(match identify(gateway, key_in(headers)?.as_ref())? {
-        Caller::Secret(secret) => RequestPage { test: Some(secret.test), ..RequestPage::default() },
+        Caller::Secret(secret) => RequestPage { test: Some(manages_test(gateway, &secret)), ..RequestPage::default() },
         Caller::Spend(key) => RequestPage { key: Some(key.id), ..RequestPage::default() },
     })
 }

@@ -127,6 +127,15 @@ async fn each_kind_of_key_opens_its_own_doors_only() {
 }
 
 #[tokio::test]
+async fn in_a_sandbox_a_live_secret_key_sees_the_keys_it_makes() {
+    let harness = Harness::start_with(true).await;
+    let (_, id) = harness.key(json!({})).await;
+    assert_eq!(harness.object(&id).await["lava_mcp"]["test"], true);
+    assert_eq!(harness.manage(Method::GET, "/v1/spend_keys", Value::Null).await.json()["data"][0]["spend_key_id"], id);
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn allow_lists_hold_for_every_spelling_and_every_fallback() {
     let harness = Harness::start().await;
     let (key, _) = harness.key(json!({"allowed_models": ["ok", "slow-*"]})).await;
