@@ -1,5 +1,9 @@
 //! **lava-mcp** gives an AI agent a wallet with a lid on it: an MCP server whose tools spend from one key under one limit, and the gateway behind it.
 //!
+//! # From Rust
+//!
+//! [`Lava`] manages spend keys as Lava's official SDK does: `Lava::new(secret_key)?.spend_keys().create(..)`. `examples/manage_spend.rs` shows all of it.
+//!
 //! # Where to find what
 //!
 //! A call of an MCP tool travels from the top of this list to the bottom:
@@ -29,3 +33,5 @@ pub mod mcp;
 pub mod session;
 pub mod store;
 pub mod translate;
+
+pub use client::Lava;

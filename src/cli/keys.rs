@@ -1,13 +1,13 @@
 //! `lava-mcp keys`: spend keys of the embedded gateway, or of a remote one with `LAVA_SECRET_KEY`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{Failure, output, serve::App};
 use crate::{
-    client::{Client, SpendKeyObject},
+    client::{Change, Client, KeyUpdate, NewKey, PageQuery, SpendKeyObject},
     config::Settings,
-    domain::{Cycle, Money, Secret, SpendLimit},
+    domain::{Cycle, Money, RateLimit, RequestLimit, RequestShape, Secret, SpendLimit, Status},
 };
 
 #[derive(Debug, Args)]
@@ -88,44 +88,42 @@ enum Shape {
 struct Limits {
     /// Most money a cycle, such as 50.00/monthly.
     #[arg(long, value_name = "AMOUNT/CYCLE", value_parser = or_none(SpendLimit::parse_short))]
-    spend_limit: Option<OrNone<SpendLimit>>,
+    spend_limit: Option<Change<SpendLimit>>,
     /// Most requests a cycle, such as 1000/daily.
     #[arg(long, value_name = "COUNT/CYCLE", value_parser = or_none(parse_count))]
-    request_limit: Option<OrNone<(u64, Cycle)>>,
+    request_limit: Option<Change<RequestLimit>>,
     /// Requests a minute, such as 60, or 60/10 with a burst of 10.
     #[arg(long, value_name = "RPM[/BURST]", value_parser = or_none(parse_rate))]
-    rate_limit: Option<OrNone<(u32, Option<u32>)>>,
+    rate_limit: Option<Change<RateLimit>>,
     /// Models it may use, with commas between them; a trailing * matches what follows.
     #[arg(long, value_name = "MODELS", value_parser = or_none(parse_list))]
-    models: Option<OrNone<Vec<String>>>,
+    models: Option<Change<Vec<String>>>,
     /// Providers it may use, with commas between them.
     #[arg(long, value_name = "PROVIDERS", value_parser = or_none(parse_list))]
-    providers: Option<OrNone<Vec<String>>>,
+    providers: Option<Change<Vec<String>>>,
     /// When it stops working, such as 2027-01-31T00:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = or_none(|text: &str| text.parse::<jiff::Timestamp>().map_err(|error| error.to_string())))]
-    expires_at: Option<OrNone<jiff::Timestamp>>,
+    expires_at: Option<Change<jiff::Timestamp>>,
     /// Which API it speaks.
     #[arg(long)]
     shape: Option<Shape>,
 }
 
 /// A value, or the word `none`.
-#[derive(Clone, Debug)]
-struct OrNone<T>(Option<T>);
-
-fn or_none<T>(parse: impl Fn(&str) -> Result<T, String> + Clone) -> impl Fn(&str) -> Result<OrNone<T>, String> + Clone {
-    move |text| if text == "none" { Ok(OrNone(None)) } else { parse(text).map(|value| OrNone(Some(value))) }
+fn or_none<T>(parse: impl Fn(&str) -> Result<T, String> + Clone) -> impl Fn(&str) -> Result<Change<T>, String> + Clone {
+    move |text| if text == "none" { Ok(Change::Lift) } else { parse(text).map(Change::Set) }
 }
 
-fn parse_count(text: &str) -> Result<(u64, Cycle), String> {
-    let parsed = text.split_once('/').and_then(|(count, cycle)| Some((count.parse().ok()?, Cycle::parse(cycle)?)));
+fn parse_count(text: &str) -> Result<RequestLimit, String> {
+    let parsed =
+        text.split_once('/').and_then(|(count, cycle)| Some(RequestLimit { count: count.parse().ok()?, cycle: Cycle::parse(cycle)? }));
     parsed.ok_or_else(|| "write a count and a cycle, such as 1000/daily (daily, weekly, monthly or total)".to_owned())
 }
 
-fn parse_rate(text: &str) -> Result<(u32, Option<u32>), String> {
+fn parse_rate(text: &str) -> Result<RateLimit, String> {
     let (rpm, burst) = text.split_once('/').map_or((text, None), |(rpm, burst)| (rpm, Some(burst)));
     let number = |text: &str| text.parse().map_err(|_| "write requests a minute, such as 60, or 60/10 with a burst of 10".to_owned());
-    Ok((number(rpm)?, burst.map(number).transpose()?))
+    Ok(RateLimit { rpm: number(rpm)?, burst: burst.map(number).transpose()? })
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the parser of an argument returns a result")]
@@ -133,30 +131,41 @@ fn parse_list(text: &str) -> Result<Vec<String>, String> {
     Ok(text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
 }
 
+impl From<Shape> for RequestShape {
+    fn from(shape: Shape) -> Self {
+        match shape {
+            Shape::Openai => Self::Openai,
+            Shape::Anthropic => Self::Anthropic,
+        }
+    }
+}
+
 impl Limits {
-    /// The fields as the API takes them; what was not named is not there.
-    fn into_fields(self) -> Map<String, Value> {
-        let mut fields = Map::new();
-        let mut put = |name: &str, value: Option<Value>| drop(value.map(|value| fields.insert(name.to_owned(), value)));
-        put("spend_limit", self.spend_limit.map(|OrNone(limit)| json!(limit)));
-        put(
-            "request_limit",
-            self.request_limit.map(|OrNone(limit)| json!(limit.map(|(count, cycle)| json!({"count": count, "cycle": cycle})))),
-        );
-        put("rate_limit", self.rate_limit.map(|OrNone(limit)| json!(limit.map(|(rpm, burst)| json!({"rpm": rpm, "burst": burst})))));
-        put("allowed_models", self.models.map(|OrNone(list)| json!(list)));
-        put("allowed_providers", self.providers.map(|OrNone(list)| json!(list)));
-        put("expires_at", self.expires_at.map(|OrNone(at)| json!(at.map(|at| at.to_string()))));
-        put(
-            "request_shape",
-            self.shape.map(|shape| {
-                json!(match shape {
-                    Shape::Openai => "openai",
-                    Shape::Anthropic => "anthropic",
-                })
-            }),
-        );
-        fields
+    fn into_new_key(self, name: String) -> NewKey {
+        NewKey {
+            request_shape: self.shape.map_or_else(RequestShape::default, RequestShape::from),
+            spend_limit: self.spend_limit.and_then(Change::value),
+            request_limit: self.request_limit.and_then(Change::value),
+            rate_limit: self.rate_limit.and_then(Change::value),
+            allowed_models: self.models.and_then(Change::value),
+            allowed_providers: self.providers.and_then(Change::value),
+            expires_at: self.expires_at.and_then(Change::value),
+            ..NewKey::named(name)
+        }
+    }
+
+    fn into_update(self, name: Option<String>) -> KeyUpdate {
+        KeyUpdate {
+            name,
+            status: None,
+            request_shape: self.shape.map(RequestShape::from),
+            spend_limit: self.spend_limit.unwrap_or_default(),
+            request_limit: self.request_limit.unwrap_or_default(),
+            rate_limit: self.rate_limit.unwrap_or_default(),
+            allowed_models: self.models.unwrap_or_default(),
+            allowed_providers: self.providers.unwrap_or_default(),
+            expires_at: self.expires_at.unwrap_or_default(),
+        }
     }
 }
 
@@ -175,9 +184,7 @@ pub(super) async fn keys(settings: Settings, args: KeysArgs, json: bool) -> Resu
 async fn run(client: &Client, secret: &Secret, action: Action, json: bool) -> Result<(), Failure> {
     match action {
         Action::Create { name, limits, quiet } => {
-            let mut fields = limits.into_fields();
-            fields.insert("name".to_owned(), name.into());
-            let created = client.create_spend_key(secret, &fields).await?;
+            let created = client.create_spend_key(secret, &limits.into_new_key(name)).await?;
             show_new(&created.key, &created.object, quiet, json)
         }
         Action::Rotate { id, quiet } => {
@@ -185,29 +192,26 @@ async fn run(client: &Client, secret: &Secret, action: Action, json: bool) -> Re
             show_new(&rotated.key, &rotated.object, quiet, json)
         }
         Action::List { limit, cursor } => {
-            let page = client.spend_keys(secret, usize::from(limit), cursor.as_deref()).await?;
+            let page = client.spend_keys(secret, &PageQuery { limit: Some(limit), cursor }).await?;
             if json {
                 return output::print_json(&page);
             }
-            let keys: Vec<SpendKeyObject> =
-                serde_json::from_value(page["data"].clone()).map_err(|error| Failure::Error(error.to_string()))?;
-            table(&keys);
-            if let Some(cursor) = page["next_cursor"].as_str() {
+            table(&page.data);
+            if let Some(cursor) = page.next_cursor {
                 output::complain(&format!("More: --cursor {cursor}"));
             }
             Ok(())
         }
         Action::Show { id } => show(&client.spend_key(secret, &id).await?, json),
         Action::Update { id, name, limits } => {
-            let mut fields = limits.into_fields();
-            fields.extend(name.map(|name| ("name".to_owned(), name.into())));
-            if fields.is_empty() {
+            let update = limits.into_update(name);
+            if update.is_empty() {
                 return Err(Failure::Error("say what to change, such as --spend-limit 10.00/daily".to_owned()));
             }
-            show(&client.update_spend_key(secret, &id, &fields).await?, json)
+            show(&client.update_spend_key(secret, &id, &update).await?, json)
         }
-        Action::Pause { id } => show(&client.update_spend_key(secret, &id, &json!({"status": "paused"})).await?, json),
-        Action::Resume { id } => show(&client.update_spend_key(secret, &id, &json!({"status": "active"})).await?, json),
+        Action::Pause { id } => show(&client.update_spend_key(secret, &id, &to_status(Status::Paused)).await?, json),
+        Action::Resume { id } => show(&client.update_spend_key(secret, &id, &to_status(Status::Active)).await?, json),
         Action::Revoke { id } => {
             client.revoke_spend_key(secret, &id).await?;
             if json {
@@ -217,6 +221,10 @@ async fn run(client: &Client, secret: &Secret, action: Action, json: bool) -> Re
             Ok(())
         }
     }
+}
+
+fn to_status(status: Status) -> KeyUpdate {
+    KeyUpdate { status: Some(status), ..KeyUpdate::default() }
 }
 
 fn show_new(key: &Secret, object: &SpendKeyObject, quiet: bool, json: bool) -> Result<(), Failure> {

@@ -4,6 +4,7 @@ use http::Response;
 use serde_json::Value;
 
 use super::transport::{Body, read_whole};
+use crate::domain::address::AddressError;
 
 /// As much of an error body is read.
 const ERROR_BYTES_MAX: usize = 256 << 10;
@@ -31,12 +32,21 @@ pub enum ClientError {
     /// The gateway answered in a form that is not understood.
     #[error("the gateway's answer was not understood: {0}")]
     BadAnswer(String),
-    /// The key has characters that no key has.
-    #[error("the key is not valid text")]
+    /// The key is empty, or has characters that no key has.
+    #[error("this is not a key: one is needed, without spaces or line breaks")]
     BadKey,
+    /// The address is not one that a key may be sent to.
+    #[error("the gateway's address: {0}")]
+    BadAddress(#[from] AddressError),
 }
 
 impl ClientError {
+    /// The field of the request that was refused, such as `spend_limit`, where the gateway names one.
+    pub fn field(&self) -> Option<&str> {
+        let Self::Refused { details, .. } = self else { return None };
+        details.get("param").and_then(Value::as_str)
+    }
+
     /// Whether the presented key is not accepted (any more).
     pub const fn is_unauthorised(&self) -> bool {
         matches!(self, Self::Refused { status: 401, .. })

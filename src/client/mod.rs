@@ -3,6 +3,8 @@
 mod chat;
 mod discover;
 mod error;
+mod key_requests;
+mod lava;
 mod transport;
 mod types;
 
@@ -11,12 +13,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use chat::{ChatOptions, ChatResult};
 pub use error::ClientError;
+pub use key_requests::{Change, KeyUpdate, NewKey, PageQuery};
+pub use lava::{Lava, SpendKeys};
 pub use transport::{Body, Service, Transport};
-pub use types::{CreatedKey, Fallback, Forwarded, KeyExtras, KeyRequest, LimitObject, RequestReport, SearchPage, SpendKeyObject};
+pub use types::{
+    CreatedKey, Fallback, Forwarded, KeyExtras, KeyPage, LimitObject, RateLimitObject, RequestLimitObject, RequestReport, SearchPage,
+    SpendKeyObject,
+};
 
 use crate::domain::{Money, Secret};
 use transport::Exchange;
@@ -55,21 +62,20 @@ impl Client {
         serde_json::from_slice(&body).map(Some).map_err(|error| ClientError::BadAnswer(error.to_string()))
     }
 
-    /// Creates a spend key. The settings are a [`KeyRequest`], or any object with the API's fields.
+    /// Creates a spend key.
     ///
     /// # Errors
-    /// [`ClientError`]; a refused field is named in it.
-    pub async fn create_spend_key(&self, secret: &Secret, request: &(impl serde::Serialize + Sync)) -> Result<CreatedKey, ClientError> {
-        self.json(Method::POST, "/v1/spend_keys", Some(secret), Some(to_bytes(request))).await
+    /// [`ClientError`]; [`ClientError::field`] names a field that was refused.
+    pub async fn create_spend_key(&self, secret: &Secret, key: &NewKey) -> Result<CreatedKey, ClientError> {
+        self.json(Method::POST, "/v1/spend_keys", Some(secret), Some(to_bytes(key))).await
     }
 
-    /// A page of spend keys, as the API gives it: `data`, `has_more`, `next_cursor`.
+    /// A page of spend keys, newest first.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn spend_keys(&self, secret: &Secret, limit: usize, cursor: Option<&str>) -> Result<Value, ClientError> {
-        let cursor = cursor.map(|cursor| format!("&cursor={}", segment(cursor))).unwrap_or_default();
-        self.json(Method::GET, &format!("/v1/spend_keys?limit={limit}{cursor}"), Some(secret), None).await
+    pub async fn spend_keys(&self, secret: &Secret, page: &PageQuery) -> Result<KeyPage, ClientError> {
+        self.json(Method::GET, &format!("/v1/spend_keys{}", page.to_query()), Some(secret), None).await
     }
 
     /// A spend key by its id.
@@ -80,17 +86,12 @@ impl Client {
         self.json(Method::GET, &format!("/v1/spend_keys/{}", segment(id)), Some(secret), None).await
     }
 
-    /// Changes settings of a spend key, given as for [`Self::create_spend_key`]; absent fields stay.
+    /// Changes settings of a spend key.
     ///
     /// # Errors
-    /// [`ClientError`]; a refused field is named in it.
-    pub async fn update_spend_key(
-        &self,
-        secret: &Secret,
-        id: &str,
-        request: &(impl serde::Serialize + Sync),
-    ) -> Result<SpendKeyObject, ClientError> {
-        self.json(Method::PUT, &format!("/v1/spend_keys/{}", segment(id)), Some(secret), Some(to_bytes(request))).await
+    /// As [`Self::create_spend_key`], and [`ClientError::Refused`] with status 404 when there is no such key.
+    pub async fn update_spend_key(&self, secret: &Secret, id: &str, update: &KeyUpdate) -> Result<SpendKeyObject, ClientError> {
+        self.json(Method::PUT, &format!("/v1/spend_keys/{}", segment(id)), Some(secret), Some(to_bytes(update))).await
     }
 
     /// Gives a spend key a new value; the old one stops working at once.
@@ -147,6 +148,14 @@ impl Client {
             }
         }
         Ok(None)
+    }
+
+    /// Sends a body of Anthropic's messages API, not streamed, with a spend key of the `anthropic` shape; gives the answer as it came.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn messages(&self, key: &Secret, body: &Map<String, Value>) -> Result<Value, ClientError> {
+        self.json(Method::POST, "/v1/messages", Some(key), Some(to_bytes(body))).await
     }
 
     /// Calls a provider's own address through the gateway.

@@ -31,10 +31,10 @@ pub struct SpendKeyObject {
     pub spend_limit: Option<LimitObject>,
     /// Most requests a cycle.
     #[serde(default)]
-    pub request_limit: Option<Value>,
+    pub request_limit: Option<RequestLimitObject>,
     /// Requests a minute.
     #[serde(default)]
-    pub rate_limit: Option<Value>,
+    pub rate_limit: Option<RateLimitObject>,
     /// US dollars spent in this cycle.
     pub current_spend: String,
     /// US dollars spent since it was made.
@@ -72,6 +72,25 @@ impl LimitObject {
     }
 }
 
+/// A request limit on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RequestLimitObject {
+    /// Number of requests.
+    pub count: u64,
+    /// When counting starts anew.
+    pub cycle: Cycle,
+}
+
+/// A rate limit on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RateLimitObject {
+    /// Requests a minute in the long run.
+    pub rpm: u32,
+    /// Requests that may come at once; null for as many as `rpm`.
+    #[serde(default)]
+    pub burst: Option<u32>,
+}
+
 /// What our gateway adds to a spend key.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct KeyExtras {
@@ -81,6 +100,9 @@ pub struct KeyExtras {
     pub remaining: Option<String>,
     /// When the spend cycle ends.
     pub resets_at: Option<String>,
+    /// When the request cycle ends.
+    #[serde(default)]
+    pub requests_reset_at: Option<String>,
     /// Whether the key only reaches the sandbox.
     pub test: bool,
 }
@@ -112,20 +134,16 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error
     String::deserialize(deserializer).map(Secret::new)
 }
 
-/// Settings to create or change a key with. What has no value lifts the restriction.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct KeyRequest {
-    /// What people call it; not sent, and left as it is, when there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Most money a cycle.
-    pub spend_limit: Option<SpendLimit>,
-    /// Models it may use.
-    pub allowed_models: Option<Vec<String>>,
-    /// Providers it may use.
-    pub allowed_providers: Option<Vec<String>>,
-    /// When it stops working.
-    pub expires_at: Option<String>,
+/// A page of spend keys, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeyPage {
+    /// The keys of this page.
+    pub data: Vec<SpendKeyObject>,
+    /// Whether there are more.
+    pub has_more: bool,
+    /// What to ask for the next page with.
+    #[serde(default)]
+    pub next_cursor: Option<String>,
 }
 
 /// Where to try next when an upstream fails.

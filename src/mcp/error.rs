@@ -110,7 +110,7 @@ impl From<ClientError> for ToolError {
                 sentence(&error.to_string()),
                 "Try again in a moment; if it stays so, tell the user (lava-mcp doctor helps).",
             ),
-            ClientError::BadAnswer(_) | ClientError::BadKey => {
+            ClientError::BadAnswer(_) | ClientError::BadKey | ClientError::BadAddress(_) => {
                 Self::new("gateway_error", sentence(&error.to_string()), "Tell the user; lava-mcp doctor shows what works.")
             }
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Link, Session, SessionError, VaultError};
-use crate::domain::Secret;
+use crate::{client::PageQuery, domain::Secret};
 
 /// The session key as the vault keeps it.
 #[derive(Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Session {
     pub async fn owner_key(&self) -> Result<Secret, SessionError> {
         let link = self.link().await?;
         let secret = self.secret_or_make(&link).await?;
-        match link.client.spend_keys(&secret, 1, None).await {
+        match link.client.spend_keys(&secret, &PageQuery { limit: Some(1), cursor: None }).await {
             // The ledger was removed: its secret key went with it.
             Err(error) if error.is_unauthorised() && link.make_secret.is_some() && self.secret_from_environment.is_none() => {
                 self.make_secret(&link).await

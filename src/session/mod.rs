@@ -280,7 +280,7 @@ impl Session {
             return Ok(Some((key, LoggedIn { key: Some(object), stored_in })));
         }
         let secret = self.secret_key().await?.ok_or(SessionError::NoSecretKey)?;
-        let object = client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_request()).await?;
+        let object = client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_update()).await?;
         let narrowed = kept.narrowed || !narrowing.is_empty();
         self.keep(client_name, &Kept { narrowed, ..kept }).await?;
         Ok(Some((key, LoggedIn { key: Some(object), stored_in })))

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    client::{KeyRequest, SpendKeyObject},
+    client::{Change, KeyUpdate, NewKey, SpendKeyObject},
     config::Ceiling,
     domain::{Cycle, SpendLimit},
 };
@@ -80,13 +80,24 @@ impl Wanted {
             && key.expires_at.as_ref().and_then(|at| at.parse().ok()) == self.expires_at
     }
 
-    pub(super) fn to_request(&self) -> KeyRequest {
-        KeyRequest {
-            name: None,
+    pub(super) fn to_new_key(&self, name: String) -> NewKey {
+        NewKey {
             spend_limit: Some(self.limit),
             allowed_models: self.allowed_models.clone(),
             allowed_providers: self.allowed_providers.clone(),
-            expires_at: self.expires_at.map(|at| at.to_string()),
+            expires_at: self.expires_at,
+            ..NewKey::named(name)
+        }
+    }
+
+    /// What the session does not set stays as a person set it.
+    pub(super) fn to_update(&self) -> KeyUpdate {
+        KeyUpdate {
+            spend_limit: Change::Set(self.limit),
+            allowed_models: Change::to(self.allowed_models.clone()),
+            allowed_providers: Change::to(self.allowed_providers.clone()),
+            expires_at: Change::to(self.expires_at),
+            ..KeyUpdate::default()
         }
     }
 }

@@ -9,10 +9,7 @@ use std::{
 };
 
 use super::{LoggedIn, Narrowing, Session, SessionError, kept::Kept};
-use crate::{
-    client::{ClientError, KeyRequest},
-    domain::Secret,
-};
+use crate::{client::ClientError, domain::Secret};
 
 /// How long another process may take to log in.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -53,7 +50,7 @@ impl Session {
         // An end that has come is not one to keep.
         object.expires_at = None;
         let wanted = narrowing.settings(&self.ceiling, kept.narrowed.then_some(&object));
-        client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_request()).await?;
+        client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_update()).await?;
         let rotated = client.rotate_spend_key(&secret, &kept.spend_key_id).await?;
         let narrowed = kept.narrowed || !narrowing.is_empty();
         self.keep(client_name, &Kept { key: rotated.key.expose().to_owned(), narrowed, ..kept }).await?;
@@ -64,7 +61,7 @@ impl Session {
     async fn provision(&self, client_name: &str, narrowing: &Narrowing) -> Result<(Secret, LoggedIn), SessionError> {
         let link = self.link().await?;
         let wanted = narrowing.settings(&self.ceiling, None);
-        let request = KeyRequest { name: Some(format!("{client_name} on {}", host_name())), ..wanted.to_request() };
+        let request = wanted.to_new_key(format!("{client_name} on {}", host_name()));
         let mut secret = self.secret_or_make(&link).await?;
         let created = match link.client.create_spend_key(&secret, &request).await {
             // The ledger was removed: its secret key went with it.

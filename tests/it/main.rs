@@ -20,6 +20,7 @@ mod journey;
 mod keys_cli;
 #[cfg(unix)]
 mod kill;
+mod lava_client;
 mod ledger;
 mod manage;
 mod mcp_stdio;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{cli::program, fake_upstream::FakeUpstream};
 
+/// A running `lava-mcp gateway`; it ends with this value.
 pub(crate) struct Gateway {
     pub(crate) child: Child,
     pub(crate) address: String,
