@@ -12,7 +12,9 @@ import urllib.request
 
 import pytest
 from fake_upstream import FakeUpstream
+from gateway import Gateway
 from harness import HERE, Machine
+from recorder import Recorder
 
 UPSTREAM_KEY = "upstream-key-of-the-human"
 
@@ -79,6 +81,20 @@ def aimock(tmp_path):
 def fake():
     with FakeUpstream() as upstream:
         yield upstream
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory):
+    """A gateway in the sandbox. The tests of a file share it: each makes keys of its own."""
+    with Gateway(Machine(tmp_path_factory.mktemp("gateway"))) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def wire(gateway):
+    """A recording proxy in front of the gateway."""
+    with Recorder(gateway.root) as recorder:
+        yield recorder
 
 
 @pytest.fixture(scope="session")
