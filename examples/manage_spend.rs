@@ -22,7 +22,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Ok(url) = std::env::var("LAVA_API_URL") {
         lava = lava.with_base_url(&url)?;
     }
+    manage(&lava).await
+}
 
+/// The whole life, against any gateway.
+pub async fn manage(lava: &Lava) -> Result<(), Box<dyn std::error::Error>> {
     // Create a spend key.
     let spend_key = lava
         .spend_keys()

@@ -198,3 +198,17 @@ async fn a_gateway_that_is_not_there_is_told_from_a_refusal() {
     let error = lava.spend_keys().list(&PageQuery::default()).await.unwrap_err();
     assert!(matches!(error, ClientError::Unreachable(_)) && !error.to_string().contains("aks_test"), "{error}");
 }
+
+#[path = "../../examples/manage_spend.rs"]
+#[allow(dead_code, unreachable_pub, reason = "its main is for a terminal")]
+mod example;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_runs_to_its_end() {
+    let home = tempfile::tempdir().unwrap();
+    let (gateway, lava) = serve(&home);
+    example::manage(&lava).await.unwrap();
+    assert!(lava.spend_keys().list(&PageQuery::default()).await.unwrap().data.is_empty(), "it leaves no key behind");
+    let requests = lava.client().requests(&Secret::new(gateway.secret.clone()), 10).await.unwrap();
+    assert_eq!(requests.len(), 2, "both kinds of key were used");
+}
