@@ -55,6 +55,7 @@ async fn work(store: Store, key: KeyId, nth: usize) {
         let cost = amount * (seed / 16 % 4) / 3;
         let hold = HoldId::generate();
         let reserve = Reserve {
+            test: false,
             hold: hold.clone(),
             request: RequestId::generate(false),
             key: key.clone(),
@@ -63,7 +64,7 @@ async fn work(store: Store, key: KeyId, nth: usize) {
             counted: true,
             subject: Subject::default(),
         };
-        if !matches!(store.reserve(reserve).await, Ok(Ok(()))) {
+        if !matches!(store.reserve(reserve).await, Ok(Ok(_))) {
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;
         }
