@@ -89,11 +89,13 @@ async fn chat_completions(State(gateway): State<Arc<Gateway>>, request: Request)
 }
 
 async fn messages(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    respond_as(RequestShape::Anthropic, paid(gateway, request, |body| Target::Messages { body }).await)
+    let form = Form::of(&request);
+    respond_as(&form, paid(gateway, request, |body| Target::Messages { body }).await)
 }
 
 async fn count_tokens(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    respond_as(RequestShape::Anthropic, paid(gateway, request, |body| Target::CountTokens { body }).await)
+    let form = Form::of(&request);
+    respond_as(&form, paid(gateway, request, |body| Target::CountTokens { body }).await)
 }
 
 async fn paid(gateway: Arc<Gateway>, request: Request, target: impl FnOnce(Bytes) -> Target) -> Result<Response, GatewayError> {
@@ -128,17 +130,28 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 async fn not_found(request: Request) -> Response {
-    error_response(shape_of(&request), &GatewayError::NotFound(format!("route {}", request.uri().path())))
+    error_response(&Form::of(&request), &GatewayError::NotFound(format!("route {}", request.uri().path())))
 }
 
 async fn method_not_allowed(request: Request) -> Response {
     let error = GatewayError::MethodNotAllowed { path: request.uri().path().to_owned(), method: request.method().to_string() };
-    error_response(shape_of(&request), &error)
+    error_response(&Form::of(&request), &error)
 }
 
-/// The endpoint family that an address belongs to.
-fn shape_of(request: &Request) -> RequestShape {
-    if request.uri().path().starts_with("/v1/messages") { RequestShape::Anthropic } else { RequestShape::Openai }
+/// The form in which a caller reads errors.
+#[derive(Default)]
+struct Form {
+    shape: RequestShape,
+    /// Anthropic's errors name the request.
+    request: Option<RequestId>,
+}
+
+impl Form {
+    fn of(request: &Request) -> Self {
+        let is_anthropic = request.uri().path().starts_with("/v1/messages");
+        let shape = if is_anthropic { RequestShape::Anthropic } else { RequestShape::Openai };
+        Self { shape, request: request.extensions().get().cloned() }
+    }
 }
 
 /// Reads the whole body, up to the limit.
@@ -176,12 +189,11 @@ fn inbound(parts: &http::request::Parts, target: Target) -> Result<Inbound, Gate
 
 /// An answer or an error as a response.
 pub(super) fn respond(result: Result<Response, GatewayError>) -> Response {
-    respond_as(RequestShape::Openai, result)
+    respond_as(&Form::default(), result)
 }
 
-/// An answer or an error as a response to a caller of one endpoint family.
-fn respond_as(shape: RequestShape, result: Result<Response, GatewayError>) -> Response {
-    result.unwrap_or_else(|error| error_response(shape, &error))
+fn respond_as(form: &Form, result: Result<Response, GatewayError>) -> Response {
+    result.unwrap_or_else(|error| error_response(form, &error))
 }
 
 /// A JSON answer, or an error, as a response.
@@ -196,9 +208,9 @@ fn json_response(status: http::StatusCode, value: &impl Serialize) -> Response {
     response
 }
 
-fn error_response(shape: RequestShape, error: &GatewayError) -> Response {
-    let mut response = json_response(error.status(), &error.body(shape));
-    response.headers_mut().extend(error.headers(shape));
+fn error_response(form: &Form, error: &GatewayError) -> Response {
+    let mut response = json_response(error.status(), &error.body(form.shape, form.request.as_ref()));
+    response.headers_mut().extend(error.headers(form.shape));
     if error.status().is_server_error() {
         tracing::warn!(code = error.code(), %error, "request failed");
     } else {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{
-        Money, RequestLimit, RequestShape,
+        Money, RequestId, RequestLimit, RequestShape,
         ledger::{RateState, Shortfall, Whose},
     },
     store::StoreError,
@@ -166,7 +166,7 @@ impl GatewayError {
     }
 
     /// The error object, as the SDKs of the caller's endpoint family read it; Lava's own clients read `code` and `message` of the same.
-    pub(super) fn body(&self, shape: RequestShape) -> Value {
+    pub(super) fn body(&self, shape: RequestShape, request: Option<&RequestId>) -> Value {
         let mut error = Map::new();
         error.insert("code".to_owned(), self.code().into());
         error.insert("message".to_owned(), self.to_string().into());
@@ -176,7 +176,7 @@ impl GatewayError {
         self.details(&mut error);
         match shape {
             RequestShape::Openai => json!({ "error": error }),
-            RequestShape::Anthropic => json!({ "type": "error", "error": error }),
+            RequestShape::Anthropic => json!({ "type": "error", "error": error, "request_id": request.map(RequestId::as_str) }),
         }
     }
 

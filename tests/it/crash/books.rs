@@ -73,10 +73,14 @@ impl Books {
         let path = folder.join("ledger.db");
         let store = Store::open(&path, wall_clock()).await.unwrap();
         let pepper = Pepper::from_bytes(&[1; 32]);
-        let plain = PlainKey::generate(KeyKind::Spend).unwrap();
-        let (hash, preview) = (plain.hash(&pepper), plain.preview());
-        let owner = NewSecretKey { id: "owner".into(), hash, preview: preview.clone(), name: "n".into(), test: false };
+        let new = |kind| {
+            let key = PlainKey::generate(kind).unwrap();
+            (key.hash(&pepper), key.preview())
+        };
+        let (hash, preview) = new(KeyKind::SecretLive);
+        let owner = NewSecretKey { id: "owner".into(), hash, preview, name: "n".into(), test: false };
         store.create_secret_key(owner).await.unwrap();
+        let (hash, preview) = new(KeyKind::Spend);
         let key = KeyId::generate();
         let settings = KeySettings { name: "k".into(), ..KeySettings::default() };
         let spend_key = NewSpendKey { id: key.clone(), owner: "owner".into(), hash, preview, test: false, settings };
