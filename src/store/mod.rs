@@ -3,13 +3,13 @@
 //! All writing goes through one thread per process (`sqlite::writer`), which commits queued operations in groups; several processes share the file
 //! safely because every decision is a conditional statement on the row itself, never a number remembered in memory.
 
+mod clock;
 mod process;
 mod sqlite;
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use jiff::Timestamp;
-
+pub use clock::{Clock, guarded_clock, wall_clock};
 pub use sqlite::{NewSecretKey, RequestPage, SecretKey};
 
 use crate::domain::{
@@ -17,14 +17,6 @@ use crate::domain::{
     ledger::{Admitted, Mispriced, OpenHold, Refusal, RequestRecord, Reserve, Settle, Suspect, WriteOff},
     spend_key::Account,
 };
-
-/// Where the ledger takes the time from. The gateway shares it, so a test can move it.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// The wall clock.
-pub fn wall_clock() -> Clock {
-    Arc::new(Timestamp::now)
-}
 
 /// Why the ledger did not do what it was asked. In every case no money may be spent; nothing was changed, unless that is in doubt.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -12,6 +12,7 @@
 
 mod catalog;
 mod cli;
+mod clocks;
 #[cfg(unix)]
 mod crash;
 mod fake_upstream;
