@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -15,10 +16,11 @@ use jiff::Timestamp;
 use lava_mcp::{
     catalog::{Dialect, Prices},
     domain::{PlainKey, Rate, Secret, key::Pepper},
-    gateway::{Credentials, CustomProvider, Gateway, Registry, edge},
+    gateway::{Credentials, CustomProvider, Gateway, Registry, edge, server},
     store::{Clock, Store},
 };
 use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::oneshot};
 use tower::ServiceExt;
 
 use crate::fake_upstream::FakeUpstream;
@@ -100,12 +102,27 @@ impl Harness {
     }
 
     pub(crate) async fn start_with(sandbox: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let upstream = FakeUpstream::start().await;
+        let url = upstream.url.clone();
+        Self::start_before(upstream, &url, UPSTREAM_KEY, sandbox).await
+    }
+
+    /// Before a provider at another address; the usual one stays idle.
+    pub(crate) async fn start_at(url: &str, upstream_key: &str) -> Self {
+        Self::start_before(FakeUpstream::start().await, url, upstream_key, false).await
+    }
+
+    async fn start_before(upstream: FakeUpstream, url: &str, upstream_key: &str, sandbox: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let clock = TestClock::at("2026-11-24T12:00:00Z");
-        let gateway = open(folder.path().join("ledger.db"), &upstream.url, &clock, sandbox).await;
+        let gateway = open(folder.path().join("ledger.db"), url, upstream_key, &clock, sandbox).await;
         let secret = gateway.create_secret_key("test", false).await.unwrap();
         Self { router: edge::router(gateway.clone()), gateway, upstream, secret, clock, folder }
+    }
+
+    /// A second gateway on the same ledger, before a provider at this address.
+    pub(crate) async fn second_at(&self, url: &str) -> Arc<Gateway> {
+        open(self.ledger_path(), url, UPSTREAM_KEY, &self.clock, false).await
     }
 
     pub(crate) fn ledger_path(&self) -> PathBuf {
@@ -114,7 +131,7 @@ impl Harness {
 
     /// A second gateway on the same ledger, as another process would open it.
     pub(crate) async fn second(&self) -> Router {
-        edge::router(open(self.ledger_path(), &self.upstream.url, &self.clock, false).await)
+        edge::router(self.second_at(&self.upstream.url).await)
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -191,7 +208,7 @@ impl Harness {
     }
 }
 
-async fn open(path: PathBuf, upstream: &str, clock: &TestClock, sandbox: bool) -> Arc<Gateway> {
+async fn open(path: PathBuf, upstream: &str, upstream_key: &str, clock: &TestClock, sandbox: bool) -> Arc<Gateway> {
     let store = Store::open(&path, clock.clock()).await.unwrap();
     let provider = |id: &str, base_url: &str| CustomProvider {
         id: id.to_owned(),
@@ -205,10 +222,40 @@ async fn open(path: PathBuf, upstream: &str, clock: &TestClock, sandbox: bool) -
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut unpriced = provider("unpriced", upstream);
     unpriced.prices = None;
-    let providers = vec![provider("fake", upstream), provider("closed", &format!("http://{closed}/v1")), unpriced];
-    let keys: HashMap<String, Secret> = providers.iter().map(|provider| (provider.id.clone(), Secret::new(UPSTREAM_KEY))).collect();
+    // Azure is one of those that stop billing when a stream is closed.
+    let providers =
+        vec![provider("fake", upstream), provider("azure", upstream), provider("closed", &format!("http://{closed}/v1")), unpriced];
+    let keys: HashMap<String, Secret> = providers.iter().map(|provider| (provider.id.clone(), Secret::new(upstream_key))).collect();
     let credentials = Credentials::new(keys, Arc::new(|_| None), None);
     Gateway::new(store, clock.clock(), Pepper::from_bytes(&[7; 32]), Registry::new(providers, credentials, false), sandbox)
+}
+
+/// Serves a gateway over a socket as the program does.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl Served {
+    pub(crate) async fn start(gateway: Arc<Gateway>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, (stop, stopped)) = (listener.local_addr().unwrap(), oneshot::channel::<()>());
+        let task = tokio::spawn(server::serve(gateway, listener, async move {
+            let _ = stopped.await;
+        }));
+        Self { address, stop, task }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Ends it as a signal would, its ledger included.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(());
+        tokio::time::timeout(Duration::from_secs(30), self.task).await.expect("it ends in time").unwrap().unwrap();
+    }
 }
 
 pub(crate) fn request(method: Method, path: &str, key: Option<&str>, body: Value) -> Request<Body> {

@@ -10,6 +10,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod billing_upstream;
 mod catalog;
 mod cli;
 mod clocks;
@@ -29,4 +30,5 @@ mod model;
 mod promises;
 mod remote;
 mod server;
+mod storm;
 mod tidy;
