@@ -116,6 +116,10 @@ pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationTo
         let (error, known) = refusal(&held, reply).await;
         answer.refuse(error);
         known
+    } else if is_compressed(&reply.headers) {
+        // It is not unpacked: a megabyte can hold a gigabyte. What it says stays unknown.
+        answer.refuse(GatewayError::BrokenAnswer { provider, detail: "it is compressed, though it was asked not to be".to_owned() });
+        Known::Unknown
     } else if is_event_stream(&reply.headers) {
         stream::pass_on(&held, reply, answer, stopping).await
     } else {
@@ -176,6 +180,10 @@ fn describe(held: &Held, headers: &mut HeaderMap) {
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|kind| kind.starts_with("text/event-stream"))
+}
+
+fn is_compressed(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
