@@ -4,7 +4,7 @@
 //! of the harness: 1,000 nano-dollars a token of input, 2,000 a token of output.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
@@ -26,18 +26,21 @@ pub(crate) const INPUT_TOKENS: u64 = 900;
 const UNSEEN_TOKENS_MAX: u64 = 1_000;
 /// No socket stays open longer than this, whatever happens.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(45);
-/// How long the stream rests where a caller is to hang up.
-const REST: Duration = Duration::from_millis(300);
+/// A gateway whose caller has hung up closes its own stream within this, or the answer is made, and billed, to the end.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(15);
 
-/// What was billed, in nano-dollars, for each model name.
+/// What was billed, in nano-dollars, for each model name, and whose caller has hung up.
 #[derive(Clone, Default)]
-pub(crate) struct Bills(Arc<Mutex<HashMap<String, i64>>>);
+pub(crate) struct Bills {
+    amounts: Arc<Mutex<HashMap<String, i64>>>,
+    hung_up: Arc<Mutex<HashSet<String>>>,
+}
 
 impl Bills {
     /// Bills so many tokens of output so far; a request's bill only grows.
     fn set(&self, model: &str, output: u64) {
         let amount_n = i64::try_from(INPUT_TOKENS * 1_000 + output * 2_000).unwrap();
-        let mut bills = self.0.lock().unwrap();
+        let mut bills = self.amounts.lock().unwrap();
         let bill = bills.entry(model.to_owned()).or_default();
         *bill = amount_n.max(*bill);
     }
@@ -45,15 +48,20 @@ impl Bills {
     /// Adds a whole answer to what this name was billed before.
     fn add(&self, model: &str, output: u64) {
         let amount_n = i64::try_from(INPUT_TOKENS * 1_000 + output * 2_000).unwrap();
-        *self.0.lock().unwrap().entry(model.to_owned()).or_default() += amount_n;
+        *self.amounts.lock().unwrap().entry(model.to_owned()).or_default() += amount_n;
     }
 
     pub(crate) fn of(&self, model: &str) -> Option<i64> {
-        self.0.lock().unwrap().get(model).copied()
+        self.amounts.lock().unwrap().get(model).copied()
+    }
+
+    /// Tells the provider that a caller has hung up, so that it need not guess how long that takes.
+    pub(crate) fn hang_up(&self, model: &str) {
+        self.hung_up.lock().unwrap().insert(model.to_owned());
     }
 
     pub(crate) fn total(&self) -> i64 {
-        self.0.lock().unwrap().values().sum()
+        self.amounts.lock().unwrap().values().sum()
     }
 }
 
@@ -94,8 +102,9 @@ async fn serve(mut socket: TcpStream, bills: Bills, bomb: Arc<[u8]>) {
         let body: Value = serde_json::from_slice(&body).unwrap();
         let model = body["model"].as_str().unwrap().to_owned();
         let Some(output) = model.strip_prefix("bill-") else {
-            let cap = body["max_tokens"].as_u64().or(body["max_completion_tokens"].as_u64()).unwrap();
-            let mut answer = Answer { socket, bills, model, cap, visible: 0 };
+            // Those that stop billing when a stream is closed have another name for the cap.
+            let (cap, stops) = (body["max_tokens"].as_u64(), body["max_completion_tokens"].as_u64());
+            let mut answer = Answer { socket, bills, model, cap: cap.or(stops).unwrap(), stops: stops.is_some(), visible: 0 };
             let _ = timeout(ANSWER_DEADLINE, answer.end(&bomb)).await;
             return;
         };
@@ -141,6 +150,8 @@ struct Answer {
     bills: Bills,
     model: String,
     cap: u64,
+    /// Whether the bill ends when the stream is closed.
+    stops: bool,
     /// Bytes of text sent so far.
     visible: u64,
 }
@@ -242,9 +253,16 @@ impl Answer {
         self.socket.write_all(bytes).await.ok()
     }
 
-    /// Gives the caller time to hang up. A gateway that closes in turn ends the bill.
+    /// Until the caller has hung up, and, where that ends the bill, the gateway has closed.
     async fn wait_for_hang_up(&mut self) -> Option<()> {
-        self.wait(REST).await
+        while !self.bills.hung_up.lock().unwrap().contains(&self.model) {
+            self.wait(Duration::from_millis(10)).await?;
+        }
+        if self.stops {
+            self.wait(CLOSE_DEADLINE).await?;
+            self.bill(self.cap);
+        }
+        Some(())
     }
 
     async fn wait(&mut self, time: Duration) -> Option<()> {

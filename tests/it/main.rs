@@ -16,6 +16,7 @@ mod cli;
 mod clocks;
 #[cfg(unix)]
 mod crash;
+mod endings;
 mod fake_upstream;
 mod harness;
 mod journey;
