@@ -70,7 +70,7 @@ struct Owner {
 }
 
 async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url, Owner), GatewayError> {
-    let not_supported = |hint: &str| GatewayError::TargetNotSupported { target: text.chars().take(200).collect(), hint: hint.to_owned() };
+    let not_supported = |hint: &str| GatewayError::TargetNotSupported { target: without_secrets(text), hint: hint.to_owned() };
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let url = Url::parse(&with_scheme).map_err(|_| not_supported("It is not a URL."))?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
@@ -111,6 +111,12 @@ async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url
         is_custom: false,
     };
     Ok((url, owner))
+}
+
+/// An address for a message, read from text that need not be a URL: without user, password, query and fragment, all of which can hold a key.
+fn without_secrets(text: &str) -> String {
+    let head = text.split(['?', '#']).next().unwrap_or_default();
+    head.rsplit_once('@').map_or(head, |(_, rest)| rest).chars().take(200).collect()
 }
 
 impl Owner {
@@ -175,6 +181,17 @@ fn is_below(url: &Url, base: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_is_refused_is_told_without_what_can_hold_a_key() {
+        for (text, told) in [
+            ("https://evil.example/v1?key=sk-1#sk-2", "https://evil.example/v1"),
+            ("https://user:sk-1@evil.example/v1", "evil.example/v1"),
+            ("not a url?sk-1", "not a url"),
+        ] {
+            assert_eq!(without_secrets(text), told);
+        }
+    }
 
     #[test]
     fn a_key_stays_below_the_base_address_of_its_provider() {
