@@ -108,6 +108,12 @@ async fn answer(socket: &mut TcpStream, script: &str, is_streamed: bool) -> Opti
     if let Some(ms) = script.strip_prefix("slow-") {
         sleep(Duration::from_millis(ms.parse().unwrap())).await;
     }
+    if let Some(status) = script.strip_prefix("echo-") {
+        // Says the gateway's key wherever something can be said.
+        let said = "key sk-upstream-secret, sk-upstream-secret";
+        let body = json!({"error": {"message": said, "param": said, "code": said}, "message": said, "detail": said});
+        return plain(socket, status.parse().unwrap(), &body.to_string(), "x-echo: sk-upstream-secret\r\n").await;
+    }
     match script {
         "never" => {
             sleep(Duration::from_secs(3_600)).await;

@@ -11,6 +11,8 @@
 )]
 
 mod billing_upstream;
+#[cfg(unix)]
+mod canary;
 mod catalog;
 mod cli;
 mod clocks;
