@@ -2,6 +2,7 @@
 //! anybody; a person refreshes it with `cargo run --example refresh_catalog` and reads the difference. Everything here is a plain value
 //! or a pure function; nothing does I/O or reads a clock.
 
+pub mod address;
 pub mod find;
 mod index;
 pub mod models;
