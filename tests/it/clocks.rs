@@ -254,6 +254,7 @@ impl Books {
                     let counts = !counted || count(&holds, now[1]) < REQUESTS_MAX;
                     let id = HoldId::generate();
                     let reserve = Reserve {
+                        test: false,
                         hold: id.clone(),
                         request: RequestId::generate(false),
                         key: key.clone(),

@@ -174,10 +174,10 @@ impl Books {
             .collect(),
             count: count("SELECT count(*) FROM entry"),
             sum: count("SELECT coalesce(sum(amount_n), 0) FROM entry"),
-            limit: count("SELECT coalesce(limit_n, 0) FROM budget"),
-            spent: count("SELECT spent_n FROM budget"),
-            held: count("SELECT held_n FROM budget"),
-            total: count("SELECT total_spent_n FROM budget"),
+            limit: count("SELECT coalesce(limit_n, 0) FROM budget WHERE key_id LIKE 'spk_%'"),
+            spent: count("SELECT spent_n FROM budget WHERE key_id LIKE 'spk_%'"),
+            held: count("SELECT held_n FROM budget WHERE key_id LIKE 'spk_%'"),
+            total: count("SELECT total_spent_n FROM budget WHERE key_id LIKE 'spk_%'"),
             processes: count("SELECT count(*) FROM process"),
         }
     }
