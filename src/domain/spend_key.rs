@@ -113,6 +113,14 @@ impl SpendKey {
         }
     }
 
+    /// What is set aside under the limit that leaves the least: it may come back.
+    pub fn held_in_the_way(&self) -> Money {
+        let own =
+            self.settings.spend_limit.map(|limit| (limit.amount.saturating_sub(self.current_spend).saturating_sub(self.held), self.held));
+        let account = self.account.remaining().map(|remaining| (remaining, self.account.held));
+        own.into_iter().chain(account).min().map_or(Money::ZERO, |(_, held)| held)
+    }
+
     /// Why `asked` cannot be set aside, if a limit is in its way.
     pub fn shortfall(&self, asked: Money, now: Timestamp) -> Option<Shortfall> {
         let own = self.settings.spend_limit.map(|limit| (Whose::Key, limit, self.current_spend, self.held));

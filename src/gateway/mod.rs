@@ -26,6 +26,8 @@ mod discover;
 pub mod edge;
 mod error;
 mod forward;
+mod habits;
+mod line;
 mod local;
 mod manage;
 mod meter;
@@ -54,6 +56,8 @@ use crate::{
 };
 use authorise::{Authorised, Inbound, authorise};
 use error::GatewayError;
+use habits::Habits;
+use line::Lines;
 use meter::{Answer, meter};
 use reserve::reserve;
 use settle::Tally;
@@ -69,6 +73,8 @@ pub struct Gateway {
     pepper: Pepper,
     registry: Registry,
     upstream: Upstream,
+    lines: Lines,
+    habits: Habits,
     /// Whether every key only reaches the sandbox.
     sandbox: bool,
     /// The tasks that hold money.
@@ -81,7 +87,8 @@ impl Gateway {
     /// Joins the parts. Nothing is opened here but what is handed over.
     pub fn new(store: Store, clock: Clock, pepper: Pepper, registry: Registry, sandbox: bool) -> Arc<Self> {
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
-        Arc::new(Self { store, clock, pepper, registry, upstream: Upstream::default(), sandbox, tasks, stopping })
+        let (upstream, lines, habits) = (Upstream::default(), Lines::default(), Habits::default());
+        Arc::new(Self { store, clock, pepper, registry, upstream, lines, habits, sandbox, tasks, stopping })
     }
 
     /// Makes a secret key, with which spend keys can be managed; those of a `test` one only reach the sandbox. It is told once, here.
@@ -145,13 +152,13 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
     let mut tally = Tally::default();
     let mut routes = call.routes.iter().peekable();
     while let Some(route) = routes.next() {
-        let held = match reserve(&gateway, &call, route, &tally).await {
+        let held = match reserve(&gateway, &call, route, &tally, &answer).await {
             Ok(held) => held,
             Err(refusal) => return answer.refuse(refusal),
         };
         if answer.is_gone() {
             // Nothing is bought for a caller who has left.
-            return tally.return_unsent(held).await;
+            return tally.return_unsent(&gateway, held).await;
         }
         let sent = send(&gateway, held, &answer).await;
         let falls_back = sent.may_fall_back() && routes.peek().is_some();
@@ -159,7 +166,7 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
         if metered.is_credential_refused() {
             gateway.registry.credentials.forget().await;
         }
-        tally.settle(metered).await;
+        tally.settle(&gateway, metered).await;
         if !falls_back {
             return;
         }

@@ -10,6 +10,10 @@ use crate::{catalog::Prices, domain::Money};
 const OUTPUT_CAP_DEFAULT: u64 = 16_384;
 /// A smaller cap would cut answers to pieces; the request is refused instead.
 const OUTPUT_CAP_MIN: u64 = 256;
+/// Money is short when it does not pay for this many requests with the usual cap; then a request only gets what it will need.
+const AMPLE: i64 = 16;
+/// Where it is not known what requests need, one gets this part of money that is short.
+const SHARE: i64 = 8;
 
 /// No request holds a million dollars: such a cap is a mistake, and its amount could not be added up.
 const HOLD_MAX: Money = Money::from_dollars(1_000_000);
@@ -51,8 +55,14 @@ pub(super) enum TooDear {
 pub(super) struct Means {
     /// Left on the key; `None` without a limit.
     pub(super) remaining: Option<Money>,
+    /// Set aside by other requests; it comes back for the most part.
+    pub(super) held: Money,
     /// What the caller allows for this call.
     pub(super) max_cost: Option<Money>,
+    /// What requests like this one seldom exceed, in tokens, where that is known.
+    pub(super) usual_output: Option<u64>,
+    /// Whether the request may wait for money that is set aside, rather than be cut short.
+    pub(super) may_wait: bool,
 }
 
 impl Quote {
@@ -129,13 +139,32 @@ impl Quote {
             let amount = means.afford(self.bound(cap))?;
             return Ok(Plan { amount, cap: Some(cap).filter(|cap| *cap > 0), is_injected: false });
         }
-        let wanted = self.max_output.map_or(OUTPUT_CAP_DEFAULT, |most| most.min(OUTPUT_CAP_DEFAULT)).max(1);
-        let least = OUTPUT_CAP_MIN.min(wanted);
+        let most = self.max_output.map_or(OUTPUT_CAP_DEFAULT, |most| most.min(OUTPUT_CAP_DEFAULT)).max(1);
+        let least = OUTPUT_CAP_MIN.min(most);
+        let wanted = self.need(most, means).clamp(least, most);
         let cap = match means.least() {
-            Some(least_means) if self.bound(wanted) > least_means => self.affordable_cap(least_means).clamp(least, wanted),
+            Some(available) if self.bound(wanted) > available => {
+                let with_held = means.remaining.unwrap_or(Money::MAX).saturating_add(means.held);
+                if means.may_wait && means.held > Money::ZERO && self.bound(wanted) <= with_held {
+                    return Err(TooDear::Budget { needed: self.bound(wanted) });
+                }
+                self.affordable_cap(available).clamp(least, wanted)
+            }
             _ => wanted,
         };
         Ok(Plan { amount: means.afford(self.bound(cap))?, cap: Some(cap), is_injected: true })
+    }
+}
+
+impl Quote {
+    /// The cap a request without one should get: all it may want where money is ample, else about twice what such requests write.
+    fn need(&self, most: u64, means: Means) -> u64 {
+        let Some(remaining) = means.remaining else { return most };
+        let free = remaining.saturating_add(means.held);
+        if free.nanos() / AMPLE >= self.bound(most).nanos() {
+            return most;
+        }
+        means.usual_output.map_or_else(|| self.affordable_cap(Money::from_nanos(free.nanos() / SHARE)), |usual| usual.saturating_mul(2))
     }
 }
 

@@ -1,24 +1,29 @@
 //! Sets money aside: the most this attempt can cost, on disk before a byte goes upstream.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::{
     Gateway,
     ask::Ask,
     authorise::Authorised,
     error::GatewayError,
+    line::WAIT,
+    meter::Answer,
     plan::{Means, Plan, Quote, TooDear},
     route::Route,
     settle::{HoldGuard, Tally},
     tokens,
 };
 use crate::domain::{
-    HoldId, Money, RequestId, SpendKey,
+    HoldId, KeyId, Money, RequestId, SpendKey,
     ledger::{RateState, Refusal, Reserve, Shortfall, Subject},
 };
 
+/// How often a request that waits for money looks for it by itself.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often to plan anew when other requests moved the money in between.
 const TRIES_MAX: usize = 4;
 
@@ -26,6 +31,7 @@ const TRIES_MAX: usize = 4;
 pub(super) struct Held {
     pub(super) guard: HoldGuard,
     pub(super) request: RequestId,
+    pub(super) key: KeyId,
     pub(super) route: Arc<Route>,
     pub(super) ask: Arc<Ask>,
     pub(super) headers: HeaderMap,
@@ -47,8 +53,20 @@ enum NoMoney {
 }
 
 /// Sets the money aside, or says why not. A refusal for want of money is a request too, as far as the rate limit goes.
-pub(super) async fn reserve(gateway: &Gateway, call: &Authorised, route: &Arc<Route>, tally: &Tally) -> Result<Held, GatewayError> {
-    let refusal = match try_to_hold(gateway, call, route, tally).await {
+pub(super) async fn reserve(
+    gateway: &Gateway,
+    call: &Authorised,
+    route: &Arc<Route>,
+    tally: &Tally,
+    answer: &Answer,
+) -> Result<Held, GatewayError> {
+    let attempt = Attempt { gateway, call, route, tally };
+    let held = tokio::select! {
+        held = attempt.in_line() => held,
+        () = answer.gone() => return Err(GatewayError::ShuttingDown),
+        () = gateway.stopping.cancelled() => return Err(GatewayError::ShuttingDown),
+    };
+    let refusal = match held {
         Err(refusal @ (GatewayError::Budget { .. } | GatewayError::BudgetHeld { .. } | GatewayError::RequestQuota { .. })) => refusal,
         other => return other,
     };
@@ -59,81 +77,118 @@ pub(super) async fn reserve(gateway: &Gateway, call: &Authorised, route: &Arc<Ro
     }
 }
 
-async fn try_to_hold(gateway: &Gateway, call: &Authorised, route: &Arc<Route>, tally: &Tally) -> Result<Held, GatewayError> {
-    let mut quote = Quote::new(&call.ask, route)?;
-    let mut key = call.key.clone();
-    let mut is_exact = false;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let short = match hold(gateway, call, route, &key, &quote, tally).await {
-            Ok(held) => return Ok(held),
-            Err(NoMoney::Final(error)) => return Err(error),
-            Err(NoMoney::Short(short)) => Some(short),
-            Err(NoMoney::MaxCost { .. }) if !is_exact => None,
-            Err(NoMoney::MaxCost { needed, max_cost }) => return Err(GatewayError::MaxCost { needed, max_cost }),
-        };
-        // Tight: count the input exactly before saying no.
-        if !std::mem::replace(&mut is_exact, true) {
-            let counted = tokens::count_exactly(&call.ask, route).await;
-            if counted.is_some_and(|counted| quote.tighten(counted)) {
-                continue;
-            }
-        }
-        let Some(short) = short else { continue };
-        // The money may have moved since the key was read.
-        let fresh = gateway.store.spend_key(&key.id)?.ok_or(GatewayError::InvalidKey("This API key was revoked."))?;
-        if tries < TRIES_MAX && fresh.remaining() != key.remaining() {
-            key = fresh;
-            continue;
-        }
-        let affordable = quote.affordable_cap(short.available());
-        return Err(over_budget(short, Some(affordable)));
-    }
+/// A request at one of its routes, on its way to the money.
+struct Attempt<'a> {
+    gateway: &'a Gateway,
+    call: &'a Authorised,
+    route: &'a Arc<Route>,
+    tally: &'a Tally,
 }
 
-async fn hold(
-    gateway: &Gateway,
-    call: &Authorised,
-    route: &Arc<Route>,
-    key: &SpendKey,
-    quote: &Quote,
-    tally: &Tally,
-) -> Result<Held, NoMoney> {
-    let means = Means { remaining: key.remaining(), max_cost: call.max_cost.map(|max_cost| max_cost.saturating_sub(tally.charged)) };
-    let plan = quote.plan(means).map_err(|refusal| match refusal {
-        TooDear::MaxCost { needed, max_cost } => NoMoney::MaxCost { needed, max_cost },
-        TooDear::Budget { needed } => key.shortfall(needed, (gateway.clock)()).map_or_else(
-            || NoMoney::Final(GatewayError::Unpriceable("with this output cap it could cost more than a million dollars".to_owned())),
-            NoMoney::Short,
-        ),
-    })?;
-    let reserve = Reserve {
-        hold: HoldId::generate(),
-        request: call.request.clone(),
-        key: key.id.clone(),
-        generation: call.key.generation,
-        test: key.test,
-        amount: plan.amount,
-        // A request counts once, however many attempts it takes.
-        counted: !tally.is_counted,
-        subject: Subject { provider: route.provider.clone(), model: route.model.clone(), endpoint: route.endpoint() },
-    };
-    let (id, amount) = (reserve.hold.clone(), reserve.amount);
-    match gateway.store.reserve(reserve).await {
-        Ok(Ok(admitted)) => Ok(Held {
-            rate: admitted.rate,
-            guard: HoldGuard::new(gateway.store.clone(), id, amount),
+impl Attempt<'_> {
+    /// Waits for money that is only set aside, behind those who came before.
+    async fn in_line(&self) -> Result<Held, GatewayError> {
+        let (lines, key) = (&self.gateway.lines, &self.call.key.id);
+        if !lines.has(key) {
+            match self.try_to_hold(true).await {
+                Err(GatewayError::BudgetHeld { .. }) => {}
+                other => return other,
+            }
+        }
+        let Some(place) = lines.join(key) else { return self.try_to_hold(false).await };
+        let deadline = Instant::now() + WAIT;
+        if let Ok(turn) = tokio::time::timeout_at(deadline, place.turn()).await {
+            while Instant::now() < deadline {
+                match self.try_to_hold(true).await {
+                    Err(GatewayError::BudgetHeld { .. }) => {}
+                    other => return other,
+                }
+                // Another process does not tell when it settles.
+                let _ = tokio::time::timeout_at(deadline.min(Instant::now() + LOOK_EVERY), turn.money()).await;
+            }
+        }
+        self.try_to_hold(false).await
+    }
+
+    /// Sets the money aside, or says why that cannot be now. A request that may wait is not cut short for want of money that others hold.
+    async fn try_to_hold(&self, may_wait: bool) -> Result<Held, GatewayError> {
+        let Self { gateway, call, route, .. } = self;
+        let mut quote = Quote::new(&call.ask, route)?;
+        let mut key = Cow::Borrowed(&call.key);
+        let mut is_exact = false;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let short = match self.hold(&key, &quote, may_wait).await {
+                Ok(held) => return Ok(held),
+                Err(NoMoney::Final(error)) => return Err(error),
+                Err(NoMoney::Short(short)) => Some(short),
+                Err(NoMoney::MaxCost { .. }) if !is_exact => None,
+                Err(NoMoney::MaxCost { needed, max_cost }) => return Err(GatewayError::MaxCost { needed, max_cost }),
+            };
+            // Tight: count the input exactly before saying no.
+            if !std::mem::replace(&mut is_exact, true) {
+                let counted = tokens::count_exactly(&call.ask, route).await;
+                if counted.is_some_and(|counted| quote.tighten(counted)) {
+                    continue;
+                }
+            }
+            let Some(short) = short else { continue };
+            // The money may have moved since the key was read.
+            let fresh = gateway.store.spend_key(&key.id)?.ok_or(GatewayError::InvalidKey("This API key was revoked."))?;
+            if tries < TRIES_MAX && fresh.remaining() != key.remaining() {
+                key = Cow::Owned(fresh);
+                continue;
+            }
+            let affordable = quote.affordable_cap(short.available());
+            return Err(over_budget(short, Some(affordable)));
+        }
+    }
+
+    async fn hold(&self, key: &SpendKey, quote: &Quote, may_wait: bool) -> Result<Held, NoMoney> {
+        let Self { gateway, call, route, tally } = self;
+        let means = Means {
+            remaining: key.remaining(),
+            held: key.held_in_the_way(),
+            max_cost: call.max_cost.map(|max_cost| max_cost.saturating_sub(tally.charged)),
+            usual_output: gateway.habits.p95(&key.id, &route.model),
+            may_wait,
+        };
+        let plan = quote.plan(means).map_err(|refusal| match refusal {
+            TooDear::MaxCost { needed, max_cost } => NoMoney::MaxCost { needed, max_cost },
+            TooDear::Budget { needed } => key.shortfall(needed, (gateway.clock)()).map_or_else(
+                || NoMoney::Final(GatewayError::Unpriceable("with this output cap it could cost more than a million dollars".to_owned())),
+                NoMoney::Short,
+            ),
+        })?;
+        let reserve = Reserve {
+            hold: HoldId::generate(),
             request: call.request.clone(),
-            route: route.clone(),
-            ask: call.ask.clone(),
-            headers: call.headers.clone(),
-            plan,
-            input_tokens_max: quote.input_tokens_max(),
-        }),
-        Ok(Err(Refusal::SpendLimit(short))) => Err(NoMoney::Short(short)),
-        Ok(Err(refusal)) => Err(NoMoney::Final(refused(refusal, route))),
-        Err(error) => Err(NoMoney::Final(error.into())),
+            key: key.id.clone(),
+            generation: call.key.generation,
+            amount: plan.amount,
+            // A request counts once, however many attempts it takes.
+            counted: !tally.is_counted,
+            test: key.test,
+            subject: Subject { provider: route.provider.clone(), model: route.model.clone(), endpoint: route.endpoint() },
+        };
+        let (id, amount) = (reserve.hold.clone(), reserve.amount);
+        match gateway.store.reserve(reserve).await {
+            Ok(Ok(admitted)) => Ok(Held {
+                guard: HoldGuard::new(gateway.store.clone(), id, amount),
+                request: call.request.clone(),
+                key: key.id.clone(),
+                route: (*route).clone(),
+                ask: call.ask.clone(),
+                headers: call.headers.clone(),
+                plan,
+                input_tokens_max: quote.input_tokens_max(),
+                rate: admitted.rate,
+            }),
+            Ok(Err(Refusal::SpendLimit(short))) => Err(NoMoney::Short(short)),
+            Ok(Err(refusal)) => Err(NoMoney::Final(refused(refusal, route))),
+            Err(error) => Err(NoMoney::Final(error.into())),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Books what an attempt cost and gives the rest of its hold back: exactly once, on every way out.
 
-use super::{meter::Metered, reserve::Held};
+use super::{Gateway, meter::Metered, reserve::Held};
 use crate::{
     domain::{
         HoldId, Metered as Known, Money, Usage,
@@ -52,13 +52,17 @@ pub(super) struct Tally {
 
 impl Tally {
     /// Gives an attempt's money back that was never sent.
-    pub(super) async fn return_unsent(&mut self, held: Held) {
+    pub(super) async fn return_unsent(&mut self, gateway: &Gateway, held: Held) {
         held.guard.settle(Outcome::Void { dispatched: false }, None).await;
+        gateway.lines.money_is_back(&held.key);
     }
 
     /// Books an attempt.
-    pub(super) async fn settle(&mut self, metered: Metered) {
+    pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered) {
         let Metered { held, known, upstream_status } = metered;
+        if let Known::Exact(usage) = known {
+            gateway.habits.learn(&held.key, &held.route.model, usage.output);
+        }
         let outcome = outcome(&held, known);
         match &outcome {
             Outcome::Charge { cost, .. } => {
@@ -71,6 +75,7 @@ impl Tally {
             Outcome::Void { dispatched } => self.is_counted |= dispatched,
         }
         held.guard.settle(outcome, upstream_status).await;
+        gateway.lines.money_is_back(&held.key);
     }
 }
 

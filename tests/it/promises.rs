@@ -17,7 +17,7 @@ async fn a_limit_is_a_limit() {
     let probe = harness.key_with_limit("1.00").await.0;
     harness.chat(&probe, "ok", json!({"max_tokens": 50})).await;
     let hold_n = harness.entries().await[0].held_n;
-    // A limit that has room for ten of them; a hundred come at once, over two gateways on one ledger.
+    // A limit that has room for ten of them; a hundred come at once, over two gateways on one ledger. No money comes back while they wait for it.
     let amount = format!("0.{:09}", hold_n * 10 + hold_n / 2);
     for is_streamed in [false, true] {
         let (key, id) = harness.key_with_limit(&amount).await;
@@ -25,7 +25,7 @@ async fn a_limit_is_a_limit() {
         let before = harness.upstream.seen().len();
         let asks = (0..100).map(|at| {
             let router = routers[at % 2].clone();
-            let asked = chat_request(&key, "slow-300", json!({"max_tokens": 50, "stream": is_streamed}));
+            let asked = chat_request(&key, "slow-3000", json!({"max_tokens": 50, "stream": is_streamed}));
             tokio::spawn(async move { send(&router, asked).await.status })
         });
         let statuses: Vec<StatusCode> = futures_util::future::join_all(asks).await.into_iter().map(Result::unwrap).collect();
