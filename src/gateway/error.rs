@@ -196,7 +196,9 @@ impl GatewayError {
                 wait(wait_ms.div_ceil(1_000));
                 headers.insert(RETRY_AFTER_MS, HeaderValue::from((*wait_ms).min(RETRY_AFTER_S_MAX * 1_000)));
             }
-            Self::BudgetHeld { .. } | Self::Ledger(_) | Self::ShuttingDown => wait(1),
+            // Those who are refused together shall not all come back together.
+            Self::BudgetHeld { .. } => wait(1 + u64::from(getrandom::u32().unwrap_or(0) % 3)),
+            Self::Ledger(_) | Self::ShuttingDown => wait(1),
             Self::Upstream { retry_after_s: Some(seconds), .. } if *seconds <= RETRY_AFTER_S_MAX => wait(*seconds),
             Self::Unreachable { .. } | Self::Timeout { .. } | Self::BrokenAnswer { .. } | Self::Upstream { retry_after_s: None, .. } => {}
             _ => {

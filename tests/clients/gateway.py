@@ -1,4 +1,4 @@
-"""A gateway in the sandbox, as `lava-mcp gateway` serves it, and the little of its API that a test needs to prepare a key."""
+"""A gateway as `lava-mcp gateway` serves it, in the sandbox unless a test has a provider for it, and the little of its API that a test needs to prepare a key."""
 
 import json
 import re
@@ -11,12 +11,13 @@ from harness import Machine, binary
 class Gateway:
     """Use as a context manager; the program must end well when it is told to."""
 
-    def __init__(self, machine: Machine):
+    def __init__(self, machine: Machine, sandbox: bool = True):
         self._machine = machine
+        self._mode = ["--sandbox"] if sandbox else []
 
     def __enter__(self):
-        self.secret = self._machine.run("--sandbox", "secret-keys", "create").stdout.strip()
-        command = [binary(), "--sandbox", "gateway", "--listen", "127.0.0.1:0"]
+        self.secret = self._machine.run(*self._mode, "secret-keys", "create").stdout.strip()
+        command = [binary(), *self._mode, "gateway", "--listen", "127.0.0.1:0"]
         self._process = subprocess.Popen(command, env=self._machine.env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         first_line = self._process.stderr.readline()
         found = re.search(r"http://\S+", first_line)

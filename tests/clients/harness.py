@@ -73,12 +73,12 @@ class Machine:
         }
         self.config.touch()
 
-    def provider(self, name: str, base_url: str, models, price='{ input = "0.15", output = "0.60" }', key_env=None) -> None:
+    def provider(self, name: str, base_url: str, models, price='{ input = "0.15", output = "0.60" }', key_env=None, dialect="openai") -> None:
         """Adds a custom provider to the config file."""
         lines = [
             f"[providers.{name}]",
             f"base_url = {json.dumps(base_url)}",
-            'dialect = "openai"',
+            f"dialect = {json.dumps(dialect)}",
             f"models = {json.dumps(list(models))}",
             f"price = {price}",
         ]

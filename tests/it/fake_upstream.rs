@@ -12,6 +12,8 @@ use tokio::{
     time::{Duration, sleep},
 };
 
+use crate::fake_anthropic;
+
 /// What a plain or streamed answer says it used, unless the script says otherwise.
 pub(crate) const USED: (u64, u64) = (11, 7);
 
@@ -77,6 +79,12 @@ async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) {
             continue;
         }
         let script = body["model"].as_str().unwrap_or_default().to_owned();
+        if let Some(path) = head.strip_prefix("post ").filter(|path| path.starts_with("/v1/messages")) {
+            if fake_anthropic::answer(&mut socket, path, &script, body["stream"] == true).await.is_none() {
+                return;
+            }
+            continue;
+        }
         if answer(&mut socket, &script, body["stream"] == true).await.is_none() {
             return;
         }
@@ -161,7 +169,7 @@ fn completion(text: &str, used: Option<(u64, u64)>) -> Value {
     body
 }
 
-async fn plain(socket: &mut TcpStream, status: u16, body: &str, headers: &str) -> Option<()> {
+pub(crate) async fn plain(socket: &mut TcpStream, status: u16, body: &str, headers: &str) -> Option<()> {
     let head = format!(
         "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\nset-cookie: a=b\r\nx-ratelimit-remaining-requests: 3\r\n{headers}content-length: {}\r\n\r\n",
         body.len()

@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use lava_mcp::{
-    catalog::{Dialect, Prices},
+    catalog::{Dialect, Prices, Rates},
     domain::{PlainKey, Rate, Secret, key::Pepper},
     gateway::{Credentials, CustomProvider, Gateway, Registry, edge, server},
     store::{Clock, Store},
@@ -28,6 +28,14 @@ use crate::fake_upstream::FakeUpstream;
 /// One dollar a million tokens in, two out: a token costs 1,000 or 2,000 nano-dollars.
 pub(crate) fn prices() -> Prices {
     Prices::flat(Rate::from_picos(1_000_000), Rate::from_picos(2_000_000))
+}
+
+/// A cent and its parts for each kind of token: 1,000 nano-dollars in, 100 from the cache, 1,250 and 2,000 into it, 5,000 out.
+pub(crate) fn claude_prices() -> Prices {
+    let rate = |nanos: u64| Some(Rate::from_picos(nanos * 1_000));
+    let mut rates = Rates::flat(Rate::from_picos(1_000_000), Rate::from_picos(5_000_000));
+    (rates.cache_read, rates.cache_write, rates.cache_write_1h) = (rate(100), rate(1_250), rate(2_000));
+    Prices::from_rates(rates)
 }
 
 /// The gateway's key for the fake provider; it must never come back to a caller.
@@ -118,6 +126,11 @@ impl Harness {
         let gateway = open(folder.path().join("ledger.db"), url, upstream_key, &clock, sandbox).await;
         let secret = gateway.create_secret_key("test", false).await.unwrap();
         Self { router: edge::router(gateway.clone()), gateway, upstream, secret, clock, folder }
+    }
+
+    /// The address of the fake provider that speaks the Anthropic dialect; the first provider of the list has the same, so it is written in another way.
+    pub(crate) fn claude_url(&self) -> String {
+        self.upstream.url.replace("127.0.0.1", "localhost")
     }
 
     /// A second gateway on the same ledger, before a provider at this address.
@@ -222,9 +235,12 @@ async fn open(path: PathBuf, upstream: &str, upstream_key: &str, clock: &TestClo
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut unpriced = provider("unpriced", upstream);
     unpriced.prices = None;
+    let mut claude = provider("claude", &upstream.replace("127.0.0.1", "localhost"));
+    claude.dialect = Dialect::Anthropic;
+    claude.prices = Some(claude_prices());
     // Azure is one of those that stop billing when a stream is closed.
     let providers =
-        vec![provider("fake", upstream), provider("azure", upstream), provider("closed", &format!("http://{closed}/v1")), unpriced];
+        vec![provider("fake", upstream), provider("azure", upstream), provider("closed", &format!("http://{closed}/v1")), unpriced, claude];
     let keys: HashMap<String, Secret> = providers.iter().map(|provider| (provider.id.clone(), Secret::new(upstream_key))).collect();
     let credentials = Credentials::new(keys, Arc::new(|_| None), None);
     Gateway::new(store, clock.clock(), Pepper::from_bytes(&[7; 32]), Registry::new(providers, credentials, false), sandbox)

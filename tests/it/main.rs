@@ -10,6 +10,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod anthropic;
 mod billing_upstream;
 #[cfg(unix)]
 mod canary;
@@ -19,6 +20,7 @@ mod clocks;
 #[cfg(unix)]
 mod crash;
 mod endings;
+mod fake_anthropic;
 mod fake_upstream;
 mod harness;
 mod journey;
