@@ -3,6 +3,7 @@
 //! An event ends at an empty line; lines end in LF, CR LF or CR (WHATWG HTML, section 9.2).
 
 use bytes::{Bytes, BytesMut};
+use memchr::memchr2;
 
 /// An event larger than this ends the stream: nobody sends such, and it would fill the memory.
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
@@ -19,6 +20,13 @@ impl Event {
 
     /// The payload: all `data` lines, joined by LF. `None` for comments and other fields.
     pub fn data(&self) -> Option<Bytes> {
+        // Nearly every event is one line of data, to be found without looking at each byte.
+        if let Some(rest) = self.0.strip_prefix(b"data:") {
+            let line = &rest[..memchr2(b'\n', b'\r', rest).unwrap_or(rest.len())];
+            if rest[line.len()..].iter().all(|byte| matches!(byte, b'\n' | b'\r')) {
+                return Some(self.0.slice_ref(line.strip_prefix(b" ").unwrap_or(line)));
+            }
+        }
         let mut lines = self.0.split(|byte| matches!(byte, b'\n' | b'\r')).filter_map(|line| {
             let value = line.strip_prefix(b"data:")?;
             Some(value.strip_prefix(b" ").unwrap_or(value))
@@ -94,7 +102,7 @@ impl Splitter {
         let bytes = &self.buffer[..];
         let mut at = self.scanned;
         while at < bytes.len() {
-            let Some(offset) = bytes[at..].iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            let Some(offset) = memchr2(b'\n', b'\r', &bytes[at..]) else {
                 self.scanned = bytes.len();
                 return None;
             };

@@ -4,6 +4,7 @@ mod account;
 mod keys;
 mod ledger;
 mod open;
+mod queue;
 mod reports;
 mod review;
 mod row;
@@ -26,7 +27,7 @@ use crate::domain::{
     ledger::{Admitted, Mispriced, OpenHold, Outcome, Refusal, RequestRecord, Reserve, Settle, Suspect, WriteOff},
     spend_key::Account,
 };
-use writer::Writer;
+use queue::Writer;
 
 /// Nobody waits longer for a hold: a ledger that does not answer is refused like one that fails, so that the caller knows within a second.
 const ANSWER_WITHIN: Duration = Duration::from_millis(600);

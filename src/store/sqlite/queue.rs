@@ -1,0 +1,148 @@
+//! The way into the writer thread: what waits to be written, and how it is answered.
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+};
+
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{
+    Clock, StoreError,
+    writer::{Ledger, Thread},
+};
+
+/// Most operations in one transaction.
+const BATCH_MAX: usize = 512;
+/// Most operations waiting to be admitted; one more is refused as busy.
+const QUEUE_MAX: usize = 4_096;
+
+/// An operation in the queue.
+pub(super) trait Operation: Send {
+    fn apply(&mut self, ledger: &Ledger<'_>) -> rusqlite::Result<()>;
+    /// Called after the commit, or with the reason why there was none.
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
+}
+
+struct Call<F, T> {
+    apply: F,
+    /// Whether it lapses when nobody waits for its answer any more.
+    lapses: bool,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Operation for Call<F, T>
+where
+    F: FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send,
+    T: Send,
+{
+    fn apply(&mut self, ledger: &Ledger<'_>) -> rusqlite::Result<()> {
+        if !(self.lapses && self.reply.is_closed()) {
+            self.result = Some((self.apply)(ledger)?);
+        }
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let missing = || StoreError::Unavailable("the operation was not applied".to_owned());
+        let Self { result, reply, .. } = *self;
+        let _ = reply.send(outcome.and_then(|()| result.ok_or_else(missing)));
+    }
+}
+
+pub(super) enum Message {
+    Settle(Box<dyn Operation>),
+    Other(Box<dyn Operation>),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way into the writer thread. When the last one is dropped, the thread writes what is queued and ends.
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+    places: Arc<Semaphore>,
+}
+
+impl Writer {
+    /// Opens the file, recovers it, and starts the thread.
+    pub(super) fn start(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let mut thread = Thread::open(path, clock)?;
+        // The holds of a process that died stay until the sweep works; until then they count as held.
+        if let Err(error) = thread.sweep() {
+            tracing::error!(%error, "the holds of processes that ended could not be charged yet");
+        }
+        let (queue, messages) = mpsc::channel();
+        let spawned = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || thread.run(&messages));
+        spawned.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Self { queue, places: Arc::new(Semaphore::new(QUEUE_MAX)) })
+    }
+
+    /// Queues an operation and waits until it is on disk. If this is dropped before the operation's turn, the operation is left out.
+    pub(super) async fn submit<T: Send + 'static>(
+        &self,
+        apply: impl FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _place = self.places.try_acquire().map_err(|_| StoreError::Busy("too many operations are waiting".to_owned()))?;
+        let (reply, answer) = oneshot::channel();
+        let _ = self.queue.send(Message::Other(Box::new(Call { apply, lapses: true, result: None, reply })));
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Queues a settlement. It has a place of its own: there are never more of these than admitted holds.
+    pub(super) fn submit_settle<T: Send + 'static>(
+        &self,
+        apply: impl FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.queue.send(Message::Settle(Box::new(Call { apply, lapses: false, result: None, reply })));
+        async move { answer.await.unwrap_or_else(|_| Err(stopped())) }
+    }
+
+    /// Writes what is queued, then closes the file.
+    pub(super) async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.queue.send(Message::Close(reply)).is_ok() {
+            let _ = answer.await;
+        }
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the ledger's writer has stopped".to_owned())
+}
+
+/// Operations of one transaction.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) settlements: Vec<Box<dyn Operation>>,
+    pub(super) others: Vec<Box<dyn Operation>>,
+}
+
+impl Batch {
+    pub(super) fn len(&self) -> usize {
+        self.settlements.len() + self.others.len()
+    }
+}
+
+/// Whether the thread was asked to end, and who waits for that.
+pub(super) enum Closing {
+    No,
+    Yes(Option<oneshot::Sender<()>>),
+}
+
+/// Moves everything that is queued into the batch.
+pub(super) fn gather(first: Message, messages: &mpsc::Receiver<Message>, batch: &mut Batch) -> Closing {
+    let mut next = Some(first);
+    // What a failed batch left does not take the place of what is new.
+    let mut room = BATCH_MAX;
+    while let Some(message) = next {
+        match message {
+            Message::Settle(operation) => batch.settlements.push(operation),
+            Message::Other(operation) => batch.others.push(operation),
+            Message::Close(reply) => return Closing::Yes(Some(reply)),
+        }
+        room -= 1;
+        next = if room > 0 { messages.try_recv().ok() } else { None };
+    }
+    Closing::No
+}
