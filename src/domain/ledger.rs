@@ -54,7 +54,7 @@ impl RateState {
     pub fn new(limit: RateLimit, tat: i64, at: Timestamp) -> Self {
         let burst = limit.burst.unwrap_or(limit.rpm);
         let ahead = u64::try_from(tat.saturating_sub(at.as_microsecond())).unwrap_or(0);
-        let used = ahead.div_ceil(60_000_000 / u64::from(limit.rpm.max(1)));
+        let used = ahead.div_ceil((60_000_000 / u64::from(limit.rpm.max(1))).max(1));
         Self { limit: burst, remaining: burst.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX)), reset_us: ahead, at }
     }
 }

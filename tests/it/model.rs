@@ -230,9 +230,16 @@ async fn run(steps: Vec<Step>) {
             Step::Lid(lid) => {
                 let lid = lid.map(|(amount, cycle)| SpendLimit { amount: Money::from_nanos(amount), cycle: CYCLES[cycle] });
                 store.limit_account(false, lid).await.unwrap();
+                let latest = model.account_latest.max(now).max(model.latest);
+                let counts_already = model
+                    .lid
+                    .zip(lid)
+                    .is_some_and(|(old, new)| old.cycle == new.cycle && new.cycle.window(latest) == new.cycle.window(model.account_latest));
                 model.lid = lid;
-                model.account_latest = model.account_latest.max(now).max(model.latest);
-                model.recount_account();
+                model.account_latest = latest;
+                if !counts_already {
+                    model.recount_account();
+                }
             }
             Step::WriteOff { back } => {
                 let Some((hold, at)) = nth(back) else { continue };
@@ -249,7 +256,6 @@ async fn run(steps: Vec<Step>) {
                 if hold.suspect {
                     hold.ended = Some(0);
                     model.latest = model.latest.max(now);
-                    model.recount_account();
                 }
             }
             Step::SellAgain => {

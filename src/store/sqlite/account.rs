@@ -1,7 +1,7 @@
 //! The lid over all keys of the account. A hold is checked against it in the statement that checks the key's own limit.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, named_params, params};
+use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use super::{
     keys::window_start,
@@ -49,27 +49,31 @@ pub(super) fn read(connection: &Connection, test: bool, now: Timestamp) -> rusql
 /// Sets or lifts the limit. What all keys have spent and set aside in the cycle counts, also what they did before there was a limit.
 pub(super) fn set_limit(ledger: &Ledger<'_>, test: bool, limit: Option<SpendLimit>) -> rusqlite::Result<Account> {
     let cycle = limit.map_or(Cycle::Total, |limit| limit.cycle);
+    let select = "SELECT limit_n IS NOT NULL AND spend_cycle = ?2, spend_window FROM account WHERE test = ?1";
+    let (counts_already, window): (bool, i64) =
+        ledger.connection.query_row(select, params![test, row::cycle_number(cycle)], |row| Ok((row.get(0)?, row.get(1)?)))?;
     // The account's own time is never behind that of a key, or a cycle that a key has begun could begin here again.
     let update = "UPDATE account SET limit_n = ?2, spend_cycle = ?3,
         latest = max(latest, ?4, (SELECT coalesce(max(b.latest), 0) FROM budget b JOIN spend_key k ON k.id = b.key_id WHERE k.test = ?1))
         WHERE test = ?1 RETURNING latest";
     let values = params![test, limit.map(|limit| limit.amount.nanos()), row::cycle_number(cycle), ledger.now.as_microsecond()];
-    let latest: i64 = ledger.connection.query_row(update, values, |row| row.get(0))?;
-    recount(ledger, test, cycle, row::timestamp(latest))?;
+    let latest = row::timestamp(ledger.connection.query_row(update, values, |row| row.get(0))?);
+    if !counts_already || cycle.window(latest).0 > window {
+        recount(ledger, test, cycle, latest)?;
+    }
     read(ledger.connection, test, ledger.now)
 }
 
-/// Counts anew after an entry was corrected.
-pub(super) fn recount_after_correction(ledger: &Ledger<'_>, test: bool) -> rusqlite::Result<()> {
-    let select = "SELECT spend_cycle, latest FROM account WHERE test = ?1 AND limit_n IS NOT NULL";
-    let counted: Vec<(i64, i64)> = ledger
-        .connection
-        .prepare_cached(select)?
-        .query_map([test], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    counted
-        .into_iter()
-        .try_for_each(|(cycle, latest)| recount(ledger, test, row::cycle_from(cycle), row::timestamp(latest).max(ledger.now)))
+/// Takes an amount back that was booked in `window`, or at `opened_at` before there was a lid.
+pub(super) fn correct(ledger: &Ledger<'_>, test: bool, amount_n: i64, window: Option<i64>, opened_at: i64) -> rusqlite::Result<()> {
+    let select = "SELECT spend_cycle, spend_window, latest FROM account WHERE test = ?1 AND limit_n IS NOT NULL";
+    let counted: Option<(i64, i64, i64)> =
+        ledger.connection.prepare_cached(select)?.query_row([test], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
+    let Some((cycle, spend_window, latest)) = counted else { return Ok(()) };
+    if window == Some(spend_window) || opened_at >= window_start(row::cycle_from(cycle), row::timestamp(latest)) {
+        ledger.connection.execute("UPDATE account SET spent_n = spent_n - ?2 WHERE test = ?1", params![test, amount_n])?;
+    }
+    Ok(())
 }
 
 fn recount(ledger: &Ledger<'_>, test: bool, cycle: Cycle, now: Timestamp) -> rusqlite::Result<()> {

@@ -32,6 +32,13 @@ macro_rules! current {
 
 pub(super) use current;
 
+/// The theoretical arrival time of the rate limit. It is never further ahead than a whole burst: what is beyond was left by a clock that was ahead, or by other limits.
+macro_rules! tat {
+    () => {
+        "min(tat, :now + (60000000 / rpm) * coalesce(burst, rpm))"
+    };
+}
+
 /// The whole decision. It changes the row and returns it, or changes nothing. On the right stand the values from before.
 ///
 /// A window only ever moves forward: a clock that jumps back keeps the stored one. Sums are compared by subtraction, so they cannot overflow.
@@ -46,10 +53,14 @@ const RESERVE: &str = concat!(
     current!("requests", "request_cycle", "request_window"),
     " + :counted, request_window = max(request_window, ",
     window_now!("request_cycle"),
-    "), tat = CASE WHEN rpm IS NULL OR :counted = 0 THEN tat ELSE max(tat, :now) + 60000000 / rpm END,
+    "), tat = CASE WHEN rpm IS NULL OR :counted = 0 THEN tat ELSE max(",
+    tat!(),
+    ", :now) + 60000000 / rpm END,
     total_requests = total_requests + :counted, last_used_at = :now, latest = max(latest, :now)
 WHERE key_id = :key AND generation = :generation AND status = 0 AND (expires_at IS NULL OR :now < expires_at)
-  AND (rpm IS NULL OR :counted = 0 OR tat - (60000000 / rpm) * (coalesce(burst, rpm) - 1) <= :now)
+  AND (rpm IS NULL OR :counted = 0 OR ",
+    tat!(),
+    " - (60000000 / rpm) * (coalesce(burst, rpm) - 1) <= :now)
   AND (max_requests IS NULL OR :counted = 0 OR ",
     current!("requests", "request_cycle", "request_window"),
     " < max_requests) AND (limit_n IS NULL OR :amount = 0 OR ",
@@ -57,7 +68,7 @@ WHERE key_id = :key AND generation = :generation AND status = 0 AND (expires_at 
     " <= limit_n - :amount) AND (:amount = 0 OR NOT EXISTS (SELECT 1 FROM account WHERE test = :test AND limit_n IS NOT NULL AND ",
     current!("spent_n + held_n", "spend_cycle", "spend_window"),
     " > limit_n - :amount))
-  AND (:amount = 0 OR NOT EXISTS (SELECT 1 FROM mispriced WHERE provider = :provider AND model = :model
+  AND (:amount = 0 OR :test OR NOT EXISTS (SELECT 1 FROM mispriced WHERE provider = :provider AND model = :model
     AND (budget.limit_n IS NOT NULL OR EXISTS (SELECT 1 FROM account WHERE test = :test AND limit_n IS NOT NULL))))
 RETURNING spend_window, request_window, latest, rpm, burst, tat, EXISTS (SELECT 1 FROM account WHERE test = :test AND limit_n IS NOT NULL)",
 );
@@ -171,8 +182,19 @@ fn refusal(connection: &Connection, reserve: &Reserve, now: Timestamp) -> rusqli
 
 /// The refusal of a key's rate limit, if it has no request left.
 fn rate(connection: &Connection, key: &KeyId, limit: RateLimit, now: Timestamp) -> rusqlite::Result<Option<Refusal>> {
-    let select = "SELECT tat, tat - (60000000 / rpm) * (coalesce(burst, rpm) - 1) FROM budget WHERE key_id = ?1";
-    let (tat, free_at): (i64, i64) = connection.prepare_cached(select)?.query_row([key.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    const SELECT: &str = concat!(
+        "SELECT ",
+        tat!(),
+        ", ",
+        tat!(),
+        " - (60000000 / rpm) * (coalesce(burst, rpm) - 1) FROM budget WHERE key_id = :key AND rpm IS NOT NULL"
+    );
+    let values = named_params! { ":key": key.as_str(), ":now": now.as_microsecond() };
+    let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    // The limit may have been lifted meanwhile.
+    let Some((tat, free_at)): Option<(i64, i64)> = connection.prepare_cached(SELECT)?.query_row(values, read).optional()? else {
+        return Ok(None);
+    };
     let wait_ms = u64::try_from(free_at - now.as_microsecond()).unwrap_or(0).div_ceil(1_000);
     Ok((wait_ms > 0).then(|| Refusal::RateLimit { wait_ms, state: RateState::new(limit, tat, now) }))
 }
@@ -181,8 +203,10 @@ fn rate(connection: &Connection, key: &KeyId, limit: RateLimit, now: Timestamp) 
 pub(super) fn count_refused(ledger: &Ledger<'_>, key: &KeyId, limit: RateLimit) -> rusqlite::Result<Option<Refusal>> {
     let refusal = rate(ledger.connection, key, limit, ledger.now)?;
     if refusal.is_none() {
-        let update = "UPDATE budget SET tat = max(tat, ?2) + 60000000 / rpm WHERE key_id = ?1 AND rpm IS NOT NULL";
-        ledger.connection.prepare_cached(update)?.execute(params![key.as_str(), ledger.now.as_microsecond()])?;
+        const UPDATE: &str =
+            concat!("UPDATE budget SET tat = max(", tat!(), ", :now) + 60000000 / rpm WHERE key_id = :key AND rpm IS NOT NULL");
+        let values = named_params! { ":key": key.as_str(), ":now": ledger.now.as_microsecond() };
+        ledger.connection.prepare_cached(UPDATE)?.execute(values)?;
     }
     Ok(refusal)
 }
@@ -248,7 +272,8 @@ fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_sta
         .connection
         .prepare_cached(
             "INSERT INTO entry (hold_id, key_id, request_id, kind, amount_n, basis, usage_json, held_n, spend_window, upstream_status, \
-             provider, model, endpoint, opened_at, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             provider, model, endpoint, opened_at, at, account_window) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         )?
         .execute(params![
             hold,
@@ -266,6 +291,7 @@ fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_sta
             taken.endpoint,
             taken.opened_at,
             ledger.now.as_microsecond(),
+            taken.account_window,
         ])?;
     // A hold admitted under an earlier window belongs to that window: it neither frees nor fills the present one.
     ledger
@@ -285,8 +311,11 @@ fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_sta
         account::settle(ledger, &taken.key, window, taken.amount_n, end.cost_n)?;
     }
     if end.cost_n > taken.amount_n {
-        let insert = "INSERT OR IGNORE INTO mispriced (provider, model, request_id, held_n, billed_n, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let values = params![taken.provider, taken.model, taken.request, taken.amount_n, end.cost_n, ledger.now.as_microsecond()];
+        // What the sandbox says of a model says nothing about those who sell it.
+        let insert = "INSERT OR IGNORE INTO mispriced (provider, model, request_id, held_n, billed_n, at)
+                      SELECT ?1, ?2, ?3, ?4, ?5, ?6 FROM spend_key WHERE id = ?7 AND test = 0";
+        let now = ledger.now.as_microsecond();
+        let values = params![taken.provider, taken.model, taken.request, taken.amount_n, end.cost_n, now, taken.key];
         ledger.connection.prepare_cached(insert)?.execute(values)?;
     }
     Ok(())

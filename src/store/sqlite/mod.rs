@@ -52,11 +52,10 @@ impl Sqlite {
     }
 
     pub(super) async fn reserve(&self, reserve: Reserve) -> Result<Result<Admitted, Refusal>, StoreError> {
-        let hold = reserve.hold.clone();
+        let mut orphan = Orphan { sqlite: self, hold: Some(reserve.hold.clone()) };
         let reserved = within_a_second(self.shared.writer.submit(move |ledger| ledger::reserve(ledger, &reserve))).await;
-        if matches!(reserved, Err(StoreError::Doubtful(_))) {
-            // The hold may be on disk all the same, and nobody would own it.
-            drop(self.settle(Settle { hold, outcome: Outcome::Void { dispatched: false }, upstream_status: None }));
+        if !matches!(reserved, Err(StoreError::Doubtful(_))) {
+            orphan.hold = None;
         }
         reserved
     }
@@ -121,7 +120,7 @@ impl Sqlite {
     }
 
     pub(super) async fn count_refused(&self, key: KeyId, limit: RateLimit) -> Result<Option<Refusal>, StoreError> {
-        self.shared.writer.submit(move |ledger| ledger::count_refused(ledger, &key, limit)).await
+        within_a_second(self.shared.writer.submit(move |ledger| ledger::count_refused(ledger, &key, limit))).await
     }
 
     pub(super) fn account(&self, test: bool) -> Result<Account, StoreError> {
@@ -166,4 +165,19 @@ impl Sqlite {
 async fn within_a_second<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     let answered = tokio::time::timeout(ANSWER_WITHIN, answer).await;
     answered.unwrap_or_else(|_| Err(StoreError::Doubtful("it does not answer in time".to_owned())))
+}
+
+/// A hold that may be on disk although nobody was told: the commit is in doubt, or whoever asked for it has left. It is voided when this is dropped, which is after the
+/// way for the answer is closed; so either the writer leaves the hold out, or it finds the void behind it.
+struct Orphan<'a> {
+    sqlite: &'a Sqlite,
+    hold: Option<HoldId>,
+}
+
+impl Drop for Orphan<'_> {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            drop(self.sqlite.settle(Settle { hold, outcome: Outcome::Void { dispatched: false }, upstream_status: None }));
+        }
+    }
 }

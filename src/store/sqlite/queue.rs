@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{
     Clock, StoreError,
@@ -28,6 +28,8 @@ struct Call<F, T> {
     apply: F,
     /// Whether it lapses when nobody waits for its answer any more.
     lapses: bool,
+    /// Its place in the queue; settlements have none, there are never more of them than admitted holds.
+    _place: Option<OwnedSemaphorePermit>,
     result: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -82,19 +84,19 @@ impl Writer {
         &self,
         apply: impl FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let _place = self.places.try_acquire().map_err(|_| StoreError::Busy("too many operations are waiting".to_owned()))?;
+        let place = self.places.clone().try_acquire_owned().map_err(|_| StoreError::Busy("too many operations are waiting".to_owned()))?;
         let (reply, answer) = oneshot::channel();
-        let _ = self.queue.send(Message::Other(Box::new(Call { apply, lapses: true, result: None, reply })));
+        let _ = self.queue.send(Message::Other(Box::new(Call { apply, lapses: true, _place: Some(place), result: None, reply })));
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// Queues a settlement. It has a place of its own: there are never more of these than admitted holds.
+    /// Queues a settlement.
     pub(super) fn submit_settle<T: Send + 'static>(
         &self,
         apply: impl FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static {
         let (reply, answer) = oneshot::channel();
-        let _ = self.queue.send(Message::Settle(Box::new(Call { apply, lapses: false, result: None, reply })));
+        let _ = self.queue.send(Message::Settle(Box::new(Call { apply, lapses: false, _place: None, result: None, reply })));
         async move { answer.await.unwrap_or_else(|_| Err(stopped())) }
     }
 

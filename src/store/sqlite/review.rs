@@ -47,21 +47,23 @@ pub(super) fn write_off(ledger: &Ledger<'_>, test: bool, hold: &HoldId, reason: 
     if ledger.connection.prepare_cached(corrected)?.query_row([hold.as_str()], |row| row.get(0))? {
         return Ok(WriteOff::Already);
     }
-    let insert = "INSERT INTO entry (hold_id, key_id, request_id, kind, amount_n, basis, held_n, spend_window, provider, model, endpoint, note, opened_at, at)
-        SELECT e.hold_id, e.key_id, e.request_id, 'correction', -e.amount_n, 'admin', e.held_n, e.spend_window, e.provider, e.model, e.endpoint, ?3, e.opened_at, ?4
+    let insert = "INSERT INTO entry (hold_id, key_id, request_id, kind, amount_n, basis, held_n, spend_window, provider, model, endpoint, note, opened_at, at, account_window)
+        SELECT e.hold_id, e.key_id, e.request_id, 'correction', -e.amount_n, 'admin', e.held_n, e.spend_window, e.provider, e.model, e.endpoint, ?3, e.opened_at, ?4, e.account_window
         FROM entry e JOIN spend_key k ON k.id = e.key_id WHERE e.hold_id = ?1 AND e.kind = 'suspect' AND k.test = ?2
-        RETURNING key_id, -amount_n";
-    let taken: Option<(String, i64)> = ledger
+        RETURNING key_id, -amount_n, account_window, opened_at";
+    let taken: Option<(String, i64, Option<i64>, i64)> = ledger
         .connection
-        .query_row(insert, params![hold.as_str(), test, reason, ledger.now.as_microsecond()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(insert, params![hold.as_str(), test, reason, ledger.now.as_microsecond()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
-    let Some((key, amount_n)) = taken else { return Ok(WriteOff::NoSuch) };
+    let Some((key, amount_n, window, opened_at)) = taken else { return Ok(WriteOff::NoSuch) };
     let update =
         "UPDATE budget SET total_spent_n = total_spent_n - ?2, latest = max(latest, ?3) WHERE key_id = ?1 RETURNING spend_cycle, latest";
     let (cycle, latest): (i64, i64) =
         ledger.connection.query_row(update, params![key, amount_n, ledger.now.as_microsecond()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     keys::recount_spend(ledger, &KeyId::from_text(key), cycle_from(cycle), ledger.now.max(timestamp(latest)))?;
-    account::recount_after_correction(ledger, test)?;
+    account::correct(ledger, test, amount_n, window, opened_at)?;
     Ok(WriteOff::Done(Money::from_nanos(amount_n)))
 }
 

@@ -216,10 +216,10 @@ impl Thread {
     /// Runs `work` in a transaction of its own.
     fn within(&self, work: impl FnOnce(&Ledger<'_>) -> rusqlite::Result<()>) -> Result<(), Fault> {
         let connection = self.connection.as_ref().ok_or(Fault::NotOpen)?;
-        let ledger = Ledger { connection, process: self.alive.id(), now: (self.clock)() };
         let run = || {
             connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-            work(&ledger)
+            // The time is that of the transaction: waiting for another process's may have taken a while.
+            work(&Ledger { connection, process: self.alive.id(), now: (self.clock)() })
         };
         let commit = || connection.prepare_cached("COMMIT")?.execute([]).map(|_| ());
         run().map_err(Fault::Sqlite).and_then(|()| commit().map_err(Fault::Commit)).inspect_err(|_| {

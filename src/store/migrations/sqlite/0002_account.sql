@@ -15,8 +15,9 @@ CREATE TABLE account (
 ) STRICT;
 INSERT INTO account (test) VALUES (0), (1);
 
--- The account's window in which a hold is counted; NULL where it is counted in none.
+-- The account's window in which a hold is counted, and its entry after it; NULL where they are counted in none.
 ALTER TABLE hold ADD COLUMN account_window INTEGER;
+ALTER TABLE entry ADD COLUMN account_window INTEGER;
 
 -- Models that billed more than the hold, which was the most their prices allow. Keys with a limit do not buy there until somebody has reviewed the prices.
 CREATE TABLE mispriced (
