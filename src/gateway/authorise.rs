@@ -20,6 +20,24 @@ use crate::{
     translate::{anthropic::MessagesRequest, openai::ChatRequest},
 };
 
+pub(super) const ANTHROPIC_BETA: &str = "anthropic-beta";
+/// Betas of Anthropic's API that change what is said, and not what a token costs; by the beginning of their names, which end in a date.
+const BETAS: [&str; 14] = [
+    "advanced-tool-use-",
+    "claude-code-",
+    "computer-use-",
+    "context-management-",
+    "effort-",
+    "extended-cache-ttl-",
+    "fine-grained-tool-streaming-",
+    "interleaved-thinking-",
+    "oauth-",
+    "output-128k-",
+    "prompt-caching-",
+    "structured-outputs-",
+    "token-counting-",
+    "token-efficient-tools-",
+];
 /// Most fallbacks of one request.
 const FALLBACKS_MAX: usize = 5;
 
@@ -111,7 +129,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
     let provider_key = credential.and_then(|credential| credential.provider_key);
     let sandbox = gateway.sandbox || key.test;
     if let Some(received) = target.shape()
-        && key.id.as_str() != key.owner
+        && !key.is_of_secret_key()
         && key.settings.shape != received
     {
         return Err(GatewayError::ShapeNotAllowed { allowed: key.settings.shape.as_str(), received: received.as_str() });
@@ -127,6 +145,11 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
     if fallbacks.len() > FALLBACKS_MAX {
         return Err(GatewayError::BadRequest(format!("At most {FALLBACKS_MAX} fallbacks are tried.")));
     }
+    if routes[0].is_callers_key && !fallbacks.is_empty() {
+        return Err(GatewayError::BadRequest(
+            "A request with a provider_key of its own has no fallbacks: they would be paid by others.".to_owned(),
+        ));
+    }
     for fallback in &fallbacks {
         let route = match &fallback.url {
             Some(url) => forward::fallback_route(gateway, &ask, url, &fallback.model, sandbox).await?,
@@ -136,6 +159,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
     }
     for route in &routes {
         check_route(&key, route)?;
+        check_betas(&headers, route)?;
     }
     Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers })
 }
@@ -183,6 +207,16 @@ fn check_route(key: &SpendKey, route: &Route) -> Result<(), GatewayError> {
         }
     }
     Ok(())
+}
+
+/// A beta can change what is billed, as a long context does; where only the price list is known, those that do not are let through.
+fn check_betas(headers: &HeaderMap, route: &Route) -> Result<(), GatewayError> {
+    let texts = headers.get_all(ANTHROPIC_BETA).iter().map(|value| value.to_str().unwrap_or("?"));
+    let mut betas = texts.flat_map(|text| text.split(',')).map(str::trim).filter(|beta| !beta.is_empty());
+    let dearer = if route.is_own() { None } else { betas.find(|beta| !BETAS.iter().any(|known| beta.starts_with(known))) };
+    dearer.map_or(Ok(()), |beta| {
+        Err(GatewayError::Unpriceable(format!("the {ANTHROPIC_BETA} \"{beta}\" may change what is billed; leave it out")))
+    })
 }
 
 /// Exact, or everything that begins like a pattern ending in `*`.

@@ -74,6 +74,10 @@ impl Credential {
                 return Err(GatewayError::BadField { field: field.to_owned(), message });
             }
         }
+        if token.provider_key.as_ref().is_some_and(|key| key.trim().is_empty()) {
+            let message = "provider_key: it is empty; leave it out to use the gateway's".to_owned();
+            return Err(GatewayError::BadField { field: "provider_key".to_owned(), message });
+        }
         Ok(Self { key: Secret::new(token.secret_key), provider_key: token.provider_key.map(Secret::new) })
     }
 }

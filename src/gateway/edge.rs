@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Gateway,
-    authorise::{Fallback, Inbound, Target},
+    authorise::{ANTHROPIC_BETA, Fallback, Inbound, Target},
     credential::Credential,
     discover,
     error::GatewayError,
@@ -45,7 +45,7 @@ const PASSED_ON: [HeaderName; 4] = [
     header::ACCEPT,
     HeaderName::from_static("openai-beta"),
     HeaderName::from_static("anthropic-version"),
-    HeaderName::from_static("anthropic-beta"),
+    HeaderName::from_static(ANTHROPIC_BETA),
 ];
 
 /// The gateway's routes.
@@ -105,18 +105,24 @@ async fn paid(gateway: Arc<Gateway>, request: Request, target: impl FnOnce(Bytes
 }
 
 async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let url = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "u").map(|(_, url)| url.into_owned());
+    // Whoever asks in the Anthropic dialect reads errors in it.
+    let path = url.as_deref().unwrap_or_default().split('?').next().unwrap_or_default();
+    let mut form = Form::of(&request);
+    if path.ends_with("/messages") || path.ends_with("/messages/count_tokens") {
+        form.shape = RequestShape::Anthropic;
+    }
     let answer = async {
         let (parts, body) = read(request).await?;
         let missing = || GatewayError::BadField {
             field: "u".to_owned(),
             message: "u: the address to call is needed, as /v1/forward?u=<url>".to_owned(),
         };
-        let query = parts.uri.query().unwrap_or_default();
-        let url = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "u").map(|(_, url)| url.into_owned());
         let target = Target::Forward { method: parts.method.clone(), url: url.ok_or_else(missing)?, body };
         journey(gateway, inbound(&parts, target)?).await
     };
-    respond(answer.await)
+    respond_as(&form, answer.await)
 }
 
 /// The process runs.

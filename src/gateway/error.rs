@@ -64,6 +64,8 @@ pub(super) enum GatewayError {
     Budget { shortfall: Box<Shortfall>, affordable_output: Option<u64> },
     #[error("The rest of the limit ({} USD) is set aside by requests in flight; it will be free again when they end.", shortfall.held)]
     BudgetHeld { shortfall: Box<Shortfall> },
+    #[error("Too many requests wait for money of this key that others have set aside; try again in a moment.")]
+    LineFull,
     #[error("The limit of {} requests ({}) is used up.{}", limit.count, limit.cycle.as_str(), resets_sentence(*resets_at))]
     RequestQuota { limit: RequestLimit, resets_at: Option<jiff::Timestamp> },
     #[error("Too many requests a minute; the next one is admitted in {wait_ms} ms.")]
@@ -116,7 +118,7 @@ impl GatewayError {
             Self::Budget { .. } | Self::RequestQuota { .. } | Self::MaxCost { .. } | Self::Unpriceable(_) | Self::Mispriced { .. } => {
                 StatusCode::PAYMENT_REQUIRED
             }
-            Self::BudgetHeld { .. } | Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::BudgetHeld { .. } | Self::LineFull | Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Ledger(_) | Self::ShuttingDown | Self::VaultLocked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable { .. } | Self::BrokenAnswer { .. } | Self::CredentialsRejected { .. } => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -149,7 +151,7 @@ impl GatewayError {
                     "budget_exceeded"
                 }
             }
-            Self::BudgetHeld { .. } => "budget_held",
+            Self::BudgetHeld { .. } | Self::LineFull => "budget_held",
             Self::RequestQuota { .. } => "request_quota_exceeded",
             Self::RateLimited { .. } => "rate_limit_exceeded",
             Self::MaxCost { .. } => "max_cost_exceeded",
@@ -197,7 +199,7 @@ impl GatewayError {
                 headers.insert(RETRY_AFTER_MS, HeaderValue::from((*wait_ms).min(RETRY_AFTER_S_MAX * 1_000)));
             }
             // Those who are refused together shall not all come back together.
-            Self::BudgetHeld { .. } => wait(1 + u64::from(getrandom::u32().unwrap_or(0) % 3)),
+            Self::BudgetHeld { .. } | Self::LineFull => wait(1 + u64::from(getrandom::u32().unwrap_or(0) % 3)),
             Self::Ledger(_) | Self::ShuttingDown => wait(1),
             Self::Upstream { retry_after_s: Some(seconds), .. } if *seconds <= RETRY_AFTER_S_MAX => wait(*seconds),
             Self::Unreachable { .. } | Self::Timeout { .. } | Self::BrokenAnswer { .. } | Self::Upstream { retry_after_s: None, .. } => {}
@@ -216,7 +218,7 @@ impl GatewayError {
             404 => "not_found_error",
             429 => "rate_limit_error",
             413 => "request_too_large",
-            503 => "overloaded_error",
+            503 | 529 => "overloaded_error",
             504 => "timeout_error",
             500.. => "api_error",
             _ => "invalid_request_error",
@@ -284,7 +286,7 @@ fn shortfall_details(shortfall: &Shortfall, put: &mut impl FnMut(&str, Value)) {
     put("resets_at", json!(shortfall.resets_at.map(|at| at.to_string())));
 }
 
-/// Begins with Lava's own sentence, which its clients look for.
+/// For a key it begins with Lava's own sentence, which its clients look for.
 fn budget_sentence(shortfall: &Shortfall, affordable_output: Option<u64>) -> String {
     let limit = shortfall.limit;
     let whose = match shortfall.whose {

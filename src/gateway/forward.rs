@@ -34,8 +34,7 @@ pub(super) async fn resolve(
     provider_key: Option<Secret>,
     sandbox: bool,
 ) -> Result<(Ask, Route), GatewayError> {
-    let (url, mut owner) = find_owner(gateway, url, sandbox).await?;
-    owner.credential = provider_key.or(owner.credential);
+    let (url, owner) = find_owner(gateway, url, provider_key, sandbox).await?;
     let endpoint = owner.endpoint(&url).to_owned();
     let ask = match (owner.dialect, method, endpoint.as_str()) {
         (Dialect::Openai, &Method::POST, "chat/completions") => Ask::Chat(ChatRequest::parse(body)?),
@@ -51,7 +50,7 @@ pub(super) async fn resolve(
 
 /// The route of a fallback: an address at which the same can be asked of another model.
 pub(super) async fn fallback_route(gateway: &Gateway, ask: &Ask, url: &str, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
-    let (url, owner) = find_owner(gateway, url, sandbox).await?;
+    let (url, owner) = find_owner(gateway, url, None, sandbox).await?;
     if owner.dialect != dialect(ask) || owner.endpoint(&url) != ask.endpoint() {
         return Err(owner.not_supported(shown(&url), "A fallback must be an address of the same kind, at a provider of the same dialect."));
     }
@@ -67,14 +66,23 @@ struct Owner {
     credential: Option<Secret>,
     variables: Vec<String>,
     is_custom: bool,
+    /// Whether the credential is the caller's own.
+    is_callers_key: bool,
 }
 
-async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url, Owner), GatewayError> {
+/// With a key of the caller's own, the gateway's is not looked for.
+async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>, sandbox: bool) -> Result<(Url, Owner), GatewayError> {
     let not_supported = |hint: &str| GatewayError::TargetNotSupported { target: without_secrets(text), hint: hint.to_owned() };
     let url = address::parse(text).map_err(not_supported)?;
     let registry = &gateway.registry;
+    let is_callers_key = provider_key.is_some();
+    let find = async |id: &str, variables: &[Box<str>]| match provider_key {
+        _ if sandbox => Ok(None),
+        Some(key) => Ok(Some(key)),
+        None => registry.credentials.find(id, variables).await,
+    };
     if let Some(custom) = registry.custom.iter().find(|custom| address::is_below(&url, &custom.base_url)) {
-        let credential = if sandbox { None } else { registry.credentials.find(&custom.id, &[]).await? };
+        let credential = find(&custom.id, &[]).await?;
         let owner = Owner {
             id: custom.id.clone(),
             base: custom.base_url.clone(),
@@ -83,12 +91,13 @@ async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url
             credential,
             variables: custom.api_key_env.iter().cloned().collect(),
             is_custom: true,
+            is_callers_key,
         };
         return Ok((url, owner));
     }
     let found = registry.catalog().owner_of(&url).filter(|(provider, _)| registry.custom(&provider.id).is_none());
     let (provider, base) = found.ok_or_else(|| not_supported(HINT))?;
-    let credential = if sandbox { None } else { registry.credentials.find(&provider.id, &provider.env).await? };
+    let credential = find(&provider.id, &provider.env).await?;
     let owner = Owner {
         id: provider.id.to_string(),
         base,
@@ -97,6 +106,7 @@ async fn find_owner(gateway: &Gateway, text: &str, sandbox: bool) -> Result<(Url
         credential,
         variables: variables(provider),
         is_custom: false,
+        is_callers_key,
     };
     Ok((url, owner))
 }
@@ -143,6 +153,7 @@ impl Owner {
             url,
             auth: self.auth,
             credential: self.credential,
+            is_callers_key: self.is_callers_key,
             variables: self.variables,
             prices,
             context: known.and_then(|model| model.context),

@@ -12,7 +12,7 @@ use crate::domain::KeyId;
 
 /// How long a request waits.
 pub(super) const WAIT: Duration = Duration::from_secs(2);
-/// How many may wait for one key; one more is refused at once.
+/// How many may wait for one key; one more is refused at once, so that nobody is overtaken.
 const WAITING_MAX: usize = 32;
 
 /// The lines of all keys. A key that nobody waits for has none.

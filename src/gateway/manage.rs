@@ -254,7 +254,9 @@ pub(super) const fn manages_test(gateway: &Gateway, owner: &SecretKey) -> bool {
 fn owned(gateway: &Gateway, headers: &HeaderMap, id: &str) -> Result<SpendKey, GatewayError> {
     let owner = owner(gateway, headers)?;
     let key = gateway.store.spend_key(&KeyId::from_text(id))?;
-    key.filter(|key| key.test == manages_test(gateway, &owner)).ok_or_else(|| GatewayError::NotFound(format!("spend key {id}")))
+    // The own budget of a secret key is no spend key.
+    key.filter(|key| key.test == manages_test(gateway, &owner) && !key.is_of_secret_key())
+        .ok_or_else(|| GatewayError::NotFound(format!("spend key {id}")))
 }
 
 fn gone(id: &str) -> GatewayError {

@@ -51,7 +51,7 @@ pub(super) struct Metered {
 impl Metered {
     /// Whether the provider did not accept the gateway's key.
     pub(super) fn is_credential_refused(&self) -> bool {
-        matches!(self.upstream_status, Some(401 | 403))
+        matches!(self.upstream_status, Some(401 | 403)) && !self.held.route.is_callers_key
     }
 }
 
@@ -145,11 +145,12 @@ async fn plain(held: &Held, reply: Reply, answer: &Answer) -> Known {
     let seen = held.ask.inspect(&body);
     let known = match seen {
         _ if held.ask.is_free() => Known::Exact(Usage::default()),
-        Some(Seen { usage: Some(usage), .. }) => Known::Exact(usage),
+        Some(Seen { usage: Some(usage), visible_bytes, .. }) => exact(held, usage, visible_bytes),
         // Some providers report a failure with status 200; whether they bill it is not known.
         Some(Seen { is_error: true, .. }) => Known::Unknown,
+        // An answer in a form that is not known has its text somewhere.
+        Some(Seen { visible_bytes: 0, .. }) | None => estimate(held, body.len() as u64, 0),
         Some(seen) => estimate(held, seen.visible_bytes, 0),
-        None => estimate(held, body.len() as u64, 0),
     };
     let mut response = http::Response::new(body_of(body));
     *response.status_mut() = status;
@@ -159,6 +160,17 @@ async fn plain(held: &Held, reply: Reply, answer: &Answer) -> Known {
     describe(held, response.headers_mut());
     answer.send(Ok(response));
     known
+}
+
+/// What a complete answer reports, if that can be believed: nothing goes in for nothing, and what was seen was paid for. Else the larger of report and estimate.
+fn exact(held: &Held, usage: Usage, visible_bytes: u64) -> Known {
+    if usage.input > 0 && (usage.output > 0 || visible_bytes == 0) {
+        return Known::Exact(usage);
+    }
+    match estimate(held, visible_bytes, 0) {
+        Known::Estimated(seen) => Known::Estimated(seen.max_each(usage)),
+        other => other,
+    }
 }
 
 /// An upper estimate from what was seen: a token for each byte, since no token is shorter. What a model has thought where nobody sees it cannot be estimated.
@@ -205,7 +217,7 @@ async fn refusal(held: &Held, reply: Reply) -> (GatewayError, Known) {
     const NOT_BILLED: Known = Known::Nothing { dispatched: true };
     let route = &held.route;
     let (provider, status) = (route.provider.clone(), reply.status);
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !route.is_callers_key {
         // The caller's key is fine; ours for the provider is not.
         return (GatewayError::CredentialsRejected { provider, status: status.as_u16(), env: route.variables.clone() }, NOT_BILLED);
     }
@@ -217,7 +229,7 @@ async fn refusal(held: &Held, reply: Reply) -> (GatewayError, Known) {
     let body = read_whole(reply, ERROR_BYTES_MAX).await.unwrap_or_default();
     let parsed: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
     // An edge in front of the provider gave up on an answer that may be billed all the same.
-    let is_from_an_edge = matches!(status.as_u16(), 504 | 520..=530) || (matches!(status.as_u16(), 502 | 503) && parsed.is_none());
+    let is_from_an_edge = matches!(status.as_u16(), 504 | 520..=528 | 530) || (matches!(status.as_u16(), 502 | 503) && parsed.is_none());
     let known = if is_from_an_edge { Known::Unknown } else { NOT_BILLED };
     let reason = ["/error/message", "/error", "/message", "/detail"].iter().find_map(|path| parsed.as_ref()?.pointer(path)?.as_str());
     let mut message = reason.unwrap_or("it gave no reason").to_owned();

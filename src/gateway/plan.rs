@@ -23,6 +23,7 @@ pub(super) struct Quote {
     prices: Prices,
     is_free: bool,
     input_tokens_max: u64,
+    is_tight: bool,
     choices: u64,
     /// The cap the caller set.
     asked_cap: Option<u64>,
@@ -103,7 +104,7 @@ impl Quote {
                 None => return unpriceable(format!("{provider} does not hold back hidden reasoning, and its extent is not known")),
             },
         };
-        Ok(Self { prices, is_free, input_tokens_max, choices, asked_cap, max_output: route.max_output, beyond_cap })
+        Ok(Self { prices, is_free, input_tokens_max, is_tight: false, choices, asked_cap, max_output: route.max_output, beyond_cap })
     }
 
     /// Upper bound of the input in tokens.
@@ -111,11 +112,17 @@ impl Quote {
         self.input_tokens_max
     }
 
-    /// Replaces the bound of the input by an exact count. Returns whether it went down.
-    pub(super) fn tighten(&mut self, counted: u64) -> bool {
-        let is_lower = counted < self.input_tokens_max;
-        self.input_tokens_max = self.input_tokens_max.min(counted);
-        is_lower
+    /// Whether the input has been counted, as far as it can be.
+    pub(super) const fn is_tight(&self) -> bool {
+        self.is_tight
+    }
+
+    /// Replaces the bound of the input by an exact count, if there is one. Returns whether it went down.
+    pub(super) fn tighten(&mut self, counted: Option<u64>) -> bool {
+        self.is_tight = true;
+        let before = self.input_tokens_max;
+        self.input_tokens_max = counted.map_or(before, |counted| counted.min(before));
+        self.input_tokens_max < before
     }
 
     /// The most it can cost with this cap; the largest amount when that fits no number, which nobody can afford.
@@ -130,6 +137,11 @@ impl Quote {
         (output / self.choices).saturating_sub(self.beyond_cap)
     }
 
+    /// Whether it costs nothing.
+    pub(super) const fn is_free(&self) -> bool {
+        self.is_free
+    }
+
     /// Chooses amount and cap.
     pub(super) fn plan(&self, means: Means) -> Result<Plan, TooDear> {
         if self.is_free {
@@ -141,17 +153,17 @@ impl Quote {
         }
         let most = self.max_output.map_or(OUTPUT_CAP_DEFAULT, |most| most.min(OUTPUT_CAP_DEFAULT)).max(1);
         let least = OUTPUT_CAP_MIN.min(most);
-        let wanted = self.need(most, means).clamp(least, most);
-        let cap = match means.least() {
-            Some(available) if self.bound(wanted) > available => {
-                let with_held = means.remaining.unwrap_or(Money::MAX).saturating_add(means.held);
-                if means.may_wait && means.held > Money::ZERO && self.bound(wanted) <= with_held {
-                    return Err(TooDear::Budget { needed: self.bound(wanted) });
-                }
-                self.affordable_cap(available).clamp(least, wanted)
+        let mut cap = self.need(most, means).clamp(least, most);
+        // What the caller wants to pay counts first, then what the key has.
+        if let Some(max_cost) = means.max_cost.filter(|max_cost| self.bound(cap) > *max_cost) {
+            cap = self.affordable_cap(max_cost).clamp(least, cap);
+        }
+        if let Some(remaining) = means.remaining.filter(|remaining| self.bound(cap) > *remaining) {
+            if means.may_wait && means.held > Money::ZERO && self.bound(cap) <= remaining.saturating_add(means.held) {
+                return Err(TooDear::Budget { needed: self.bound(cap) });
             }
-            _ => wanted,
-        };
+            cap = self.affordable_cap(remaining).clamp(least, cap);
+        }
         Ok(Plan { amount: means.afford(self.bound(cap))?, cap: Some(cap), is_injected: true })
     }
 }
@@ -169,13 +181,6 @@ impl Quote {
 }
 
 impl Means {
-    fn least(self) -> Option<Money> {
-        match (self.remaining, self.max_cost) {
-            (Some(one), Some(two)) => Some(one.min(two)),
-            (one, two) => one.or(two),
-        }
-    }
-
     fn afford(self, needed: Money) -> Result<Money, TooDear> {
         if needed >= HOLD_MAX {
             return Err(TooDear::Budget { needed });

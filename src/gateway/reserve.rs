@@ -88,18 +88,19 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// Waits for money that is only set aside, behind those who came before.
     async fn in_line(&self) -> Result<Held, GatewayError> {
+        let mut quote = Quote::new(&self.call.ask, self.route)?;
         let (lines, key) = (&self.gateway.lines, &self.call.key.id);
-        if !lines.has(key) {
-            match self.try_to_hold(true).await {
+        if quote.is_free() || !lines.has(key) {
+            match self.try_to_hold(&mut quote, true).await {
                 Err(GatewayError::BudgetHeld { .. }) => {}
                 other => return other,
             }
         }
-        let Some(place) = lines.join(key) else { return self.try_to_hold(false).await };
+        let Some(place) = lines.join(key) else { return Err(GatewayError::LineFull) };
         let deadline = Instant::now() + WAIT;
         if let Ok(turn) = tokio::time::timeout_at(deadline, place.turn()).await {
             while Instant::now() < deadline {
-                match self.try_to_hold(true).await {
+                match self.try_to_hold(&mut quote, true).await {
                     Err(GatewayError::BudgetHeld { .. }) => {}
                     other => return other,
                 }
@@ -107,29 +108,27 @@ impl Attempt<'_> {
                 let _ = tokio::time::timeout_at(deadline.min(Instant::now() + LOOK_EVERY), turn.money()).await;
             }
         }
-        self.try_to_hold(false).await
+        self.try_to_hold(&mut quote, false).await
     }
 
     /// Sets the money aside, or says why that cannot be now. A request that may wait is not cut short for want of money that others hold.
-    async fn try_to_hold(&self, may_wait: bool) -> Result<Held, GatewayError> {
+    async fn try_to_hold(&self, quote: &mut Quote, may_wait: bool) -> Result<Held, GatewayError> {
         let Self { gateway, call, route, .. } = self;
-        let mut quote = Quote::new(&call.ask, route)?;
         let mut key = Cow::Borrowed(&call.key);
-        let mut is_exact = false;
         let mut tries = 0;
         loop {
             tries += 1;
-            let short = match self.hold(&key, &quote, may_wait).await {
+            let short = match self.hold(&key, quote, may_wait).await {
                 Ok(held) => return Ok(held),
                 Err(NoMoney::Final(error)) => return Err(error),
                 Err(NoMoney::Short(short)) => Some(short),
-                Err(NoMoney::MaxCost { .. }) if !is_exact => None,
+                Err(NoMoney::MaxCost { .. }) if !quote.is_tight() => None,
                 Err(NoMoney::MaxCost { needed, max_cost }) => return Err(GatewayError::MaxCost { needed, max_cost }),
             };
             // Tight: count the input exactly before saying no.
-            if !std::mem::replace(&mut is_exact, true) {
+            if !quote.is_tight() {
                 let counted = tokens::count_exactly(&call.ask, route).await;
-                if counted.is_some_and(|counted| quote.tighten(counted)) {
+                if quote.tighten(counted) {
                     continue;
                 }
             }

@@ -24,6 +24,8 @@ pub(super) struct Route {
     pub(super) url: Url,
     pub(super) auth: Auth,
     pub(super) credential: Option<Secret>,
+    /// Whether the credential is the caller's own, for a provider that then bills them.
+    pub(super) is_callers_key: bool,
     /// Where the credential can be set, for messages.
     pub(super) variables: Vec<String>,
     /// `None` when the price is not known: such a route refuses to sell.
@@ -119,6 +121,7 @@ async fn custom_route(registry: &Registry, custom: &CustomProvider, ask: &Ask, m
         url: below(&custom.base_url, ask.endpoint()),
         auth: custom_auth(custom, credential.as_ref()),
         credential,
+        is_callers_key: false,
         variables,
         prices: custom.prices.clone(),
         context: None,
@@ -154,6 +157,7 @@ async fn catalog_route(registry: &Registry, provider: &Provider, ask: &Ask, mode
         url: below(&base, ask.endpoint()),
         auth: provider.auth.clone(),
         credential,
+        is_callers_key: false,
         variables: variables(provider),
         prices: model.prices().cloned(),
         context: model.context,
@@ -178,6 +182,7 @@ async fn local_route(gateway: &Gateway, ask: &Ask, name: &str, sandbox: bool) ->
                 url: below(&server.base_url, ask.endpoint()),
                 auth: Auth::None,
                 credential: None,
+                is_callers_key: false,
                 variables: Vec::new(),
                 prices: Some(Prices::free()),
                 context: None,

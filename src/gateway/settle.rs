@@ -1,6 +1,6 @@
 //! Books what an attempt cost and gives the rest of its hold back: exactly once, on every way out.
 
-use super::{Gateway, meter::Metered, reserve::Held};
+use super::{Gateway, ask::Ask, meter::Metered, reserve::Held};
 use crate::{
     domain::{
         HoldId, Metered as Known, Money, Usage,
@@ -60,7 +60,7 @@ impl Tally {
     /// Books an attempt.
     pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered) {
         let Metered { held, known, upstream_status } = metered;
-        if let Known::Exact(usage) = known {
+        if let (Known::Exact(usage), Ask::Chat(_)) = (known, &*held.ask) {
             gateway.habits.learn(&held.key, &held.route.model, usage.output);
         }
         let outcome = outcome(&held, known);

@@ -53,8 +53,9 @@ impl ProviderKeys {
         if seen.in_file == Some(stamp) {
             return seen.names.clone();
         }
-        let bytes = std::fs::read(&self.names_file).unwrap_or_default();
-        let names: Arc<HashSet<String>> = serde_json::from_slice(&bytes).map(Arc::new).unwrap_or_default();
+        let read: Option<HashSet<String>> = std::fs::read(&self.names_file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        // What could not be read now is read again.
+        let Some(names) = read.map(Arc::new) else { return Arc::default() };
         *seen = Seen { in_file: Some(stamp), names: names.clone() };
         names
     }

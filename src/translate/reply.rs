@@ -20,6 +20,8 @@ pub struct Seen {
     pub is_usage_only: bool,
     /// Whether it is an error report instead of an answer.
     pub is_error: bool,
+    /// Whether it says that an answer has come to its end; what usage it reports is then the whole of it.
+    pub is_finish: bool,
     /// Whether it says that the stream is complete.
     pub is_end: bool,
 }

@@ -97,7 +97,7 @@ async fn refusals_are_in_anthropics_form() {
         (&*openai, "ok", json!({}), 403, "permission_error", "This key only allows openai request shape, but received anthropic"),
         (&*poor, "ok", json!({}), 402, "billing_error", "Service key spend limit exceeded."),
         (&*anthropic, "ok", json!({"max_tokens": null}), 400, "invalid_request_error", "max_tokens"),
-        (&*anthropic, "status-529", json!({}), 529, "api_error", "Overloaded"),
+        (&*anthropic, "status-529", json!({}), 529, "overloaded_error", "Overloaded"),
     ] {
         let answer = ask(&harness, key, script, more).await;
         let error = answer.json();
@@ -133,7 +133,7 @@ async fn a_forward_token_pays_from_the_secret_keys_own_budget() {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     harness.settled().await;
     let listed = harness.manage(Method::GET, "/v1/requests", Value::Null).await.json();
-    assert_eq!((&listed["data"][0]["model"], &listed["data"][0]["cost"]), (&json!("ok"), &json!("0.0012450000")), "{listed}");
+    assert_eq!((&listed["data"][0]["model"], &listed["data"][0]["cost"]), (&json!("ok"), &json!("0.0009950000")), "{listed}");
     // With a key of their own at the provider, that is the one it sees.
     let token = STANDARD.encode(json!({"secret_key": harness.secret.expose(), "provider_key": "sk-of-the-caller"}).to_string());
     harness.send(request(Method::POST, &path, Some(&token), body("ok", &json!({"model": "ok"})))).await;

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, IDLE_TIMEOUT, UNSEEN_TAIL_TOKENS, describe, estimate};
+use super::{Answer, IDLE_TIMEOUT, UNSEEN_TAIL_TOKENS, describe, estimate, exact};
 use crate::{
     domain::{Metered as Known, RequestShape, Usage},
     gateway::{
@@ -51,6 +51,8 @@ enum End {
 struct Counted {
     usage: Option<Usage>,
     visible_bytes: u64,
+    /// Whether an answer came to its end.
+    is_finished: bool,
     /// Whether the provider reported an error in the stream.
     has_error: bool,
 }
@@ -70,7 +72,10 @@ pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping
     let caller = Caller { events: Some(events), shape: held.ask.shape(), stopping: stopping.clone() };
     let end = pump(held, reply, caller, &mut counted, stopping).await;
     match (counted.usage, end) {
-        (Some(usage), End::Complete) => Known::Exact(usage),
+        // In the Anthropic dialect the first event reports usage too, and only a later one all of it.
+        (Some(usage), End::Complete) if counted.is_finished || held.ask.shape() == RequestShape::Openai => {
+            exact(held, usage, counted.visible_bytes)
+        }
         (None, _) if counted.has_error => Known::Unknown,
         // The provider goes on without us, and bills all of it.
         (_, End::Cut) if !abort_stops_billing(&held.route.provider) => Known::Unknown,
@@ -244,7 +249,10 @@ fn take(held: &Held, event: &Event, counted: &mut Counted, passed: &mut Passed) 
     let data = event.data();
     let (taken, seen) = match data.as_deref().map(|data| held.ask.inspect(data)) {
         Some(Some(seen)) => (if seen.is_end { Taken::Done } else { Taken::Part }, seen),
-        Some(None) => (Taken::Garbled, Seen::default()),
+        Some(None) => {
+            let visible_bytes = data.map_or(0, |data| data.len() as u64);
+            (Taken::Garbled, Seen { visible_bytes, ..Seen::default() })
+        }
         None => (Taken::Part, Seen::default()),
     };
     counted.add(&seen);
@@ -254,8 +262,8 @@ fn take(held: &Held, event: &Event, counted: &mut Counted, passed: &mut Passed) 
     taken
 }
 
-/// The connection was closed without `[DONE]`, which some providers never send. The answer is complete if its usage came and nothing was cut off; a last
-/// event may lack its empty line. In the Anthropic dialect usage comes first too, so only `message_stop` completes an answer.
+/// The connection was closed without `[DONE]`, which some providers never send. The answer is complete if it came to its end, its usage came, and nothing
+/// was cut off; a last event may lack its empty line. In the Anthropic dialect usage comes first too, so only `message_stop` completes an answer.
 async fn at_end(held: &Held, splitter: Splitter, counted: &mut Counted, caller: &mut Caller) -> End {
     const CUT: &str = "the provider ended the stream before it was complete";
     let rest = splitter.into_rest();
@@ -269,13 +277,15 @@ async fn at_end(held: &Held, splitter: Splitter, counted: &mut Counted, caller: 
             Taken::Part => {}
         }
     }
-    if counted.usage.is_some() && held.ask.shape() == RequestShape::Openai { End::Complete } else { break_off(caller, CUT, End::Broken) }
+    let is_complete = counted.usage.is_some() && counted.is_finished && held.ask.shape() == RequestShape::Openai;
+    if is_complete { End::Complete } else { break_off(caller, CUT, End::Broken) }
 }
 
 impl Counted {
     fn add(&mut self, seen: &Seen) {
         self.visible_bytes += seen.visible_bytes;
         self.has_error |= seen.is_error;
+        self.is_finished |= seen.is_finish;
         self.usage = match (self.usage, seen.usage) {
             (Some(before), Some(now)) => Some(before.max_each(now)),
             (before, now) => now.or(before),

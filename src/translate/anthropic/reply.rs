@@ -29,6 +29,8 @@ struct Block {
 struct CacheCreation {
     #[serde(default)]
     ephemeral_1h_input_tokens: Option<u64>,
+    #[serde(default)]
+    ephemeral_5m_input_tokens: Option<u64>,
 }
 
 impl Block {
@@ -37,8 +39,10 @@ impl Block {
             return None;
         }
         let cache_read = self.cache_read_input_tokens.unwrap_or(0);
-        let written = self.cache_creation_input_tokens.unwrap_or(0);
-        let for_an_hour = self.cache_creation.as_ref().and_then(|creation| creation.ephemeral_1h_input_tokens).unwrap_or(0).min(written);
+        let part = |read: fn(&CacheCreation) -> Option<u64>| self.cache_creation.as_ref().and_then(read).unwrap_or(0);
+        let for_an_hour = part(|creation| creation.ephemeral_1h_input_tokens);
+        let parts = for_an_hour.saturating_add(part(|creation| creation.ephemeral_5m_input_tokens));
+        let written = self.cache_creation_input_tokens.unwrap_or(0).max(parts);
         Some(Usage {
             input: self.input_tokens.unwrap_or(0).saturating_add(cache_read).saturating_add(written),
             cache_read,
@@ -84,12 +88,16 @@ struct Start<'a> {
 /// Looks into an event or a reply; `None` when it is not a JSON object of that form.
 pub fn inspect(payload: &[u8]) -> Option<Seen> {
     let reply: Reply<'_> = serde_json::from_slice(payload).ok()?;
+    // The running total of the output stands in `message_delta`; `message_start` only has its beginning.
+    let is_whole = matches!(reply.kind, Some("message_delta" | "message"));
     let block = reply.usage.or(reply.message.and_then(|message| message.usage));
     let visible_bytes = [reply.content, reply.delta, reply.content_block].into_iter().flatten().map(|TextBytes(bytes)| bytes).sum();
+    let usage = block.and_then(|raw| usage(raw.get()));
     Some(Seen {
-        usage: block.and_then(|raw| usage(raw.get())),
+        usage,
         visible_bytes,
         is_usage_only: false,
+        is_finish: is_whole && usage.is_some_and(|usage| usage.output > 0),
         is_error: reply.kind == Some("error") || (reply.kind.is_none() && reply.error.is_some()),
         is_end: reply.kind == Some("message_stop"),
     })

@@ -48,6 +48,8 @@ struct Choice {
     delta: Option<TextBytes>,
     #[serde(default)]
     message: Option<TextBytes>,
+    #[serde(default)]
+    finish_reason: Option<IgnoredAny>,
 }
 
 /// Looks into a chunk or a reply; `None` when it is not a JSON object of that form.
@@ -59,10 +61,12 @@ pub fn inspect(payload: &[u8]) -> Option<Seen> {
     let usage = reply.usage.and_then(|raw| usage(&serde_json::from_str(raw.get()).ok()?));
     let visible_bytes =
         reply.choices.iter().flatten().filter_map(|choice| choice.delta.or(choice.message)).map(|TextBytes(bytes)| bytes).sum();
+    let is_usage_only = usage.is_some() && reply.choices.as_ref().is_some_and(Vec::is_empty);
     Some(Seen {
         usage,
         visible_bytes,
-        is_usage_only: usage.is_some() && reply.choices.as_ref().is_some_and(Vec::is_empty),
+        is_usage_only,
+        is_finish: is_usage_only || reply.choices.iter().flatten().any(|choice| choice.finish_reason.is_some()),
         is_error: reply.choices.is_none() && reply.error.is_some(),
         is_end: false,
     })
