@@ -212,6 +212,8 @@ pub struct Attempt {
     pub usage: Option<Usage>,
     /// HTTP status of the upstream, if it answered.
     pub upstream_status: Option<u16>,
+    /// Why a person corrected it.
+    pub note: Option<String>,
     /// When it began.
     pub opened_at: Timestamp,
 }

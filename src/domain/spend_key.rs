@@ -83,9 +83,9 @@ pub struct SpendKey {
 /// What all keys of an account together may spend, and have spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Most money a cycle; `None` where there is no lid, and nothing is counted.
+    /// Most money a cycle; `None` where there is no lid.
     pub limit: Option<SpendLimit>,
-    /// Booked in this cycle.
+    /// Booked in this cycle; without a lid since the first key was made, which a spend key is not told.
     pub spent: Money,
     /// Set aside by calls in flight.
     pub held: Money,
@@ -95,6 +95,11 @@ impl Account {
     /// What the lid still allows to set aside; `None` without a lid.
     pub fn remaining(&self) -> Option<Money> {
         Some(self.limit?.amount.saturating_sub(self.spent).saturating_sub(self.held))
+    }
+
+    /// When the cycle that contains `now` ends.
+    pub fn resets_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.limit?.cycle.resets_at(now)
     }
 }
 

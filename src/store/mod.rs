@@ -13,7 +13,7 @@ pub use clock::{Clock, guarded_clock, wall_clock};
 pub use sqlite::{NewSecretKey, RequestPage, SecretKey};
 
 use crate::domain::{
-    HoldId, KeyHash, KeyId, KeySettings, NewSpendKey, RateLimit, SpendKey, SpendLimit,
+    HoldId, KeyHash, KeyId, KeySettings, Money, NewSpendKey, RateLimit, SpendKey, SpendLimit,
     ledger::{Admitted, Mispriced, OpenHold, Refusal, RequestRecord, Reserve, Settle, Suspect, WriteOff},
     spend_key::Account,
 };
@@ -190,7 +190,7 @@ impl Store {
         self.sqlite.count_refused(key, limit).await
     }
 
-    /// The lid over all keys, of the sandbox or not.
+    /// The lid over all keys, of the sandbox or not. Without one it tells what they have spent in all.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be read.
@@ -220,6 +220,22 @@ impl Store {
     /// [`StoreError`] when the ledger cannot be read.
     pub fn suspects(&self, test: bool, key: Option<&KeyId>) -> Result<Vec<Suspect>, StoreError> {
         self.sqlite.suspects(test, key)
+    }
+
+    /// What the suspect charges of a key come to, but for those that were written off. A point read on the calling thread.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn suspect_sum(&self, key: &KeyId) -> Result<Money, StoreError> {
+        self.sqlite.suspect_sum(key)
+    }
+
+    /// Whether there is such a key, or was: a revoked one leaves its charges behind.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn has_had(&self, test: bool, key: &KeyId) -> Result<bool, StoreError> {
+        self.sqlite.has_had(test, key)
     }
 
     /// Takes a suspect charge back. The reason is kept in the books.

@@ -40,10 +40,18 @@ pub(super) fn settle(ledger: &Ledger<'_>, key: &str, window: i64, held_n: i64, c
     ledger.connection.prepare_cached(update)?.execute(params![key, window, held_n, cost_n]).map(|_| ())
 }
 
-/// The account's state at `now`.
+/// The account's state at `now`. Where there is no limit, and so nothing is counted, it is added up.
 pub(super) fn read(connection: &Connection, test: bool, now: Timestamp) -> rusqlite::Result<Account> {
     let select = "SELECT limit_n, spend_cycle, spend_window, spent_n, held_n FROM account WHERE test = ?1";
-    connection.prepare_cached(select)?.query_row([test], |row| row::account(row, 0, now))
+    let account = connection.prepare_cached(select)?.query_row([test], |row| row::account(row, 0, now))?;
+    if account.limit.is_some() {
+        return Ok(account);
+    }
+    let select = "SELECT (SELECT coalesce(sum(b.total_spent_n), 0) FROM budget b JOIN spend_key k ON k.id = b.key_id WHERE k.test = ?1),
+        (SELECT coalesce(sum(h.amount_n), 0) FROM hold h JOIN spend_key k ON k.id = h.key_id WHERE k.test = ?1)";
+    connection.prepare_cached(select)?.query_row([test], |row| {
+        Ok(Account { limit: None, spent: Money::from_nanos(row.get(0)?), held: Money::from_nanos(row.get(1)?) })
+    })
 }
 
 /// Sets or lifts the limit. What all keys have spent and set aside in the cycle counts, also what they did before there was a limit.

@@ -23,7 +23,7 @@ pub use reports::RequestPage;
 
 use super::{Change, Clock, StoreError};
 use crate::domain::{
-    HoldId, KeyHash, KeyId, NewSpendKey, RateLimit, SpendKey, SpendLimit,
+    HoldId, KeyHash, KeyId, Money, NewSpendKey, RateLimit, SpendKey, SpendLimit,
     ledger::{Admitted, Mispriced, OpenHold, Outcome, Refusal, RequestRecord, Reserve, Settle, Suspect, WriteOff},
     spend_key::Account,
 };
@@ -138,6 +138,14 @@ impl Sqlite {
 
     pub(super) fn suspects(&self, test: bool, key: Option<&KeyId>) -> Result<Vec<Suspect>, StoreError> {
         self.read(|connection| review::suspects(connection, test, key))
+    }
+
+    pub(super) fn suspect_sum(&self, key: &KeyId) -> Result<Money, StoreError> {
+        self.read(|connection| review::suspect_sum(connection, key))
+    }
+
+    pub(super) fn has_had(&self, test: bool, key: &KeyId) -> Result<bool, StoreError> {
+        self.read(|connection| review::has_had(connection, test, key))
     }
 
     pub(super) async fn write_off(&self, test: bool, hold: HoldId, reason: String) -> Result<WriteOff, StoreError> {

@@ -26,10 +26,10 @@ pub struct RequestPage {
 }
 
 const ATTEMPTS: &str = "
-SELECT kind, amount_n AS cost_n, 0 AS held_n, basis, usage_json, upstream_status, provider, model, endpoint, opened_at, seq
+SELECT kind, amount_n AS cost_n, 0 AS held_n, basis, usage_json, upstream_status, provider, model, endpoint, note, opened_at, seq
 FROM entry WHERE request_id = ?1
 UNION ALL
-SELECT 'open', 0, amount_n, NULL, NULL, NULL, provider, model, endpoint, opened_at, 9223372036854775807 FROM hold WHERE request_id = ?1
+SELECT 'open', 0, amount_n, NULL, NULL, NULL, provider, model, endpoint, NULL, opened_at, 9223372036854775807 FROM hold WHERE request_id = ?1
 ORDER BY opened_at, seq";
 
 /// Requests that match a page, newest first. Request ids sort by time, so the newest are the largest.
@@ -83,6 +83,7 @@ fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
         basis: row.get("basis")?,
         usage: usage.and_then(|json| serde_json::from_str(&json).ok()),
         upstream_status: row.get("upstream_status")?,
+        note: row.get("note")?,
         opened_at: timestamp(row.get("opened_at")?),
     })
 }

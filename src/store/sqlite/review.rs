@@ -14,8 +14,9 @@ use crate::domain::{
 
 const OPEN: &str = "SELECT h.id, h.key_id, h.request_id, h.amount_n, h.provider, h.model, h.endpoint, h.opened_at
     FROM hold h JOIN spend_key k ON k.id = h.key_id WHERE k.test = ?1 AND (?2 IS NULL OR h.key_id = ?2) ORDER BY h.opened_at";
+/// The index is named, or all entries would be read in the order of their age.
 const SUSPECT: &str = "SELECT e.hold_id, e.key_id, e.request_id, e.amount_n, e.provider, e.model, e.endpoint, e.opened_at
-    FROM entry e JOIN spend_key k ON k.id = e.key_id WHERE e.kind = 'suspect' AND k.test = ?1 AND (?2 IS NULL OR e.key_id = ?2)
+    FROM entry e INDEXED BY entry_suspect JOIN spend_key k ON k.id = e.key_id WHERE e.kind = 'suspect' AND k.test = ?1 AND (?2 IS NULL OR e.key_id = ?2)
     AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.hold_id = e.hold_id AND c.kind = 'correction') ORDER BY e.seq";
 
 /// Money set aside right now.
@@ -28,6 +29,19 @@ pub(super) fn suspects(connection: &Connection, test: bool, key: Option<&KeyId>)
     let found =
         connection.prepare_cached(SUSPECT)?.query_map(params![test, key.map(KeyId::as_str)], read)?.collect::<Result<Vec<_>, _>>()?;
     Ok(found.into_iter().map(Suspect).collect())
+}
+
+/// What those charges of one key come to.
+pub(super) fn suspect_sum(connection: &Connection, key: &KeyId) -> rusqlite::Result<Money> {
+    let select = "SELECT coalesce(sum(e.amount_n), 0) FROM entry e INDEXED BY entry_suspect WHERE e.kind = 'suspect' AND e.key_id = ?1
+        AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.hold_id = e.hold_id AND c.kind = 'correction')";
+    connection.prepare_cached(select)?.query_row([key.as_str()], |row| row.get(0)).map(Money::from_nanos)
+}
+
+/// Whether there is or was such a key: what a revoked one has left is still looked at.
+pub(super) fn has_had(connection: &Connection, test: bool, key: &KeyId) -> rusqlite::Result<bool> {
+    let select = "SELECT EXISTS (SELECT 1 FROM spend_key WHERE id = ?1 AND test = ?2)";
+    connection.prepare_cached(select)?.query_row(params![key.as_str(), test], |row| row.get(0))
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<OpenHold> {
@@ -43,8 +57,9 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OpenHold> {
 
 /// Takes a suspect charge back, with a reason. The charge stays in the books; a second entry corrects it.
 pub(super) fn write_off(ledger: &Ledger<'_>, test: bool, hold: &HoldId, reason: &str) -> rusqlite::Result<WriteOff> {
-    let corrected = "SELECT EXISTS (SELECT 1 FROM entry WHERE hold_id = ?1 AND kind = 'correction')";
-    if ledger.connection.prepare_cached(corrected)?.query_row([hold.as_str()], |row| row.get(0))? {
+    let corrected =
+        "SELECT EXISTS (SELECT 1 FROM entry e JOIN spend_key k ON k.id = e.key_id WHERE e.hold_id = ?1 AND e.kind = 'correction' AND k.test = ?2)";
+    if ledger.connection.prepare_cached(corrected)?.query_row(params![hold.as_str(), test], |row| row.get(0))? {
         return Ok(WriteOff::Already);
     }
     let insert = "INSERT INTO entry (hold_id, key_id, request_id, kind, amount_n, basis, held_n, spend_window, provider, model, endpoint, note, opened_at, at, account_window)

@@ -84,9 +84,11 @@ fn read(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<SpendKey> {
 pub(super) fn account(row: &Row<'_>, first: usize, now: Timestamp) -> rusqlite::Result<Account> {
     let cycle = cycle_from(row.get(first + 1)?);
     let is_current = cycle.window(now).0 <= row.get(first + 2)?;
-    let current = |nanos: i64| Money::from_nanos(if is_current { nanos } else { 0 });
+    let limit: Option<i64> = row.get(first)?;
+    // Without a limit nothing is counted, and what stands there is old.
+    let current = |nanos: i64| Money::from_nanos(if is_current && limit.is_some() { nanos } else { 0 });
     Ok(Account {
-        limit: row.get::<_, Option<i64>>(first)?.map(|nanos| SpendLimit { amount: Money::from_nanos(nanos), cycle }),
+        limit: limit.map(|nanos| SpendLimit { amount: Money::from_nanos(nanos), cycle }),
         spent: current(row.get(first + 3)?),
         held: current(row.get(first + 4)?),
     })
