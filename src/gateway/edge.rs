@@ -24,7 +24,7 @@ use super::{
     credential::Credential,
     discover,
     error::GatewayError,
-    journey, manage, reports,
+    journey, manage, owner, reports,
 };
 use crate::domain::{Money, RequestId, RequestShape};
 
@@ -64,6 +64,10 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/spend_keys/{id}/rotate", post(manage::rotate))
         .route("/v1/requests", get(reports::list))
         .route("/v1/requests/{id}", get(reports::retrieve))
+        .route("/v1/lava_mcp/account", get(owner::account).put(owner::limit_account))
+        .route("/v1/lava_mcp/holds", get(owner::holds))
+        .route("/v1/lava_mcp/holds/{id}/write_off", post(owner::write_off))
+        .route("/v1/lava_mcp/mispriced", get(owner::mispriced).delete(owner::sell_again))
         .route("/v1/lava_mcp/search", get(discover::search))
         .route("/v1/lava_mcp/providers/{id}", get(discover::provider))
         .method_not_allowed_fallback(method_not_allowed)

@@ -42,6 +42,8 @@ pub(super) enum GatewayError {
     BadField { field: String, message: String },
     #[error("There is no {0} here.")]
     NotFound(String),
+    #[error("The charge for {0} was written off before.")]
+    AlreadyWrittenOff(String),
     #[error("{path} does not take {method}.")]
     MethodNotAllowed { path: String, method: String },
     #[error("The body is larger than {limit_mib} MiB; send less, or refer to files by URL.")]
@@ -113,6 +115,7 @@ impl GatewayError {
             | Self::AddressMissing { .. }
             | Self::TargetNotSupported { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound(_) | Self::ModelNotFound { .. } => StatusCode::NOT_FOUND,
+            Self::AlreadyWrittenOff(_) => StatusCode::CONFLICT,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Budget { .. } | Self::RequestQuota { .. } | Self::MaxCost { .. } | Self::Unpriceable(_) | Self::Mispriced { .. } => {
@@ -136,6 +139,7 @@ impl GatewayError {
             Self::Forbidden(_) => "forbidden",
             Self::BadRequest(_) | Self::BadField { .. } => "invalid_request",
             Self::NotFound(_) => "not_found",
+            Self::AlreadyWrittenOff(_) => "already_written_off",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::TooLarge { .. } => "request_too_large",
             Self::ModelNotFound { .. } => "model_not_found",

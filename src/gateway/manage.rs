@@ -1,13 +1,14 @@
 //! The spend keys API: create, list, retrieve, update, rotate, revoke. Field for field as Lava has it.
 
+mod fields;
+
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, Request, State};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Gateway,
@@ -18,16 +19,12 @@ use super::{
 };
 use crate::{
     domain::{
-        Cycle, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RateLimit, RequestLimit, RequestShape, SpendKey, SpendLimit, Status,
-        key::KeyKind,
+        KeyId, KeySettings, Money, NewSpendKey, PlainKey, RateLimit, RequestLimit, RequestShape, SpendKey, SpendLimit, Status, key::KeyKind,
     },
     store::SecretKey,
 };
-
-const NAME_CHARS_MAX: usize = 255;
-const LIST_ITEMS_MAX: usize = 1_000;
-const REQUESTS_MAX: u64 = 10_000_000;
-const RPM_MAX: u32 = 1_000_000;
+use fields::Fields;
+pub(super) use fields::{account_limit, bad, reason};
 const PAGE_DEFAULT: usize = 10;
 const PAGE_MAX: usize = 100;
 
@@ -61,6 +58,8 @@ pub(super) struct KeyObject {
 struct KeyExtras {
     /// Set aside by calls in flight.
     held: Money,
+    /// Charged for calls of processes that died, and not written off.
+    suspect: Money,
     /// What can still be spent in this cycle.
     remaining: Option<Money>,
     /// When the spend cycle ends.
@@ -72,16 +71,17 @@ struct KeyExtras {
 }
 
 impl KeyObject {
-    pub(super) fn new(key: SpendKey, now: Timestamp, plain: Option<&PlainKey>) -> Self {
+    fn new(gateway: &Gateway, key: SpendKey, now: Timestamp, plain: Option<&PlainKey>) -> Result<Self, GatewayError> {
         let extras = KeyExtras {
             held: key.held,
+            suspect: gateway.store.suspect_sum(&key.id)?,
             remaining: key.remaining(),
             resets_at: key.resets_at(now).map(|at| at.to_string()),
             requests_reset_at: key.settings.request_limit.and_then(|limit| limit.cycle.resets_at(now)).map(|at| at.to_string()),
             test: key.test,
         };
         let settings = key.settings;
-        Self {
+        Ok(Self {
             spend_key_id: key.id.to_string(),
             key_preview: key.preview,
             name: settings.name,
@@ -102,146 +102,15 @@ impl KeyObject {
             created_at: key.created_at.to_string(),
             key: plain.map(|key| key.expose().to_owned()),
             lava_mcp: extras,
-        }
-    }
-}
-
-/// The fields a caller may set. A field that is absent is left alone; one that is `null` lifts the restriction.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    name: Option<String>,
-    status: Option<Status>,
-    request_shape: Option<RequestShape>,
-    #[serde(default, deserialize_with = "present")]
-    allowed_models: Option<Option<Vec<String>>>,
-    #[serde(default, deserialize_with = "present")]
-    allowed_providers: Option<Option<Vec<String>>>,
-    #[serde(default, deserialize_with = "present")]
-    spend_limit: Option<Option<SpendLimit>>,
-    #[serde(default, deserialize_with = "present")]
-    request_limit: Option<Option<RequestLimit>>,
-    #[serde(default, deserialize_with = "present")]
-    rate_limit: Option<Option<RateLimit>>,
-    #[serde(default, deserialize_with = "present")]
-    expires_at: Option<Option<Timestamp>>,
-}
-
-/// Tells `null` from absent.
-#[expect(clippy::option_option, reason = "absent, null and a value are three different things in a partial update")]
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
-impl Fields {
-    fn parse(body: &[u8], now: Timestamp) -> Result<Self, GatewayError> {
-        let value: Value =
-            serde_json::from_slice(body).map_err(|error| GatewayError::BadRequest(format!("the body is not JSON: {error}")))?;
-        let Value::Object(object) = value else { return Err(GatewayError::BadRequest("the body must be a JSON object".to_owned())) };
-        let mut fields = Self::default();
-        for (name, value) in object {
-            let one = Value::Object([(name.clone(), value)].into_iter().collect());
-            let read: Self = serde_json::from_value(one).map_err(|error| bad(&name, &expectation(&name, &error.to_string())))?;
-            fields.take(read);
-        }
-        fields.check(now).map(|()| fields)
-    }
-
-    fn take(&mut self, one: Self) {
-        self.name = one.name.or(self.name.take());
-        self.status = one.status.or(self.status);
-        self.request_shape = one.request_shape.or(self.request_shape);
-        self.allowed_models = one.allowed_models.or(self.allowed_models.take());
-        self.allowed_providers = one.allowed_providers.or(self.allowed_providers.take());
-        self.spend_limit = one.spend_limit.or(self.spend_limit);
-        self.request_limit = one.request_limit.or(self.request_limit);
-        self.rate_limit = one.rate_limit.or(self.rate_limit);
-        self.expires_at = one.expires_at.or(self.expires_at);
-    }
-
-    fn check(&self, now: Timestamp) -> Result<(), GatewayError> {
-        if let Some(name) = &self.name
-            && (name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX)
-        {
-            return Err(bad("name", "1 to 255 characters are needed"));
-        }
-        for (field, list) in [("allowed_models", &self.allowed_models), ("allowed_providers", &self.allowed_providers)] {
-            let Some(Some(list)) = list else { continue };
-            if list.is_empty() || list.len() > LIST_ITEMS_MAX || list.iter().any(|item| item.is_empty() || item.len() > NAME_CHARS_MAX) {
-                return Err(bad(field, "an array of 1 to 1000 ids is needed, or null for all"));
-            }
-        }
-        if let Some(Some(limit)) = self.spend_limit
-            && limit.amount <= Money::ZERO
-        {
-            return Err(bad("spend_limit", "amount must be above zero"));
-        }
-        if let Some(Some(limit)) = self.request_limit
-            && !(1..=REQUESTS_MAX).contains(&limit.count)
-        {
-            return Err(bad("request_limit", "count must be between 1 and 10000000"));
-        }
-        if let Some(Some(limit)) = self.rate_limit
-            && (!(1..=RPM_MAX).contains(&limit.rpm) || limit.burst.is_some_and(|burst| !(1..=RPM_MAX).contains(&burst)))
-        {
-            return Err(bad("rate_limit", "rpm must be between 1 and 1000000, burst too, or null"));
-        }
-        if let Some(Some(expiry)) = self.expires_at
-            && expiry <= now
-        {
-            return Err(bad("expires_at", "the date must lie in the future"));
-        }
-        Ok(())
-    }
-
-    fn apply(&self, settings: &mut KeySettings) {
-        let Self { name, status, request_shape, allowed_models, allowed_providers, spend_limit, request_limit, rate_limit, expires_at } =
-            self;
-        if let Some(name) = name {
-            settings.name.clone_from(name);
-        }
-        settings.status = status.unwrap_or(settings.status);
-        settings.shape = request_shape.unwrap_or(settings.shape);
-        if let Some(list) = allowed_models {
-            settings.allowed_models.clone_from(list);
-        }
-        if let Some(list) = allowed_providers {
-            settings.allowed_providers.clone_from(list);
-        }
-        settings.spend_limit = spend_limit.unwrap_or(settings.spend_limit);
-        settings.request_limit = request_limit.unwrap_or(settings.request_limit);
-        settings.rate_limit = rate_limit.unwrap_or(settings.rate_limit);
-        settings.expires_at = expires_at.unwrap_or(settings.expires_at);
-    }
-}
-
-fn bad(field: &str, message: &str) -> GatewayError {
-    GatewayError::BadField { field: field.to_owned(), message: format!("{field}: {message}") }
-}
-
-/// What a field should hold; serde's own text is kept where it says more.
-fn expectation(field: &str, error: &str) -> String {
-    let cycles = [Cycle::Daily, Cycle::Weekly, Cycle::Monthly, Cycle::Total].map(Cycle::as_str).join(", ");
-    match field {
-        "name" => "a text of 1 to 255 characters is needed".to_owned(),
-        "status" => "\"active\" or \"paused\" is needed".to_owned(),
-        "request_shape" => "\"openai\" or \"anthropic\" is needed".to_owned(),
-        "allowed_models" | "allowed_providers" => "an array of ids, or null for all, is needed".to_owned(),
-        "spend_limit" => format!("{{\"amount\": \"5.00\", \"cycle\": …}} or null is needed; cycle is one of {cycles}; {error}"),
-        "request_limit" => format!("{{\"count\": 100, \"cycle\": …}} or null is needed; cycle is one of {cycles}; {error}"),
-        "rate_limit" => format!("{{\"rpm\": 60, \"burst\": 10}} or null is needed; {error}"),
-        "expires_at" => "a date and time such as \"2027-01-31T00:00:00Z\", or null, is needed".to_owned(),
-        _ => "there is no such field; there are name, status, request_shape, allowed_models, allowed_providers, spend_limit, request_limit, rate_limit and \
-              expires_at"
-            .to_owned(),
+        })
     }
 }
 
 /// The caller, who must hold a secret key.
-fn owner(gateway: &Gateway, headers: &HeaderMap) -> Result<SecretKey, GatewayError> {
+pub(super) fn owner(gateway: &Gateway, headers: &HeaderMap) -> Result<SecretKey, GatewayError> {
     match identify(gateway, key_in(headers)?.as_ref())? {
         Caller::Secret(secret) => Ok(secret),
-        Caller::Spend(_) => Err(GatewayError::Forbidden("A spend key cannot manage spend keys; use a secret key (aks_…).")),
+        Caller::Spend(_) => Err(GatewayError::Forbidden("A spend key pays, and manages nothing; use a secret key (aks_…).")),
     }
 }
 
@@ -283,7 +152,7 @@ pub(super) async fn create(State(gateway): State<Arc<Gateway>>, request: Request
         let (hash, preview) = (plain.hash(&gateway.pepper), plain.preview());
         gateway.store.create_spend_key(NewSpendKey { id: id.clone(), owner: owner.id, hash, preview, test, settings }).await?;
         let key = gateway.store.spend_key(&id)?.ok_or_else(|| gone(id.as_str()))?;
-        Ok(KeyObject::new(key, (gateway.clock)(), Some(&plain)))
+        KeyObject::new(&gateway, key, (gateway.clock)(), Some(&plain))
     };
     respond_json(StatusCode::CREATED, created.await)
 }
@@ -329,7 +198,7 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
         let (cursor, limit) = page.parts()?;
         let now = (gateway.clock)();
         let keys = gateway.store.spend_keys(manages_test(&gateway, &owner), cursor, limit + 1)?;
-        let objects = keys.into_iter().map(|key| KeyObject::new(key, now, None)).collect();
+        let objects = keys.into_iter().map(|key| KeyObject::new(&gateway, key, now, None)).collect::<Result<_, _>>()?;
         Ok(Listing::new(objects, limit, |key: &KeyObject| key.spend_key_id.clone()))
     })();
     respond_json(StatusCode::OK, listing)
@@ -339,13 +208,13 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
 pub(super) async fn own(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     let object = (|| {
         let key = payer(&gateway, key_in(&headers)?.as_ref())?;
-        Ok(KeyObject::new(key, (gateway.clock)(), None))
+        KeyObject::new(&gateway, key, (gateway.clock)(), None)
     })();
     respond_json(StatusCode::OK, object)
 }
 
 pub(super) async fn retrieve(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    let object = owned(&gateway, &headers, &id).map(|key| KeyObject::new(key, (gateway.clock)(), None));
+    let object = owned(&gateway, &headers, &id).and_then(|key| KeyObject::new(&gateway, key, (gateway.clock)(), None));
     respond_json(StatusCode::OK, object)
 }
 
@@ -355,7 +224,7 @@ pub(super) async fn update(State(gateway): State<Arc<Gateway>>, Path(id): Path<S
         let key = owned(&gateway, &parts.headers, &id)?;
         let fields = Fields::parse(&body, (gateway.clock)())?;
         let changed = gateway.store.change_spend_key(key.id, Box::new(move |settings| fields.apply(settings))).await?;
-        Ok(KeyObject::new(changed.ok_or_else(|| gone(&id))?, (gateway.clock)(), None))
+        KeyObject::new(&gateway, changed.ok_or_else(|| gone(&id))?, (gateway.clock)(), None)
     };
     respond_json(StatusCode::OK, updated.await)
 }
@@ -366,7 +235,7 @@ pub(super) async fn rotate(State(gateway): State<Arc<Gateway>>, Path(id): Path<S
         let key = owned(&gateway, &headers, &id)?;
         let plain = new_plain_key()?;
         let rotated = gateway.store.rotate_spend_key(key.id, plain.hash(&gateway.pepper), plain.preview()).await?;
-        Ok(KeyObject::new(rotated.ok_or_else(|| gone(&id))?, (gateway.clock)(), Some(&plain)))
+        KeyObject::new(&gateway, rotated.ok_or_else(|| gone(&id))?, (gateway.clock)(), Some(&plain))
     };
     respond_json(StatusCode::OK, rotated.await)
 }

@@ -31,6 +31,7 @@ mod line;
 mod local;
 mod manage;
 mod meter;
+mod owner;
 mod plan;
 mod providers;
 mod reports;
@@ -48,6 +49,7 @@ use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use credentials::{Credentials, Environment, KeyVault, Loading};
+pub use owner::ToReview;
 pub use providers::{CustomProvider, Registry};
 
 use crate::{

@@ -49,9 +49,9 @@ pub(super) fn read(connection: &Connection, test: bool, now: Timestamp) -> rusql
     }
     let select = "SELECT (SELECT coalesce(sum(b.total_spent_n), 0) FROM budget b JOIN spend_key k ON k.id = b.key_id WHERE k.test = ?1),
         (SELECT coalesce(sum(h.amount_n), 0) FROM hold h JOIN spend_key k ON k.id = h.key_id WHERE k.test = ?1)";
-    connection.prepare_cached(select)?.query_row([test], |row| {
-        Ok(Account { limit: None, spent: Money::from_nanos(row.get(0)?), held: Money::from_nanos(row.get(1)?) })
-    })
+    connection
+        .prepare_cached(select)?
+        .query_row([test], |row| Ok(Account { limit: None, spent: Money::from_nanos(row.get(0)?), held: Money::from_nanos(row.get(1)?) }))
 }
 
 /// Sets or lifts the limit. What all keys have spent and set aside in the cycle counts, also what they did before there was a limit.

@@ -57,8 +57,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OpenHold> {
 
 /// Takes a suspect charge back, with a reason. The charge stays in the books; a second entry corrects it.
 pub(super) fn write_off(ledger: &Ledger<'_>, test: bool, hold: &HoldId, reason: &str) -> rusqlite::Result<WriteOff> {
-    let corrected =
-        "SELECT EXISTS (SELECT 1 FROM entry e JOIN spend_key k ON k.id = e.key_id WHERE e.hold_id = ?1 AND e.kind = 'correction' AND k.test = ?2)";
+    let corrected = "SELECT EXISTS (SELECT 1 FROM entry e JOIN spend_key k ON k.id = e.key_id WHERE e.hold_id = ?1 AND e.kind = 'correction' AND k.test = ?2)";
     if ledger.connection.prepare_cached(corrected)?.query_row(params![hold.as_str(), test], |row| row.get(0))? {
         return Ok(WriteOff::Already);
     }
