@@ -12,6 +12,7 @@ use super::{
 use crate::{
     catalog::{Auth, Catalog, Dialect},
     config::{Mode, Settings},
+    gateway::ToReview,
     session::SessionError,
 };
 
@@ -56,6 +57,7 @@ pub(super) async fn doctor(settings: Settings, json: bool) -> Result<(), Failure
         Ok(client) if is_embedded => {
             checks.push(Check::ok("ledger", "opened, and can be written"));
             checks.extend(offers(&client.reachable().await.unwrap_or_default()));
+            checks.extend(to_review(&app).await);
         }
         Ok(client) => checks.push(match client.reachable().await {
             Ok(_) => Check::ok("gateway", app.session.info().url.clone().unwrap_or_default()),
@@ -80,6 +82,33 @@ pub(super) async fn doctor(settings: Settings, json: bool) -> Result<(), Failure
         );
     }
     if failed == 0 { Ok(()) } else { Err(Failure::Error(format!("{failed} of {} checks failed", checks.len()))) }
+}
+
+/// What waits for a person's decision, if anything does.
+async fn to_review(app: &App) -> Vec<Check> {
+    let found = match app.gateway().await {
+        Ok(gateway) => gateway.to_review().map_err(|error| error.to_string()),
+        Err(failure) => Err(failure.text().to_owned()),
+    };
+    let ToReview { suspects, suspect_sum, mispriced } = match found {
+        Ok(found) => found,
+        Err(error) => return vec![Check::fail("ledger", error)],
+    };
+    let mut checks = Vec::new();
+    if suspects > 0 {
+        let charges = if suspects == 1 { "charge" } else { "charges" };
+        checks.push(Check::note(
+            "suspect",
+            format!("{suspects} {charges} of {suspect_sum} USD for calls whose process died; `lava-mcp keys holds` shows them"),
+        ));
+    }
+    if !mispriced.is_empty() {
+        checks.push(Check::note(
+            "mispriced",
+            format!("{} billed more than the prices allow; `lava-mcp mispriced` shows what happened", mispriced.join(", ")),
+        ));
+    }
+    checks
 }
 
 /// The best known of those who would sell if they had a key.

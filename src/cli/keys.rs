@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{Failure, output, serve::App};
+use super::{Failure, holds, output, serve::App};
 use crate::{
     client::{Change, Client, KeyUpdate, NewKey, PageQuery, SpendKeyObject},
     config::Settings,
@@ -75,6 +75,19 @@ enum Action {
         /// Its id.
         id: String,
     },
+    /// Show money that is set aside, and charges of calls whose process died.
+    Holds {
+        /// Only those of this spend key.
+        id: Option<String>,
+    },
+    /// Take a suspect charge back that the provider did not bill.
+    WriteOff {
+        /// The hold, as holds shows it.
+        hold: String,
+        /// Why, for the books; 1 to 255 characters.
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
 /// Which endpoint family a key may use.
@@ -110,7 +123,7 @@ struct Limits {
 }
 
 /// A value, or the word `none`.
-fn or_none<T>(parse: impl Fn(&str) -> Result<T, String> + Clone) -> impl Fn(&str) -> Result<Change<T>, String> + Clone {
+pub(super) fn or_none<T>(parse: impl Fn(&str) -> Result<T, String> + Clone) -> impl Fn(&str) -> Result<Change<T>, String> + Clone {
     move |text| if text == "none" { Ok(Change::Lift) } else { parse(text).map(Change::Set) }
 }
 
@@ -220,6 +233,8 @@ async fn run(client: &Client, secret: &Secret, action: Action, json: bool) -> Re
             output::complain(&format!("{id} is revoked."));
             Ok(())
         }
+        Action::Holds { id } => holds::show(client, secret, id.as_deref(), json).await,
+        Action::WriteOff { hold, reason } => holds::write_off(client, secret, &hold, &reason, json).await,
     }
 }
 
@@ -268,4 +283,7 @@ fn table(keys: &[SpendKeyObject]) {
         ]
     }));
     output::table(&rows);
+    for (key, suspect) in keys.iter().filter_map(|key| Some((key, key.suspect()?))) {
+        output::complain(&format!("{}: {suspect} USD for calls whose process died; `lava-mcp keys holds` shows them.", key.spend_key_id));
+    }
 }

@@ -1,12 +1,15 @@
 //! The command line: names, flags and help, and which file carries out what.
 
+mod account;
 mod call;
 mod demo;
 mod doctor;
 mod gateway;
+mod holds;
 mod keys;
 mod login;
 mod manifest;
+mod mispriced;
 mod output;
 mod prompt;
 mod providers;
@@ -63,8 +66,12 @@ enum Command {
     Providers(providers::ProvidersArgs),
     /// Serve the gateway over a socket, for every tool that takes an OpenAI key.
     Gateway(gateway::GatewayArgs),
-    /// Make, list, change, pause, rotate or revoke spend keys.
+    /// Make, list, change, pause, rotate or revoke spend keys; look at their holds.
     Keys(keys::KeysArgs),
+    /// Show or set the limit over all keys together.
+    Account(account::AccountArgs),
+    /// Show models that billed more than their prices allow, or sell one again.
+    Mispriced(mispriced::MispricedArgs),
     /// Make, list or delete secret keys, which manage spend keys.
     SecretKeys(secret_keys::SecretKeysArgs),
     /// Say what works here and what does not.
@@ -181,6 +188,8 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             Some(Command::Providers(args)) => providers::providers(settings, args, json).await,
             Some(Command::Gateway(args)) => gateway::gateway(settings, args).await,
             Some(Command::Keys(args)) => keys::keys(settings, args, json).await,
+            Some(Command::Account(args)) => account::account(settings, args, json).await,
+            Some(Command::Mispriced(args)) => mispriced::mispriced(settings, args, json).await,
             Some(Command::SecretKeys(args)) => secret_keys::secret_keys(settings, args, json).await,
             Some(Command::Doctor) => doctor::doctor(settings, json).await,
             Some(Command::Demo) => demo::demo(json).await,

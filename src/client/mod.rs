@@ -5,6 +5,7 @@ mod discover;
 mod error;
 mod key_requests;
 mod lava;
+mod owner;
 mod transport;
 mod types;
 
@@ -19,6 +20,7 @@ pub use chat::{ChatOptions, ChatResult};
 pub use error::ClientError;
 pub use key_requests::{Change, KeyUpdate, NewKey, PageQuery};
 pub use lava::{Lava, SpendKeys};
+pub use owner::{AccountObject, HoldObject, Holds, MispricedModel, WrittenOff};
 pub use transport::{Body, Service, Transport};
 pub use types::{
     CreatedKey, Fallback, Forwarded, KeyExtras, KeyPage, LimitObject, RateLimitObject, RequestLimitObject, RequestReport, SearchPage,

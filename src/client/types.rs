@@ -96,6 +96,9 @@ pub struct RateLimitObject {
 pub struct KeyExtras {
     /// US dollars set aside by calls in flight.
     pub held: String,
+    /// US dollars charged for calls whose process died, and not written off.
+    #[serde(default)]
+    pub suspect: Option<String>,
     /// US dollars left in this cycle; null without a limit.
     pub remaining: Option<String>,
     /// When the spend cycle ends.
@@ -108,6 +111,12 @@ pub struct KeyExtras {
 }
 
 impl SpendKeyObject {
+    /// US dollars of suspect charges, if there are any.
+    pub fn suspect(&self) -> Option<Money> {
+        let suspect: Money = self.extras.as_ref()?.suspect.as_ref()?.parse().ok()?;
+        (suspect > Money::ZERO).then_some(suspect)
+    }
+
     /// US dollars left in this cycle, as far as the gateway tells: exact with ours, else limit minus what is booked.
     pub fn remaining(&self) -> Option<String> {
         if let Some(extras) = &self.extras {

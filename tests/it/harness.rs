@@ -15,7 +15,11 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use lava_mcp::{
     catalog::{Dialect, Prices, Rates},
-    domain::{PlainKey, Rate, Secret, key::Pepper},
+    domain::{
+        HoldId, KeyId, PlainKey, Rate, RequestId, Secret,
+        key::Pepper,
+        ledger::{Reserve, Subject},
+    },
     gateway::{Credentials, CustomProvider, Gateway, Registry, edge, server},
     store::{Clock, Store},
 };
@@ -173,6 +177,33 @@ impl Harness {
     /// Asks the fake provider, with its script as the model.
     pub(crate) async fn chat(&self, key: &str, script: &str, more: Value) -> Answer {
         self.send(chat_request(key, script, more)).await
+    }
+
+    /// Sets money of a key aside in a process that dies, and lets another one find it; returns the hold, which is a suspect charge now.
+    pub(crate) async fn crash(&self, key_id: &str, amount: &str) -> String {
+        let dying = Store::open(&self.ledger_path(), self.clock.clock()).await.unwrap();
+        let hold = HoldId::generate();
+        let reserve = Reserve {
+            hold: hold.clone(),
+            request: RequestId::generate(false),
+            key: KeyId::from_text(key_id),
+            generation: 1,
+            amount: amount.parse().unwrap(),
+            counted: true,
+            test: false,
+            subject: Subject { provider: "fake".to_owned(), model: "never".to_owned(), endpoint: "POST https://fake/v1".to_owned() },
+        };
+        dying.reserve(reserve).await.unwrap().unwrap();
+        dying.close().await;
+        Store::open(&self.ledger_path(), self.clock.clock()).await.unwrap().close().await;
+        hold.to_string()
+    }
+
+    /// Sets the limit over all keys.
+    pub(crate) async fn limit_account(&self, limit: Value) -> Value {
+        let answer = self.manage(Method::PUT, "/v1/lava_mcp/account", json!({"spend_limit": limit})).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.json()
     }
 
     pub(crate) async fn object(&self, id: &str) -> Value {

@@ -32,6 +32,8 @@ mod ledger;
 mod manage;
 mod mcp_stdio;
 mod model;
+mod owner;
+mod owner_cli;
 mod promises;
 mod remote;
 mod server;

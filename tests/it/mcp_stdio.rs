@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{cli::program, fake_upstream::FakeUpstream};
 
 pub(crate) struct Server {
-    child: Child,
+    pub(crate) child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     modern: bool,
@@ -362,7 +362,7 @@ fn a_repeated_call_with_the_same_key_is_paid_once() {
     server.close();
 }
 
-fn with_upstream(home: &Path, upstream: &FakeUpstream) -> Command {
+pub(crate) fn with_upstream(home: &Path, upstream: &FakeUpstream) -> Command {
     let config = home.join("config.toml");
     let text = format!(
         "local_servers = false\n[providers.fake]\nbase_url = \"{}\"\nprice = {{ input = \"1.00\", output = \"2.00\" }}\n",
@@ -374,7 +374,7 @@ fn with_upstream(home: &Path, upstream: &FakeUpstream) -> Command {
     command
 }
 
-fn ledger(home: &Path) -> rusqlite::Connection {
+pub(crate) fn ledger(home: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(home.join(".local/share/lava-mcp/ledger.db")).unwrap()
 }
 
@@ -385,7 +385,7 @@ fn entries(home: &Path) -> Vec<(String, String, i64, i64)> {
 }
 
 /// Starts a prompt that the provider never answers, and waits until its money is set aside.
-fn hanging_prompt(server: &mut Server, home: &Path, is_streamed: bool) {
+pub(crate) fn hanging_prompt(server: &mut Server, home: &Path, is_streamed: bool) {
     assert_eq!(server.call("login", json!({}))["isError"], false);
     let script = if is_streamed { "stall-stream" } else { "never" };
     let mut params = json!({"name": "prompt", "arguments": {"model": format!("fake/{script}"), "input": "Hi", "max_tokens": 50}});

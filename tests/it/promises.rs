@@ -43,6 +43,81 @@ async fn a_limit_is_a_limit() {
     harness.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_limit_over_all_keys_is_a_limit() {
+    let harness = Harness::start().await;
+    let probe = harness.key_with_limit("1.00").await.0;
+    harness.chat(&probe, "ok", json!({"max_tokens": 50})).await;
+    let hold_n = harness.entries().await[0].held_n;
+    // Keys with a limit that would allow all of it, keys without any, and the secret key that pays for itself.
+    let keys = [
+        harness.key_with_limit("1.00").await.0,
+        harness.key_with_limit("2.00").await.0,
+        harness.key(json!({})).await.0,
+        harness.key(json!({})).await.0,
+        harness.secret.expose().to_owned(),
+    ];
+    let routers = [harness.router.clone(), harness.second().await];
+    for is_streamed in [false, true] {
+        // Room for ten holds beside what is spent; a hundred come at once, of five keys, over two gateways on one ledger.
+        let spent_n = harness.sql("SELECT sum(amount_n) FROM entry", |row| row.get::<_, i64>(0))[0];
+        let lid_n = spent_n + hold_n * 10 + hold_n / 2;
+        harness.limit_account(json!({"amount": format!("0.{lid_n:09}"), "cycle": "daily"})).await;
+        let before = harness.upstream.seen().len();
+        let asks = (0..100).map(|at| {
+            let (router, key) = (routers[at % 2].clone(), keys[at / 2 % 5].clone());
+            let asked = chat_request(&key, "slow-300", json!({"max_tokens": 50, "stream": is_streamed}));
+            tokio::spawn(async move { send(&router, asked).await })
+        });
+        let answers: Vec<_> = futures_util::future::join_all(asks).await.into_iter().map(Result::unwrap).collect();
+        let (answered, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status.is_success());
+        assert_eq!(answered.len(), 10, "{refused:?}");
+        for refusal in refused {
+            assert_eq!((refusal.status.as_u16(), refusal.code().as_str()), (429, "budget_held"), "held money may come back");
+            assert_eq!(refusal.json()["error"]["limit_of"], "account");
+        }
+        assert_eq!(harness.upstream.seen().len() - before, 10, "no other request reached the provider");
+        harness.settled().await;
+        let spent_n = harness.sql("SELECT sum(amount_n) FROM entry", |row| row.get::<_, i64>(0))[0];
+        assert!(spent_n <= lid_n, "{spent_n} of {lid_n}");
+        let account = harness.manage(Method::GET, "/v1/lava_mcp/account", Value::Null).await.json();
+        assert_eq!((&account["current_spend"], &account["held"]), (&json!(format!("0.{spent_n:09}0")), &json!("0.00")));
+    }
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_limit_below_what_is_spent_blocks_and_resets_nothing() {
+    let harness = Harness::start().await;
+    let (key, id) = harness.key_with_limit("1.00").await;
+    assert_eq!(harness.chat(&key, "ok", Value::Null).await.status, StatusCode::OK);
+    harness.settled().await;
+    let path = format!("/v1/spend_keys/{id}");
+    let limit = |amount: &str| json!({"amount": amount, "cycle": "daily"});
+    let lowered = harness.manage(Method::PUT, &path, json!({"spend_limit": limit("0.00001")})).await.json();
+    assert_eq!((&lowered["current_spend"], &lowered["lava_mcp"]["remaining"]), (&json!("0.0000250000"), &json!("0.00")));
+    let refused = harness.chat(&key, "ok", Value::Null).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (402, "budget_exceeded"));
+    assert_eq!((&refused.json()["error"]["limit_of"], refused.header("x-should-retry")), (&json!("key"), Some("false")));
+    let raised = harness.manage(Method::PUT, &path, json!({"spend_limit": limit("1.00")})).await.json();
+    assert_eq!((&raised["current_spend"], &raised["lava_mcp"]["remaining"]), (&json!("0.0000250000"), &json!("0.999975")));
+
+    let lowered = harness.limit_account(limit("0.00001")).await;
+    assert_eq!((&lowered["current_spend"], &lowered["remaining"]), (&json!("0.0000250000"), &json!("0.00")));
+    let other = harness.key(json!({})).await.0;
+    for key in [&key, &other] {
+        let refused = harness.chat(key, "ok", Value::Null).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (402, "budget_exceeded"));
+        let error = refused.json()["error"].clone();
+        assert_eq!((&error["limit_of"], &error["spent"], &error["remaining"]), (&json!("account"), &json!("0.000025"), &json!("0.00")));
+        assert!(error["message"].as_str().unwrap().starts_with("Account spend limit exceeded."), "{error}");
+    }
+    let raised = harness.limit_account(limit("1.00")).await;
+    assert_eq!((&raised["current_spend"], &raised["remaining"]), (&json!("0.0000250000"), &json!("0.999975")));
+    assert_eq!(harness.chat(&other, "ok", Value::Null).await.status, StatusCode::OK);
+    harness.finish().await;
+}
+
 #[tokio::test]
 async fn a_request_limit_is_a_limit() {
     let harness = Harness::start().await;

@@ -1,0 +1,62 @@
+//! `lava-mcp account`: the limit over all keys together.
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, keys::or_none, output, serve::App};
+use crate::{
+    client::{AccountObject, Change},
+    config::Settings,
+    domain::{Money, SpendLimit},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct AccountArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Set the limit over all keys; `none` lifts it. What they have spent in its cycle counts.
+    Limit {
+        /// Most money a cycle, such as 50.00/monthly, or none.
+        #[arg(value_name = "AMOUNT/CYCLE", value_parser = or_none(SpendLimit::parse_short))]
+        limit: Change<SpendLimit>,
+    },
+}
+
+pub(super) async fn account(settings: Settings, args: AccountArgs, json: bool) -> Result<(), Failure> {
+    let app = App::new(settings)?;
+    let done = async {
+        let secret = app.session.owner_key().await?;
+        let client = app.session.client().await?;
+        let account = match args.action {
+            None => client.account(&secret).await?,
+            Some(Action::Limit { limit }) => client.limit_account(&secret, limit.value()).await?,
+        };
+        show(&account, json)
+    };
+    let done = done.await;
+    app.close().await;
+    done
+}
+
+fn show(account: &AccountObject, json: bool) -> Result<(), Failure> {
+    if json {
+        return output::print_json(account);
+    }
+    let spent = account.current_spend.parse::<Money>().map_or_else(|_| account.current_spend.clone(), |spent| spent.to_string());
+    let when = if account.spend_limit.is_some() { "this cycle" } else { "in all" };
+    let limit =
+        account.spend_limit.as_ref().map_or_else(|| "none".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.as_str()));
+    let mut rows = vec![
+        ["Account", if account.test { "sandbox" } else { "live" }].map(str::to_owned).to_vec(),
+        vec!["Limit".to_owned(), limit],
+        vec!["Spent".to_owned(), format!("{spent} USD {when}")],
+        vec!["Held".to_owned(), format!("{} USD by calls in flight", account.held)],
+        vec!["Left".to_owned(), account.remaining.as_ref().map_or_else(|| "unlimited".to_owned(), |left| format!("{left} USD"))],
+    ];
+    rows.extend(account.resets_at.as_ref().map(|at| vec!["Resets".to_owned(), at.clone()]));
+    output::table(&rows);
+    Ok(())
+}
