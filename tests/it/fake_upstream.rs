@@ -78,7 +78,8 @@ async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) {
             }
             continue;
         }
-        let script = body["model"].as_str().unwrap_or_default().to_owned();
+        // A model can have the name of a vendor before its own.
+        let script = body["model"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
         if let Some(path) = head.strip_prefix("post ").filter(|path| path.starts_with("/v1/messages")) {
             if fake_anthropic::answer(&mut socket, path, &script, body["stream"] == true).await.is_none() {
                 return;

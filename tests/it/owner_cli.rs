@@ -166,18 +166,18 @@ async fn a_mispriced_model_from_the_command_line() {
     assert_eq!(run(home, &["login"]).0, Some(0));
     assert!(run(home, &["mispriced"]).2.contains("No model"));
     assert_eq!(check(home, "mispriced"), None);
-    let ask = || run(home, &["prompt", "fake/lies", "Hi", "--max-tokens", "9"]);
+    let ask = || run(home, &["prompt", "fake/house/lies", "Hi", "--max-tokens", "9"]);
     assert_eq!(ask().0, Some(0));
     let (code, _, err) = ask();
-    assert!(code == Some(1) && err.contains("fake/lies billed more") && err.contains("lava-mcp mispriced"), "{err}");
+    assert!(code == Some(1) && err.contains("fake/house/lies billed more") && err.contains("lava-mcp mispriced"), "{err}");
     let (_, table, err) = run(home, &["mispriced"]);
-    assert!(table.contains("fake/lies") && table.contains("2.000011") && err.contains("sell-again"), "{table}{err}");
-    assert_eq!(json_of(home, &["mispriced"])["data"][0]["model"], "lies");
-    assert!(check(home, "mispriced").unwrap().starts_with("fake/lies billed more"));
-    for (wrong, says) in [("lies", "openai/gpt-4o-mini"), ("fake/ok", "fake/ok is not one of the models")] {
+    assert!(table.contains("fake/house/lies") && table.contains("2.000011") && err.contains("sell-again"), "{table}{err}");
+    assert_eq!(json_of(home, &["mispriced"])["data"][0]["model"], "house/lies");
+    assert!(check(home, "mispriced").unwrap().starts_with("fake/house/lies billed more"));
+    for (wrong, says) in [("house", "openai/gpt-4o-mini"), ("fake/ok", "fake/ok is not one of the models")] {
         let (code, _, err) = run(home, &["mispriced", "sell-again", wrong]);
         assert!(code == Some(1) && err.contains(says), "{wrong}: {err}");
     }
-    assert_eq!(json_of(home, &["mispriced", "sell-again", "fake/lies"]), json!({"sold_again": "fake/lies"}));
+    assert_eq!(json_of(home, &["mispriced", "sell-again", "fake/house/lies"]), json!({"sold_again": "fake/house/lies"}));
     assert_eq!(ask().0, Some(0));
 }
