@@ -72,7 +72,7 @@ async fn the_lid_over_all_keys_holds_for_two_processes() {
     let lid_n = spent_n + hold_n * 6 + hold_n / 2;
     let limited = json_of(home, &["account", "limit", &format!("0.{lid_n:09}/monthly")]);
     assert_eq!(limited["spend_limit"]["cycle"], "monthly");
-    let asks = (0..48).map(|at| tokio::spawn(ask(at, "slow-700")));
+    let asks = (0..48).map(|at| tokio::spawn(ask(at, "slow-3000")));
     let answers: Vec<(u16, Value)> = futures_util::future::join_all(asks).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(answers.iter().filter(|(status, _)| *status == 200).count(), 6, "{answers:?}");
     for (_, refused) in answers.iter().filter(|(status, _)| *status != 200) {

@@ -59,14 +59,14 @@ async fn a_limit_over_all_keys_is_a_limit() {
     ];
     let routers = [harness.router.clone(), harness.second().await];
     for is_streamed in [false, true] {
-        // Room for ten holds beside what is spent; a hundred come at once, of five keys, over two gateways on one ledger.
+        // Room for ten holds beside what is spent; a hundred come at once, of five keys, over two gateways on one ledger. No money comes back meanwhile.
         let spent_n = harness.sql("SELECT sum(amount_n) FROM entry", |row| row.get::<_, i64>(0))[0];
         let lid_n = spent_n + hold_n * 10 + hold_n / 2;
         harness.limit_account(json!({"amount": format!("0.{lid_n:09}"), "cycle": "daily"})).await;
         let before = harness.upstream.seen().len();
         let asks = (0..100).map(|at| {
             let (router, key) = (routers[at % 2].clone(), keys[at / 2 % 5].clone());
-            let asked = chat_request(&key, "slow-300", json!({"max_tokens": 50, "stream": is_streamed}));
+            let asked = chat_request(&key, "slow-3000", json!({"max_tokens": 50, "stream": is_streamed}));
             tokio::spawn(async move { send(&router, asked).await })
         });
         let answers: Vec<_> = futures_util::future::join_all(asks).await.into_iter().map(Result::unwrap).collect();
