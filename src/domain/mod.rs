@@ -4,6 +4,7 @@
 //! and they import nothing of ours.
 
 pub mod address;
+pub mod count;
 pub mod cycle;
 pub mod id;
 pub mod key;

@@ -93,7 +93,7 @@ pub(super) enum Caller {
 }
 
 const NO_KEY: &str = "An API key is needed, as \"Authorization: Bearer <key>\" or \"x-api-key: <key>\".";
-const BAD_KEY: &str = "This API key is not known here. It may be mistyped, expired, revoked or rotated.";
+pub(super) const BAD_KEY: &str = "This API key is not known here. It may be mistyped, expired, revoked or rotated.";
 
 /// Finds the caller. Unknown, revoked and malformed keys get the same answer.
 pub(super) fn identify(gateway: &Gateway, credential: Option<&Secret>) -> Result<Caller, GatewayError> {
@@ -104,7 +104,7 @@ pub(super) fn identify(gateway: &Gateway, credential: Option<&Secret>) -> Result
         KeyKind::Spend => gateway.store.spend_key_by_hash(&hash)?.map(|key| Caller::Spend(Box::new(key))),
         KeyKind::SecretLive | KeyKind::SecretTest => gateway.store.secret_key_by_hash(&hash)?.map(Caller::Secret),
     };
-    caller.ok_or(GatewayError::InvalidKey(BAD_KEY))
+    caller.ok_or(GatewayError::UnknownKey)
 }
 
 /// The key that pays: a spend key, or the own budget of a secret key. It must be in use.

@@ -33,6 +33,11 @@ struct ForwardToken {
     meter_slug: Option<String>,
 }
 
+/// Whether a request shows a key at all.
+pub(super) fn is_shown(headers: &HeaderMap) -> bool {
+    HEADERS.iter().any(|name| headers.contains_key(*name))
+}
+
 /// The key of a request, where nothing else counts.
 pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<Secret>, GatewayError> {
     Ok(Credential::from_headers(headers)?.map(|credential| credential.key))

@@ -11,21 +11,31 @@ use super::{
     Gateway,
     authorise::payer,
     credential::key_in,
-    edge::{Response, respond_json},
+    edge::{Response, respond_json, respond_json_as},
     error::GatewayError,
     providers::{CustomProvider, Ready, variables},
+    upstream::ANTHROPIC_VERSION,
 };
-use crate::catalog::{self, Auth, Dialect, Item, Mode, Model, Provider};
+use crate::{
+    catalog::{self, Auth, Dialect, Item, Mode, Model, Provider},
+    domain::RequestShape,
+};
 
 const RESULTS_DEFAULT: usize = 8;
 const RESULTS_MAX: usize = 25;
 
-/// `GET /v1/models`: what can be called now. With a spend key, what that key may use.
+/// `GET /v1/models`: what can be called now, in the dialect of the caller. With a spend key, what that key may use.
 pub(super) async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    respond_json(StatusCode::OK, list_models(&gateway, &headers).await)
+    // Anthropic's clients always say which version of the API they speak, and nobody else does.
+    let shape = if headers.contains_key(ANTHROPIC_VERSION) { RequestShape::Anthropic } else { RequestShape::Openai };
+    respond_json_as(shape, StatusCode::OK, list_models(&gateway, &headers, shape).await)
 }
 
-async fn list_models(gateway: &Gateway, headers: &HeaderMap) -> Result<Value, GatewayError> {
+async fn list_models(gateway: &Gateway, headers: &HeaderMap, shape: RequestShape) -> Result<Value, GatewayError> {
+    let dialect = match shape {
+        RequestShape::Openai => Dialect::Openai,
+        RequestShape::Anthropic => Dialect::Anthropic,
+    };
     let key = match key_in(headers)? {
         Some(key) => Some(payer(gateway, Some(&key))?),
         None => None,
@@ -41,10 +51,14 @@ async fn list_models(gateway: &Gateway, headers: &HeaderMap) -> Result<Value, Ga
         let matches = |pattern: &String| pattern.strip_suffix('*').map_or(pattern == id, |prefix| id.starts_with(prefix));
         let model_is_allowed = settings.and_then(|settings| settings.allowed_models.as_ref()).is_none_or(|list| list.iter().any(matches));
         if provider_is_allowed && model_is_allowed {
-            data.push(json!({"id": id, "object": "model", "created": 0, "owned_by": provider}));
+            data.push(match shape {
+                RequestShape::Openai => json!({"id": id, "object": "model", "created": 0, "owned_by": provider}),
+                // Anthropic's own list has the epoch where a date is not known.
+                RequestShape::Anthropic => json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"}),
+            });
         }
     };
-    for custom in &registry.custom {
+    for custom in registry.custom.iter().filter(|custom| sandbox || custom.dialect == dialect) {
         custom.models.iter().for_each(|model| add(model, &custom.id));
     }
     for server in registry.local.find(&gateway.upstream).await.iter().filter(|_| !sandbox) {
@@ -52,11 +66,17 @@ async fn list_models(gateway: &Gateway, headers: &HeaderMap) -> Result<Value, Ga
     }
     for model in registry.catalog().models().iter().filter(|model| model.mode == Mode::Chat && !model.retired && model.prices().is_some()) {
         let Some(provider) = registry.catalog().provider(&model.provider) else { continue };
-        if sandbox || (provider.dialect == Dialect::Openai && readiness.has(&provider.id)) {
+        if sandbox || (provider.dialect == dialect && readiness.has(&provider.id)) {
             add(&model.id, &provider.id);
         }
     }
-    Ok(json!({"object": "list", "data": data}))
+    Ok(match shape {
+        RequestShape::Openai => json!({"object": "list", "data": data}),
+        RequestShape::Anthropic => {
+            let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
+            json!({"first_id": id(data.first()), "last_id": id(data.last()), "data": data, "has_more": false})
+        }
+    })
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,11 @@
 //!
 //! The router is called in memory by the MCP server, and can be served over a socket; both see the same bytes.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -11,7 +15,7 @@ use axum::{
     middleware::Next,
     routing::{get, post},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -24,7 +28,10 @@ use super::{
     credential::Credential,
     discover,
     error::GatewayError,
-    journey, manage, owner, reports,
+    journey, manage,
+    metrics::{Code, Metrics},
+    owner, reports,
+    strangers::LookedUpInVain,
 };
 use crate::domain::{Money, RequestId, RequestShape};
 
@@ -33,6 +40,9 @@ pub type Response = http::Response<Body>;
 
 /// Largest request body: a long conversation with images in it.
 const BODY_BYTES_MAX: usize = 32 << 20;
+/// A caller who sends nothing of the body for this long is not waited for, nor is one who takes longer for all of it.
+const BODY_IDLE: Duration = Duration::from_secs(30);
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// On every answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-lava-request-id");
 /// On every answer too: tells a client that this gateway has the routes and fields that Lava does not.
@@ -76,8 +86,9 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
-/// Gives every request its id before anything else happens, and puts it on the answer.
+/// Gives every request its id before anything else happens, and puts it on the answer, which is counted.
 async fn with_request_id(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
+    let (route, began) = (Metrics::route(request.uri().path()), Instant::now());
     let id = RequestId::generate(gateway.sandbox);
     request.extensions_mut().insert(id.clone());
     let mut response = next.run(request).await;
@@ -85,6 +96,7 @@ async fn with_request_id(State(gateway): State<Arc<Gateway>>, mut request: Reque
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response.headers_mut().insert(GATEWAY, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+    gateway.metrics.answered(route, &response, began.elapsed());
     response
 }
 
@@ -150,27 +162,57 @@ async fn method_not_allowed(request: Request) -> Response {
 
 /// The form in which a caller reads errors.
 #[derive(Default)]
-struct Form {
+pub(super) struct Form {
     shape: RequestShape,
     /// Anthropic's errors name the request.
     request: Option<RequestId>,
 }
 
 impl Form {
-    fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
         let is_anthropic = request.uri().path().starts_with("/v1/messages");
         let shape = if is_anthropic { RequestShape::Anthropic } else { RequestShape::Openai };
         Self { shape, request: request.extensions().get().cloned() }
     }
 }
 
-/// Reads the whole body, up to the limit.
+/// Reads the whole body, up to the limits on its size and time.
 pub(super) async fn read(request: Request) -> Result<(http::request::Parts, Bytes), GatewayError> {
     let (parts, body) = request.into_parts();
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(collected) => Ok((parts, collected.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => Err(GatewayError::TooLarge { limit_mib: BODY_BYTES_MAX >> 20 }),
-        Err(error) => Err(GatewayError::BadRequest(format!("the body could not be read: {error}"))),
+    // A small body can unpack to a huge one, so only plain ones are read.
+    if let Some(coding) = parts.headers.get(header::CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(GatewayError::Encoded(String::from_utf8_lossy(coding.as_bytes()).chars().take(50).collect()));
+    }
+    let body = read_body(body, BODY_IDLE, BODY_TIMEOUT).await?;
+    Ok((parts, body))
+}
+
+async fn read_body(body: Body, idle: Duration, timeout: Duration) -> Result<Bytes, GatewayError> {
+    let mut body = Limited::new(body, BODY_BYTES_MAX);
+    let deadline = tokio::time::Instant::now() + timeout;
+    let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
+    loop {
+        let until = (tokio::time::Instant::now() + idle).min(deadline);
+        let frame = match tokio::time::timeout_at(until, body.frame()).await {
+            Err(_) => return Err(GatewayError::TooSlow),
+            Ok(None) => return Ok(if whole.is_empty() { first } else { whole.freeze() }),
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => {
+                return Err(GatewayError::TooLarge { limit_mib: BODY_BYTES_MAX >> 20 });
+            }
+            Ok(Some(Err(error))) => return Err(GatewayError::BadRequest(format!("the body could not be read: {error}"))),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        // Most bodies come in one piece, which is not copied.
+        if first.is_empty() {
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&data);
+        }
     }
 }
 
@@ -202,13 +244,18 @@ pub(super) fn respond(result: Result<Response, GatewayError>) -> Response {
     respond_as(&Form::default(), result)
 }
 
-fn respond_as(form: &Form, result: Result<Response, GatewayError>) -> Response {
+pub(super) fn respond_as(form: &Form, result: Result<Response, GatewayError>) -> Response {
     result.unwrap_or_else(|error| error_response(form, &error))
 }
 
 /// A JSON answer, or an error, as a response.
 pub(super) fn respond_json<T: Serialize>(status: http::StatusCode, result: Result<T, GatewayError>) -> Response {
-    respond(result.map(|value| json_response(status, &value)))
+    respond_json_as(RequestShape::Openai, status, result)
+}
+
+/// The same for a caller of one endpoint family.
+pub(super) fn respond_json_as<T: Serialize>(shape: RequestShape, status: http::StatusCode, result: Result<T, GatewayError>) -> Response {
+    respond_as(&Form { shape, request: None }, result.map(|value| json_response(status, &value)))
 }
 
 fn json_response(status: http::StatusCode, value: &impl Serialize) -> Response {
@@ -221,6 +268,10 @@ fn json_response(status: http::StatusCode, value: &impl Serialize) -> Response {
 fn error_response(form: &Form, error: &GatewayError) -> Response {
     let mut response = json_response(error.status(), &error.body(form.shape, form.request.as_ref()));
     response.headers_mut().extend(error.headers(form.shape));
+    response.extensions_mut().insert(Code(error.code()));
+    if matches!(error, GatewayError::UnknownKey) {
+        response.extensions_mut().insert(LookedUpInVain);
+    }
     if error.status().is_server_error() {
         tracing::warn!(code = error.code(), %error, "request failed");
     } else {
@@ -240,4 +291,30 @@ pub(super) fn stream_body(events: mpsc::Receiver<Bytes>) -> Body {
         let bytes = events.recv().await?;
         Some((Ok::<_, Infallible>(bytes), events))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body that comes in pieces of ten bytes, with a pause before each.
+    fn paced(pieces: usize, pause: Duration) -> Body {
+        Body::from_stream(stream::unfold(0, move |sent| async move {
+            tokio::time::sleep(pause).await;
+            (sent < pieces).then(|| (Ok::<_, Infallible>(Bytes::from_static(b"0123456789")), sent + 1))
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_body_may_take_its_time_but_not_all_of_it() {
+        let (idle, timeout) = (Duration::from_millis(200), Duration::from_millis(500));
+        let whole = read_body(paced(3, Duration::from_millis(10)), idle, timeout).await.unwrap();
+        assert_eq!(&whole[..], b"012345678901234567890123456789");
+        for (pieces, pause) in [(1, 5_000), (100, 50)] {
+            let began = Instant::now();
+            let error = read_body(paced(pieces, Duration::from_millis(pause)), idle, timeout).await.unwrap_err();
+            assert!(matches!(error, GatewayError::TooSlow), "{error}");
+            assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        }
+    }
 }

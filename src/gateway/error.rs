@@ -6,6 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
+use super::authorise::BAD_KEY;
 use crate::{
     domain::{
         Money, RequestId, RequestLimit, RequestShape,
@@ -26,6 +27,11 @@ pub(super) const RETRY_AFTER_S_MAX: u64 = 60;
 pub(super) enum GatewayError {
     #[error("{0}")]
     InvalidKey(&'static str),
+    /// Well-formed, and looked up in vain.
+    #[error("{BAD_KEY}")]
+    UnknownKey,
+    #[error("Too many unknown API keys came from your address; keys from there are looked up again in {wait_s} s.")]
+    TooManyUnknownKeys { wait_s: u64 },
     #[error("This key is paused; its owner can set it active again.")]
     KeyPaused,
     #[error("This key only allows {allowed} request shape, but received {received}")]
@@ -48,6 +54,12 @@ pub(super) enum GatewayError {
     MethodNotAllowed { path: String, method: String },
     #[error("The body is larger than {limit_mib} MiB; send less, or refer to files by URL.")]
     TooLarge { limit_mib: usize },
+    #[error(
+        "The body did not come in time: nothing of it for 30 seconds, or not all of it within 60. Send it again over a faster line, or send less."
+    )]
+    TooSlow,
+    #[error("Bodies are read as they are; this one is encoded as \"{0}\". Send it without Content-Encoding.")]
+    Encoded(String),
     #[error("No model is called \"{model}\".{}", nearest_sentence(nearest))]
     ModelNotFound { model: String, nearest: Vec<String> },
     #[error("{model} is sold by {provider}, and no key for {provider} is set. {}", how_to_set(provider, env))]
@@ -102,7 +114,7 @@ pub(super) enum GatewayError {
 impl GatewayError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::InvalidKey(_) => StatusCode::UNAUTHORIZED,
+            Self::InvalidKey(_) | Self::UnknownKey => StatusCode::UNAUTHORIZED,
             Self::KeyPaused
             | Self::ShapeNotAllowed { .. }
             | Self::ModelNotAllowed { .. }
@@ -118,10 +130,14 @@ impl GatewayError {
             Self::AlreadyWrittenOff(_) => StatusCode::CONFLICT,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Encoded(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Budget { .. } | Self::RequestQuota { .. } | Self::MaxCost { .. } | Self::Unpriceable(_) | Self::Mispriced { .. } => {
                 StatusCode::PAYMENT_REQUIRED
             }
-            Self::BudgetHeld { .. } | Self::LineFull | Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::BudgetHeld { .. } | Self::LineFull | Self::RateLimited { .. } | Self::TooManyUnknownKeys { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Ledger(_) | Self::ShuttingDown | Self::VaultLocked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable { .. } | Self::BrokenAnswer { .. } | Self::CredentialsRejected { .. } => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -131,7 +147,8 @@ impl GatewayError {
 
     pub(super) fn code(&self) -> &'static str {
         match self {
-            Self::InvalidKey(_) => "invalid_api_key",
+            Self::InvalidKey(_) | Self::UnknownKey => "invalid_api_key",
+            Self::TooManyUnknownKeys { .. } => "too_many_unknown_keys",
             Self::KeyPaused => "key_paused",
             Self::ShapeNotAllowed { .. } => "request_shape_not_allowed",
             Self::ModelNotAllowed { .. } => "model_not_allowed",
@@ -142,6 +159,8 @@ impl GatewayError {
             Self::AlreadyWrittenOff(_) => "already_written_off",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::TooLarge { .. } => "request_too_large",
+            Self::TooSlow => "request_timeout",
+            Self::Encoded(_) => "content_encoding_not_supported",
             Self::ModelNotFound { .. } => "model_not_found",
             Self::CredentialsMissing { .. } => "provider_credentials_missing",
             Self::VaultLocked { .. } => "vault_unavailable",
@@ -195,7 +214,7 @@ impl GatewayError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.clamp(1, RETRY_AFTER_S_MAX)));
         };
         match self {
-            Self::InvalidKey(_) => {
+            Self::InvalidKey(_) | Self::UnknownKey => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             Self::RateLimited { wait_ms, .. } => {
@@ -205,9 +224,13 @@ impl GatewayError {
             // Those who are refused together shall not all come back together.
             Self::BudgetHeld { .. } | Self::LineFull => wait(1 + u64::from(getrandom::u32().unwrap_or(0) % 3)),
             Self::Ledger(_) | Self::ShuttingDown => wait(1),
+            Self::TooManyUnknownKeys { wait_s } => wait(*wait_s),
             Self::Upstream { retry_after_s: Some(seconds), .. } if *seconds <= RETRY_AFTER_S_MAX => wait(*seconds),
             Self::Unreachable { .. } | Self::Timeout { .. } | Self::BrokenAnswer { .. } | Self::Upstream { retry_after_s: None, .. } => {}
             _ => {
+                if matches!(self, Self::Encoded(_)) {
+                    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+                }
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
             }
         }
@@ -220,6 +243,7 @@ impl GatewayError {
             402 => "billing_error",
             403 => "permission_error",
             404 => "not_found_error",
+            408 => "timeout_error",
             429 => "rate_limit_error",
             413 => "request_too_large",
             503 | 529 => "overloaded_error",
@@ -257,6 +281,7 @@ impl GatewayError {
                 put("upstream_status", json!(status));
                 put("retry_after_s", json!(retry_after_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX)));
             }
+            Self::TooManyUnknownKeys { wait_s } => put("retry_after_s", json!(wait_s)),
             Self::RateLimited { wait_ms, .. } => {
                 put("retry_after_s", json!(wait_ms.div_ceil(1_000)));
             }

@@ -126,9 +126,9 @@ impl Owner {
         GatewayError::TargetNotSupported { target, hint }
     }
 
-    /// What is asked for below the base address.
+    /// What is asked for below the base address, to the letter: a provider may take a doubled slash for something else.
     fn endpoint<'a>(&self, url: &'a Url) -> &'a str {
-        url.path().strip_prefix(self.base.path().trim_end_matches('/')).unwrap_or_default().trim_matches('/')
+        url.path().strip_prefix(self.base.path().trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default()
     }
 
     fn route(self, gateway: &Gateway, url: Url, method: Method, model: &str, sandbox: bool) -> Result<Route, GatewayError> {

@@ -23,6 +23,7 @@ mod authorise;
 mod credential;
 mod credentials;
 mod discover;
+mod door;
 pub mod edge;
 mod error;
 mod forward;
@@ -31,6 +32,8 @@ mod line;
 mod local;
 mod manage;
 mod meter;
+mod metrics;
+mod newcomers;
 mod owner;
 mod plan;
 mod providers;
@@ -40,10 +43,14 @@ mod route;
 mod sandbox;
 pub mod server;
 mod settle;
+mod strangers;
 mod tokens;
 mod upstream;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -61,6 +68,7 @@ use error::GatewayError;
 use habits::Habits;
 use line::Lines;
 use meter::{Answer, meter};
+use metrics::Metrics;
 use reserve::reserve;
 use settle::Tally;
 use upstream::{Upstream, send};
@@ -79,6 +87,7 @@ pub struct Gateway {
     habits: Habits,
     /// Whether every key only reaches the sandbox.
     sandbox: bool,
+    metrics: Metrics,
     /// The tasks that hold money.
     tasks: TaskTracker,
     /// Tells those tasks to let go of their upstream and settle.
@@ -90,7 +99,8 @@ impl Gateway {
     pub fn new(store: Store, clock: Clock, pepper: Pepper, registry: Registry, sandbox: bool) -> Arc<Self> {
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
         let (upstream, lines, habits) = (Upstream::default(), Lines::default(), Habits::default());
-        Arc::new(Self { store, clock, pepper, registry, upstream, lines, habits, sandbox, tasks, stopping })
+        let metrics = Metrics::new(clock());
+        Arc::new(Self { store, clock, pepper, registry, upstream, lines, habits, sandbox, metrics, tasks, stopping })
     }
 
     /// Makes a secret key, with which spend keys can be managed; those of a `test` one only reach the sandbox. It is told once, here.
@@ -158,13 +168,17 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
             Ok(held) => held,
             Err(refusal) => return answer.refuse(refusal),
         };
+        let _open = gateway.metrics.open_hold();
         if answer.is_gone() {
             // Nothing is bought for a caller who has left.
             return tally.return_unsent(&gateway, held).await;
         }
+        let (counted, began) = (gateway.metrics.provider(route), Instant::now());
         let sent = send(&gateway, held, &answer).await;
+        counted.sent(&sent, began.elapsed());
         let falls_back = sent.may_fall_back() && routes.peek().is_some();
         let metered = meter(sent, if falls_back { &Answer::Nobody } else { &answer }, &gateway.stopping).await;
+        counted.ended(began.elapsed());
         if metered.is_credential_refused() {
             gateway.registry.credentials.forget().await;
         }

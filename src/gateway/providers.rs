@@ -66,6 +66,14 @@ impl Registry {
         self.custom.iter().find(|provider| provider.id == id)
     }
 
+    /// Whether a model stands in the config file or the catalog, by this very name.
+    pub(super) fn lists(&self, provider: &str, model: &str) -> bool {
+        match self.custom(provider) {
+            Some(custom) => custom.models.iter().any(|known| known == model),
+            None => self.catalog().model(provider, model).is_some(),
+        }
+    }
+
     /// Who can be called right now, without waking the vault.
     pub(super) fn readiness(&self) -> Ready<'_> {
         Ready { registry: self, keys: self.credentials.readiness() }

@@ -64,6 +64,7 @@ impl Tally {
             gateway.habits.learn(&held.key, &held.route.model, usage.output);
         }
         let outcome = outcome(&held, known);
+        gateway.metrics.booked(gateway, &held.route, held.plan.amount, &outcome);
         match &outcome {
             Outcome::Charge { cost, .. } => {
                 self.charged = self.charged.saturating_add(*cost);

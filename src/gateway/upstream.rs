@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{catalog::Auth, domain::RequestShape, translate::anthropic::VERSION};
 
-const ANTHROPIC_VERSION: &str = "anthropic-version";
+pub(super) const ANTHROPIC_VERSION: &str = "anthropic-version";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Models that reason can think for minutes before the first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(600);

@@ -4,12 +4,14 @@
 //! safely because every decision is a conditional statement on the row itself, never a number remembered in memory.
 
 mod clock;
+mod counters;
 mod process;
 mod sqlite;
 
 use std::path::Path;
 
 pub use clock::{Clock, guarded_clock, wall_clock};
+pub use counters::Counters;
 pub use sqlite::{NewSecretKey, RequestPage, SecretKey};
 
 use crate::domain::{
@@ -260,6 +262,11 @@ impl Store {
     /// [`StoreError`] when the ledger cannot be written.
     pub async fn sell_again(&self, provider: String, model: String) -> Result<bool, StoreError> {
         self.sqlite.sell_again(provider, model).await
+    }
+
+    /// What this process has done with the ledger so far.
+    pub fn counters(&self) -> &Counters {
+        self.sqlite.counters()
     }
 
     /// Waits until everything queued so far is on disk, then lets go of the file.

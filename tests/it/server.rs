@@ -27,11 +27,15 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    pub(crate) fn start(home: &Path, mut command: Command) -> Self {
+    pub(crate) fn start(home: &Path, command: Command) -> Self {
+        Self::listen(home, command, &["--listen", "127.0.0.1:0"])
+    }
+
+    pub(crate) fn listen(home: &Path, mut command: Command, arguments: &[&str]) -> Self {
         let secret = program(home).args(["secret-keys", "create", "--name", "test"]).output().unwrap();
         let secret = String::from_utf8(secret.stdout).unwrap().trim().to_owned();
         assert!(secret.starts_with("aks_live_"), "{secret}");
-        let mut child = command.args(["gateway", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.arg("gateway").args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
         errors.read_line(&mut line).unwrap();

@@ -334,13 +334,15 @@ pub(super) fn unregister_process(ledger: &Ledger<'_>) -> rusqlite::Result<()> {
 }
 
 /// Charges the holds of every process that has ended, in full: their upstream calls may have been billed. They are marked suspect, never refunded.
-pub(super) fn recover(ledger: &Ledger<'_>, lock_folder: &Path) -> rusqlite::Result<()> {
+/// Returns how many there were.
+pub(super) fn recover(ledger: &Ledger<'_>, lock_folder: &Path) -> rusqlite::Result<u64> {
     // A hold can outlive the row of its process, if the process was taken for dead while it lived.
     let others: Vec<String> = ledger
         .connection
         .prepare_cached("SELECT id FROM process WHERE id <> ?1 UNION SELECT process_id FROM hold WHERE process_id <> ?1")?
         .query_map([ledger.process], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
+    let mut charged = 0;
     for process in others {
         // When the lock cannot be tested the process counts as alive: a hold kept too long is safe, a hold charged twice is not.
         if !process::has_ended(lock_folder, &process).unwrap_or(false) {
@@ -358,8 +360,9 @@ pub(super) fn recover(ledger: &Ledger<'_>, lock_folder: &Path) -> rusqlite::Resu
         if !holds.is_empty() {
             tracing::warn!(holds = holds.len(), "a process ended with money set aside; it was charged and marked suspect");
         }
+        charged += holds.len() as u64;
         ledger.connection.execute("DELETE FROM process WHERE id = ?1", [&process])?;
         process::forget(lock_folder, &process);
     }
-    Ok(())
+    Ok(charged)
 }

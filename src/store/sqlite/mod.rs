@@ -1,6 +1,7 @@
 //! The ledger in SQLite: how the file is opened, and the methods behind [`super::Store`].
 
 mod account;
+mod fault;
 mod keys;
 mod ledger;
 mod open;
@@ -21,7 +22,7 @@ use rusqlite::Connection;
 pub use keys::{NewSecretKey, SecretKey};
 pub use reports::RequestPage;
 
-use super::{Change, Clock, StoreError};
+use super::{Change, Clock, Counters, StoreError};
 use crate::domain::{
     HoldId, KeyHash, KeyId, Money, NewSpendKey, RateLimit, SpendKey, SpendLimit,
     ledger::{Admitted, Mispriced, OpenHold, Outcome, Refusal, RequestRecord, Reserve, Settle, Suspect, WriteOff},
@@ -42,13 +43,15 @@ struct Shared {
     /// Point reads and reports; a reader never waits for the writer (WAL).
     reader: Mutex<Connection>,
     clock: Clock,
+    counters: Arc<Counters>,
 }
 
 impl Sqlite {
     pub(super) fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        let writer = Writer::start(path, clock.clone())?;
+        let counters = Arc::new(Counters::default());
+        let writer = Writer::start(path, clock.clone(), counters.clone())?;
         let reader = Mutex::new(open::reader(path)?);
-        Ok(Self { shared: Arc::new(Shared { writer, reader, clock }) })
+        Ok(Self { shared: Arc::new(Shared { writer, reader, clock, counters }) })
     }
 
     pub(super) async fn reserve(&self, reserve: Reserve) -> Result<Result<Admitted, Refusal>, StoreError> {
@@ -60,7 +63,16 @@ impl Sqlite {
         reserved
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
     pub(super) fn settle(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+        self.shared.counters.ended(&settle.outcome);
+        self.end(settle)
+    }
+
+    fn end(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
         self.shared.writer.submit_settle(move |ledger| ledger::settle(ledger, &settle))
     }
 

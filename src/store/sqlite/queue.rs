@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{
-    Clock, StoreError,
+    Clock, Counters, StoreError,
     writer::{Ledger, Thread},
 };
 
@@ -67,8 +67,8 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Opens the file, recovers it, and starts the thread.
-    pub(super) fn start(path: &Path, clock: Clock) -> Result<Self, StoreError> {
-        let mut thread = Thread::open(path, clock)?;
+    pub(super) fn start(path: &Path, clock: Clock, counters: Arc<Counters>) -> Result<Self, StoreError> {
+        let mut thread = Thread::open(path, clock, counters)?;
         // The holds of a process that died stay until the sweep works; until then they count as held.
         if let Err(error) = thread.sweep() {
             tracing::error!(%error, "the holds of processes that ended could not be charged yet");

@@ -6,18 +6,26 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::{
-    Clock, StoreError, ledger, open,
+    Clock, StoreError,
+    fault::Fault,
+    ledger, open,
     queue::{Batch, Closing, Message, gather},
 };
-use crate::store::process::Alive;
+use crate::{
+    domain::ledger::Basis,
+    store::{Counters, process::Alive},
+};
 
 /// How often an idle writer looks for processes that died and folds the WAL back into the file.
 const SWEEP_EVERY: Duration = Duration::from_secs(20);
@@ -39,6 +47,7 @@ pub(super) struct Ledger<'a> {
 pub(super) struct Thread {
     path: PathBuf,
     clock: Clock,
+    counters: Arc<Counters>,
     alive: Alive,
     /// `None` after an I/O error: what a page holds is then unknown, so the file is opened anew before anything else is believed.
     connection: Option<Connection>,
@@ -49,50 +58,14 @@ pub(super) struct Thread {
     unfolded: usize,
 }
 
-/// Why a transaction was not committed.
-enum Fault {
-    NotOpen,
-    Sqlite(rusqlite::Error),
-    /// The commit itself failed: it may be on disk, or in part.
-    Commit(rusqlite::Error),
-}
-
-impl Fault {
-    /// Whether the fault lies in one operation (a number that does not fit, a rule of the schema) and not in the file or the machine.
-    fn is_of_one_operation(&self) -> bool {
-        match self {
-            Self::NotOpen | Self::Commit(_) => false,
-            Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) => {
-                matches!(
-                    error.code,
-                    ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig | ErrorCode::ParameterOutOfRange
-                )
-            }
-            Self::Sqlite(_) => true,
-        }
-    }
-}
-
-impl From<Fault> for StoreError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::NotOpen => Self::Unavailable("the file cannot be opened".to_owned()),
-            Fault::Sqlite(error) => open::store_error(&error),
-            Fault::Commit(error) => match open::store_error(&error) {
-                Self::Unavailable(detail) => Self::Doubtful(detail),
-                other => other,
-            },
-        }
-    }
-}
-
 impl Thread {
-    pub(super) fn open(path: &Path, clock: Clock) -> Result<Self, StoreError> {
+    pub(super) fn open(path: &Path, clock: Clock, counters: Arc<Counters>) -> Result<Self, StoreError> {
         let connection = open::writer(path)?;
         let alive = Alive::claim(&processes(path)).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
         let mut thread = Self {
             path: path.to_owned(),
             clock,
+            counters,
             alive,
             connection: Some(connection),
             swept: Instant::now(),
@@ -171,6 +144,7 @@ impl Thread {
         match self.within(all) {
             Ok(()) => {
                 self.unfolded += batch.len();
+                self.counters.batch.observe(batch.len() as u64);
                 batch.settlements.drain(..).chain(batch.others.drain(..)).for_each(|operation| operation.answer(Ok(())));
                 Ok(())
             }
@@ -188,6 +162,7 @@ impl Thread {
             match self.within(|ledger| operation.apply(ledger)) {
                 Ok(()) => {
                     self.unfolded += 1;
+                    self.counters.batch.observe(1);
                     operation.answer(Ok(()));
                 }
                 Err(error) if error.is_of_one_operation() => operation.answer(Err(error.into())),
@@ -204,6 +179,7 @@ impl Thread {
     }
 
     fn fail(&mut self, batch: &mut Batch, error: &StoreError) {
+        self.counters.failures.add(1);
         if !matches!(error, StoreError::Busy(_)) {
             self.connection = None;
             if !std::mem::replace(&mut self.is_failing, true) {
@@ -221,7 +197,12 @@ impl Thread {
             // The time is that of the transaction: waiting for another process's may have taken a while.
             work(&Ledger { connection, process: self.alive.id(), now: (self.clock)() })
         };
-        let commit = || connection.prepare_cached("COMMIT")?.execute([]).map(|_| ());
+        let commit = || {
+            let began = Instant::now();
+            connection.prepare_cached("COMMIT")?.execute([])?;
+            self.counters.commit_us.observe(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+            Ok(())
+        };
         run().map_err(Fault::Sqlite).and_then(|()| commit().map_err(Fault::Commit)).inspect_err(|_| {
             let _ = connection.execute_batch("ROLLBACK");
         })
@@ -231,7 +212,13 @@ impl Thread {
     pub(super) fn sweep(&mut self) -> Result<(), StoreError> {
         self.swept = Instant::now();
         let folder = processes(&self.path);
-        Ok(self.within(|ledger| ledger::recover(ledger, &folder))?)
+        let mut charged = 0;
+        self.within(|ledger| {
+            charged = ledger::recover(ledger, &folder)?;
+            Ok(())
+        })?;
+        self.counters.add_entries(Basis::Crash, charged);
+        Ok(())
     }
 
     fn tidy(&mut self) {
