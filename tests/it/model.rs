@@ -76,6 +76,7 @@ struct Held {
     ended: Option<i64>,
     uncounted: bool,
     suspect: bool,
+    is_written_off: bool,
     /// When it was opened, by the account's own time.
     on_account: Timestamp,
 }
@@ -184,7 +185,16 @@ async fn run(steps: Vec<Step>) {
                     model.account_latest = model.account_latest.max(now);
                 }
                 let on_account = model.account_latest;
-                model.holds.push(Held { opened, amount, counted, ended: None, uncounted: false, suspect: false, on_account });
+                model.holds.push(Held {
+                    opened,
+                    amount,
+                    counted,
+                    ended: None,
+                    uncounted: false,
+                    suspect: false,
+                    is_written_off: false,
+                    on_account,
+                });
             }
             Step::Charge { back, cost } => {
                 let Some((hold, at)) = nth(back) else { continue };
@@ -245,16 +255,14 @@ async fn run(steps: Vec<Step>) {
                 let Some((hold, at)) = nth(back) else { continue };
                 let written_off = store.write_off(false, hold, "not billed".to_owned()).await.unwrap();
                 let hold = &mut model.holds[at];
-                let expected = match (hold.suspect, hold.ended) {
-                    (true, Some(0)) if hold.amount > 0 => WriteOff::Already,
-                    (true, Some(amount)) if amount > 0 => WriteOff::Done(Money::from_nanos(amount)),
-                    // Nothing was charged, so the first time and the next look the same in the books.
-                    (true, _) => continue,
+                let expected = match (hold.suspect, hold.is_written_off) {
+                    (true, false) => WriteOff::Done(Money::from_nanos(hold.ended.unwrap_or_default())),
+                    (true, true) => WriteOff::Already,
                     (false, _) => WriteOff::NoSuch,
                 };
                 assert_eq!(written_off, expected);
-                if hold.suspect {
-                    hold.ended = Some(0);
+                if matches!(written_off, WriteOff::Done(_)) {
+                    (hold.ended, hold.is_written_off) = (Some(0), true);
                     model.latest = model.latest.max(now);
                 }
             }
