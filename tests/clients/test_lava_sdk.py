@@ -103,7 +103,7 @@ def test_keys_are_listed_in_pages(options):
         ("name", 400, ["name", "255"]),
         ("unknown", 404, ["spk_unknown"]),
         ("key", 401, ["invalid_api_key"]),
-        ("spendKey", 403, ["spend keys", "secret key"]),
+        ("spendKey", 403, ["spend key", "secret key"]),
     ],
 )
 def test_what_went_wrong_reaches_the_caller(options, case, status, says):
