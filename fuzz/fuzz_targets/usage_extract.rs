@@ -5,7 +5,7 @@
 use lava_mcp::{
     catalog::{Prices, Rates, Tier},
     domain::{Rate, Usage},
-    translate::openai,
+    translate::{anthropic, openai},
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
@@ -23,6 +23,12 @@ fuzz_target!(|bytes: &[u8]| {
         let read = openai::usage(&block).unwrap();
         assert_eq!((read.input, read.output, read.cache_read, read.reasoning), (input, output, cached, reasoning));
         check(&prices, &read);
+    }
+    if let Some(seen) = anthropic::inspect(reply) {
+        assert!(seen.visible_bytes <= reply.len() as u64);
+        if let Some(usage) = seen.usage {
+            check(&prices, &usage);
+        }
     }
     let seen = openai::inspect(reply);
     if let Ok(value) = serde_json::from_slice(reply)
