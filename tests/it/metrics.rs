@@ -94,7 +94,8 @@ async fn a_scraper_reads_what_was_asked_bought_and_booked() {
     ] {
         assert_eq!(samples.get(&series), Some(&value), "{series}\n{page}");
     }
-    assert!(samples["lava_mcp_ledger_commit_duration_seconds_count"] >= 12.0);
+    // Operations that wait at the same time share a commit, so a fast machine makes fewer of them.
+    assert!(samples["lava_mcp_ledger_commit_duration_seconds_count"] >= 1.0);
     assert!(samples["lava_mcp_ledger_batch_operations_sum"] >= 12.0);
     assert!(samples["process_start_time_seconds"] > 1e9);
     if cfg!(target_os = "linux") {
