@@ -5,7 +5,7 @@ use clap::Args;
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
 
-use super::{Failure, login::CLIENT_NAME, output, serve::App};
+use super::{Failure, login::command_line, output, serve::App};
 use crate::{client::RequestReport, config::Settings, domain::Money, session::Session};
 
 #[derive(Debug, Args)]
@@ -35,7 +35,7 @@ pub(super) async fn call(settings: Settings, args: CallArgs, json: bool) -> Resu
 }
 
 async fn request(session: &Session, args: CallArgs, json: bool) -> Result<(), Failure> {
-    let key = session.spend_key(CLIENT_NAME).await?;
+    let key = session.spend_key(&command_line()).await?;
     let client = session.client().await?;
     let method = args.method.unwrap_or(if args.data.is_some() { Method::POST } else { Method::GET });
     let body = args.data.map(|data| Bytes::from(Value::Object(data).to_string()));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Failure,
-    login::CLIENT_NAME,
+    login::command_line,
     output,
     serve::{App, vault_of},
 };
@@ -65,7 +65,7 @@ pub(super) async fn doctor(settings: Settings, json: bool) -> Result<(), Failure
         }),
         Err(error) => checks.push(Check::fail("ledger", error.to_string())),
     }
-    checks.push(match app.session.status(CLIENT_NAME).await {
+    checks.push(match app.session.status(&command_line()).await {
         Ok(_) => Check::ok("login", "the command line has a valid key"),
         Err(SessionError::NotLoggedIn) => Check::note("login", "not logged in on the command line; MCP clients log in by themselves"),
         Err(error) => Check::fail("login", error.to_string()),

@@ -7,11 +7,16 @@ use super::{Failure, output, serve::App, status};
 use crate::{
     config::Settings,
     domain::SpendLimit,
-    session::{LoggedOut, Narrowing},
+    session::{LoggedOut, Narrowing, Payer},
 };
 
 /// The name under which the command line's key is kept.
-pub(super) const CLIENT_NAME: &str = "command line";
+const CLIENT_NAME: &str = "command line";
+
+/// The command line as one that pays.
+pub(super) fn command_line() -> Payer {
+    Payer::Client(CLIENT_NAME.to_owned())
+}
 
 #[derive(Debug, Args)]
 pub(super) struct LoginArgs {
@@ -26,7 +31,7 @@ pub(super) struct LoginArgs {
 pub(super) async fn login(settings: Settings, args: LoginArgs, json: bool) -> Result<(), Failure> {
     let app = App::new(settings)?;
     let narrowing = Narrowing { spend_limit: args.limit, ..Narrowing::default() };
-    let logged_in = app.session.login(CLIENT_NAME, &narrowing, args.force).await;
+    let logged_in = app.session.login(&command_line(), &narrowing, args.force).await;
     let shown = logged_in.map_err(Failure::from).and_then(|logged_in| status::show(&app.session, Some(&logged_in), json));
     app.close().await;
     shown

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Failure, login::CLIENT_NAME, output, serve::App};
+use super::{Failure, login::command_line, output, serve::App};
 use crate::{
     client::{ChatOptions, ChatResult, RequestReport},
     config::Settings,
@@ -53,7 +53,7 @@ fn read_input() -> Result<String, Failure> {
 }
 
 async fn ask(session: &Session, args: &PromptArgs, input: &str, json: bool) -> Result<(), Failure> {
-    let key = session.spend_key(CLIENT_NAME).await?;
+    let key = session.spend_key(&command_line()).await?;
     let client = session.client().await?;
     let mut body = Map::new();
     body.insert("model".to_owned(), args.model.clone().into());

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Failure, login::CLIENT_NAME, output, serve::App};
+use super::{Failure, login::command_line, output, serve::App};
 use crate::{
     client::SpendKeyObject,
     config::Settings,
@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) async fn status(settings: Settings, json: bool) -> Result<(), Failure> {
     let app = App::new(settings)?;
-    let found = app.session.status(CLIENT_NAME).await;
+    let found = app.session.status(&command_line()).await;
     let shown = match found {
         Ok(logged_in) => show(&app.session, Some(&logged_in), json),
         Err(SessionError::NotLoggedIn) => show(&app.session, None, json).and(Err(SessionError::NotLoggedIn.into())),

@@ -99,14 +99,14 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn run(session: &Session, once: &Once, call: &Call, arguments: JsonObject) -> Result<Output, ToolError> {
     let args: Args = args::parse(arguments.clone())?;
     let key = args.idempotency_key.clone();
-    let scope = format!("call {}", call.client_name);
+    let scope = format!("call {}", call.payer.scope());
     once.run(&scope, key.as_deref(), &arguments, || request(session, call, args)).await
 }
 
 async fn request(session: &Session, call: &Call, args: Args) -> Result<Output, ToolError> {
     let max_cost = read_money(args.max_cost.as_deref())?;
     let headers = read_headers(args.headers.unwrap_or_default())?;
-    let key = session.spend_key(&call.client_name).await?;
+    let key = session.spend_key(&call.payer).await?;
     check_max_cost(session, &key, max_cost).await?;
     let client = session.client().await?;
     let (mut url, body) = resolve(&client, args.url, args.body).await?;

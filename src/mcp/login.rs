@@ -69,7 +69,7 @@ pub(super) async fn run(session: &Session, call: &Call, args: Result<Args, ToolE
         allowed_providers: args.allowed_providers.map(|list| not_empty("allowed_providers", list)).transpose()?,
         expires_at: args.expires_at.map(|text| read_time(&text)).transpose()?,
     };
-    let logged_in = session.login(&call.client_name, &narrowing, args.force).await?;
+    let logged_in = session.login(&call.payer, &narrowing, args.force).await?;
     let remaining = logged_in.key.as_ref().and_then(SpendKeyObject::remaining);
     Ok(Output {
         status: "ready",

@@ -28,7 +28,7 @@ use rmcp::{
 };
 use serde::Serialize;
 
-use crate::session::Session;
+use crate::session::{Payer, Session};
 use error::ToolError;
 use once::Once;
 
@@ -49,13 +49,13 @@ const INSTRUCTIONS: &str = "lava-mcp gives you a wallet with a lid: one spend ke
 pub struct LavaMcp {
     session: Arc<Session>,
     once: Arc<Once>,
-    /// Whose key pays. One process serves one client, so a name that changes later does not open another budget.
+    /// Who pays on stdio. One process serves one client, so a name that changes later does not open another budget.
     client_name: Arc<OnceLock<String>>,
 }
 
 /// A call of a tool, with what the client said about itself.
 struct Call {
-    client_name: String,
+    payer: Payer,
     context: RequestContext<RoleServer>,
 }
 
@@ -68,6 +68,17 @@ impl LavaMcp {
     /// All tools, always in this order.
     pub fn tools() -> Vec<Tool> {
         vec![login::tool(), search::tool(), prompt::tool(), call::tool(), docs::tool(), usage::tool()]
+    }
+
+    /// Who pays: what came with an HTTP request was told by the listener; on stdio it is the one client there is.
+    fn payer(&self, context: &RequestContext<RoleServer>) -> Payer {
+        let told = context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get::<Payer>());
+        told.cloned().unwrap_or_else(|| {
+            let name = context.client_info().map(|client| client.name).unwrap_or_default();
+            let name = text::one_line(&name, CLIENT_NAME_CHARS_MAX);
+            let name = if name.is_empty() { CLIENT_UNKNOWN.to_owned() } else { name };
+            Payer::Client(self.client_name.get_or_init(|| name).clone())
+        })
     }
 
     async fn dispatch(&self, request: CallToolRequestParams, call: Call) -> Result<CallToolResult, ErrorData> {
@@ -103,11 +114,8 @@ impl ServerHandler for LavaMcp {
     }
 
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
-        let client_name = context.client_info().map(|client| client.name).unwrap_or_default();
-        let client_name = text::one_line(&client_name, CLIENT_NAME_CHARS_MAX);
-        let client_name = if client_name.is_empty() { CLIENT_UNKNOWN.to_owned() } else { client_name };
-        let client_name = self.client_name.get_or_init(|| client_name).clone();
-        self.dispatch(request, Call { client_name, context }).await.map(Into::into)
+        let payer = self.payer(&context);
+        self.dispatch(request, Call { payer, context }).await.map(Into::into)
     }
 }
 

@@ -91,14 +91,14 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn run(session: &Session, once: &Once, call: &Call, arguments: JsonObject) -> Result<Output, ToolError> {
     let args: Args = args::parse(arguments.clone())?;
     let key = args.idempotency_key.clone();
-    let scope = format!("prompt {}", call.client_name);
+    let scope = format!("prompt {}", call.payer.scope());
     once.run(&scope, key.as_deref(), &arguments, || ask(session, call, args)).await
 }
 
 async fn ask(session: &Session, call: &Call, args: Args) -> Result<Output, ToolError> {
     let options = ChatOptions { fallbacks: args.fallbacks.clone().unwrap_or_default(), max_cost: read_money(args.max_cost.as_deref())? };
     let body = body_of(args)?;
-    let key = session.spend_key(&call.client_name).await?;
+    let key = session.spend_key(&call.payer).await?;
     check_max_cost(session, &key, options.max_cost).await?;
     let client = session.client().await?;
     let progress = Progress::start(&call.context);

@@ -68,7 +68,7 @@ pub(super) async fn run(session: &Session, call: &Call, args: Result<Args, ToolE
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(ToolError::invalid(format!("limit: a number between 1 and {LIMIT_MAX} is needed")));
     }
-    let key = session.spend_key(&call.client_name).await?;
+    let key = session.spend_key(&call.payer).await?;
     let client = session.client().await?;
     let object = match client.own_key(&key).await {
         Err(error) if error.is_unauthorised() => {

@@ -5,6 +5,7 @@
 
 mod kept;
 mod narrow;
+mod payer;
 mod provider_keys;
 mod provision;
 mod vault;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 pub use narrow::Narrowing;
+pub use payer::Payer;
 pub use provider_keys::ProviderKeys;
 pub use provision::LoggedOut;
 pub use vault::{Vault, VaultError};
@@ -63,8 +65,8 @@ pub enum SessionError {
     /// A remote gateway, and nothing to log in with.
     #[error("this gateway needs a secret key to log in with")]
     NoSecretKey,
-    /// The key of the environment is not accepted.
-    #[error("the key in {0} is not accepted by the gateway; it may be expired, revoked or rotated")]
+    /// A key that was given to this process, or came with the request, is not accepted.
+    #[error("the key of {0} is not accepted by the gateway; it may be expired, revoked or rotated")]
     KeyRefused(&'static str),
     /// The session key was paused by its owner.
     #[error("the session key is paused; its owner can set it active again")]
@@ -88,7 +90,7 @@ pub enum SessionError {
 pub struct LoggedIn {
     /// The key object, where the gateway shows it to a spend key.
     pub key: Option<SpendKeyObject>,
-    /// Where the key is kept: `environment`, `keyring` or `file`.
+    /// Where the key is kept: `environment`, `request` (with which it came), `keyring` or `file`.
     pub stored_in: &'static str,
 }
 
@@ -174,14 +176,15 @@ impl Session {
         Ok(opened)
     }
 
-    /// The key that pays for `client_name`: from the environment, from this process, or from the vault.
+    /// The key with which `payer` pays: the one it brought, that of the environment, of this process, or of the vault.
     ///
     /// # Errors
     /// [`SessionError::NotLoggedIn`] when there is none.
-    pub async fn spend_key(&self, client_name: &str) -> Result<Secret, SessionError> {
-        if let Some(key) = &self.from_environment {
-            return Ok(key.clone());
-        }
+    pub async fn spend_key(&self, payer: &Payer) -> Result<Secret, SessionError> {
+        let client_name = match self.given(payer) {
+            Ok(given) => return Ok(given.key.clone()),
+            Err(client_name) => client_name,
+        };
         let mut current = self.current.lock().await;
         if let Some((name, key, _)) = &*current
             && name == client_name
@@ -214,10 +217,15 @@ impl Session {
     ///
     /// # Errors
     /// [`SessionError`] with the way out in it.
-    pub async fn login(&self, client_name: &str, narrowing: &Narrowing, force: bool) -> Result<LoggedIn, SessionError> {
-        if self.from_environment.is_some() {
-            return self.check_environment(narrowing, force).await;
-        }
+    pub async fn login(&self, payer: &Payer, narrowing: &Narrowing, force: bool) -> Result<LoggedIn, SessionError> {
+        let client_name = match self.given(payer) {
+            Ok(given) if narrowing.is_empty() && !force => return self.check(given).await,
+            Ok(given) => {
+                let text = format!("the session key comes from {}; its limits are changed by whoever gave it out", given.from);
+                return Err(SessionError::NotNarrower(text));
+            }
+            Err(client_name) => client_name,
+        };
         narrowing.check(&self.ceiling).map_err(SessionError::NotNarrower)?;
         let mut current = self.current.lock().await;
         let (key, logged_in) = match self.reuse(client_name, narrowing).await? {
@@ -232,23 +240,28 @@ impl Session {
     ///
     /// # Errors
     /// [`SessionError::NotLoggedIn`] when there is no valid key.
-    pub async fn status(&self, client_name: &str) -> Result<LoggedIn, SessionError> {
-        if self.from_environment.is_some() {
-            return self.check_environment(&Narrowing::default(), false).await;
-        }
+    pub async fn status(&self, payer: &Payer) -> Result<LoggedIn, SessionError> {
+        let client_name = match self.given(payer) {
+            Ok(given) => return self.check(given).await,
+            Err(client_name) => client_name,
+        };
         let found = self.reuse(client_name, &Narrowing::default()).await?;
         found.map(|(_, logged_in)| logged_in).ok_or(SessionError::NotLoggedIn)
     }
 
-    async fn check_environment(&self, narrowing: &Narrowing, force: bool) -> Result<LoggedIn, SessionError> {
-        if !narrowing.is_empty() || force {
-            let text = "the session key comes from LAVA_SPEND_KEY; its limits are changed by whoever gave it out";
-            return Err(SessionError::NotNarrower(text.to_owned()));
+    /// The key that was given and not made by `login`; else the name of the client, whose key is in the vault.
+    fn given<'a>(&'a self, payer: &'a Payer) -> Result<Given<'a>, &'a str> {
+        match (payer, &self.from_environment) {
+            (Payer::Key(key), _) => Ok(Given { key, from: "the Authorization header", stored_in: "request" }),
+            (Payer::Client(_), Some(key)) => Ok(Given { key, from: "LAVA_SPEND_KEY", stored_in: "environment" }),
+            (Payer::Client(name), None) => Err(name),
         }
-        let key = self.from_environment.as_ref().ok_or(SessionError::NotLoggedIn)?;
-        match self.client().await?.own_key(key).await {
-            Ok(object) => Ok(LoggedIn { key: object, stored_in: "environment" }),
-            Err(error) if error.is_unauthorised() => Err(SessionError::KeyRefused("LAVA_SPEND_KEY")),
+    }
+
+    async fn check(&self, given: Given<'_>) -> Result<LoggedIn, SessionError> {
+        match self.client().await?.own_key(given.key).await {
+            Ok(object) => Ok(LoggedIn { key: object, stored_in: given.stored_in }),
+            Err(error) if error.is_unauthorised() => Err(SessionError::KeyRefused(given.from)),
             Err(error) => Err(paused_or(error)),
         }
     }
@@ -285,6 +298,14 @@ impl Session {
         self.keep(client_name, &Kept { narrowed, ..kept }).await?;
         Ok(Some((key, LoggedIn { key: Some(object), stored_in })))
     }
+}
+
+/// A key that somebody handed over.
+struct Given<'a> {
+    key: &'a Secret,
+    /// Where it comes from, for people.
+    from: &'static str,
+    stored_in: &'static str,
 }
 
 fn paused_or(error: ClientError) -> SessionError {

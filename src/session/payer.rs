@@ -1,0 +1,42 @@
+//! Who pays for a call: a client with a session key in the vault, or a spend key that came with the call.
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::Secret;
+
+/// Who pays.
+#[derive(Clone, Debug)]
+pub enum Payer {
+    /// A client of this machine, by its name: its session key pays, which `login` makes.
+    Client(String),
+    /// This spend key, and nothing else: whoever sent it needs no login.
+    Key(Secret),
+}
+
+impl Payer {
+    /// A name under which things of this payer are kept apart from those of others. It does not tell the key.
+    pub fn scope(&self) -> String {
+        match self {
+            Self::Client(name) => format!("client {name}"),
+            Self::Key(key) => {
+                let digest: [u8; 32] = Sha256::digest(key.expose()).into();
+                let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+                format!("key {hex}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payers_are_kept_apart_and_keys_stay_untold() {
+        let key = |text: &str| Payer::Key(Secret::new(text));
+        assert_eq!(key("lava_sk_a").scope(), key("lava_sk_a").scope());
+        assert_ne!(key("lava_sk_a").scope(), key("lava_sk_b").scope());
+        assert_ne!(Payer::Client("x".into()).scope(), Payer::Client("y".into()).scope());
+        assert!(!key("lava_sk_a").scope().contains("lava_sk"));
+    }
+}
