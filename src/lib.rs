@@ -11,10 +11,11 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`cli`] | the command line; [`cli`]'s `serve.rs` is the only place where parts are joined |
-//! | [`mcp`] | the tools an agent sees, over stdio |
+//! | [`mcp`] | the tools an agent sees, over stdio, Streamable HTTP and SSE |
 //! | [`session`] | which key pays, and the vault that keeps it |
 //! | [`client`] | a typed client of a gateway, over HTTP or in memory |
 //! | [`gateway`] | the journey of a request: authorise, reserve, call, meter, settle |
+//! | `listen` | sockets: connections, their limits, and who is calling |
 //! | [`translate`] | dialects as pure functions |
 //! | [`catalog`] | models, providers, prices, search |
 //! | [`store`] | the ledger; the only SQL |
@@ -29,6 +30,7 @@ pub mod client;
 pub mod config;
 pub mod domain;
 pub mod gateway;
+mod listen;
 pub mod mcp;
 pub mod session;
 pub mod store;

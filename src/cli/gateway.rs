@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use tokio::net::TcpListener;
 
 use super::{Failure, output, serve::App};
-use crate::{config::Settings, gateway::server, mcp::transport};
+use crate::{config::Settings, gateway::server, listen, mcp::transport};
 
 #[derive(Debug, Args)]
 pub(super) struct GatewayArgs {
@@ -27,8 +26,7 @@ pub(super) async fn gateway(settings: Settings, args: GatewayArgs) -> Result<(),
     }
     let app = App::new(settings)?;
     let gateway = app.gateway().await?;
-    let listening = TcpListener::bind(args.listen).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
-    let (address, listener) = listening.map_err(|error| Failure::Error(format!("{} cannot be listened on: {error}", args.listen)))?;
+    let (address, listener) = listen::bind(args.listen).await?;
     output::complain(&format!("Listening on http://{address}/v1"));
     if gateway.secret_keys().map_err(|error| Failure::Error(error.to_string()))?.is_empty() {
         output::complain("There is no secret key yet. Make one with `lava-mcp secret-keys create`; it manages spend keys.");

@@ -16,6 +16,7 @@ mod providers;
 mod search;
 mod secret_keys;
 mod serve;
+mod serve_http;
 mod status;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -50,6 +51,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve MCP over HTTP, for clients that connect to an address.
+    Serve(serve_http::ServeArgs),
     /// Make or reuse a spend key for the command line, within the limit you have set.
     Login(login::LoginArgs),
     /// Revoke that key and forget it; with --all, those of all MCP clients too.
@@ -171,7 +174,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     let settings = Settings::load(&flags, Environment::of_process())?;
     output::start_log(settings.log.as_deref())?;
     let runtime = match cli.command {
-        Some(Command::Gateway(_)) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+        Some(Command::Gateway(_) | Command::Serve(_)) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
         // One thread is enough for one client, and starts fastest; what blocks has threads of its own.
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
     };
@@ -179,6 +182,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     let result = runtime.block_on(async {
         match cli.command {
             None => Box::pin(serve::stdio(settings)).await,
+            Some(Command::Serve(args)) => serve_http::serve(settings, args).await,
             Some(Command::Login(args)) => login::login(settings, args, json).await,
             Some(Command::Logout(args)) => login::logout(settings, args, json).await,
             Some(Command::Status) => status::status(settings, json).await,

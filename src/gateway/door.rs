@@ -6,24 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    Gateway, credential,
+    edge::{self, Response},
+    error::GatewayError,
+    metrics::{self, Metrics, Readers},
+    strangers::{LookedUpInVain, Strangers},
+};
+use crate::listen::{Peer, host, is_no_foreign_page, is_this_machine};
 use axum::{
     Router,
     extract::{Request, State},
     middleware::Next,
     routing::get,
 };
-use http::{HeaderMap, HeaderName, Version, header, uri::Authority};
-
-use super::{
-    Gateway, credential,
-    edge::{self, Response},
-    error::GatewayError,
-    metrics::{self, Metrics, Readers},
-    strangers::{LookedUpInVain, Peer, Strangers},
-};
-
-/// What a browser says about the page that makes it call: whether it is of the same site.
-const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 struct Door {
     gateway: Arc<Gateway>,
@@ -76,86 +72,5 @@ impl Door {
         let response = edge::respond_as(&edge::Form::of(request), Err(error));
         self.gateway.metrics.answered(Metrics::route(path), &response, Duration::ZERO);
         response
-    }
-}
-
-/// The host a request is for. Two names for it are refused: what stands in front of the gateway may have gone by the other one.
-fn host(request: &Request) -> Result<Option<&str>, ()> {
-    let named = one(request.headers(), &header::HOST)?;
-    match (request.uri().authority(), named) {
-        (Some(target), Some(host)) if !target.as_str().eq_ignore_ascii_case(host) => Err(()),
-        (_, None) if request.version() == Version::HTTP_11 => Err(()),
-        (target, host) => Ok(host.or(target.map(Authority::as_str))),
-    }
-}
-
-/// A web page can make a browser call this machine, under a name that its owner points here. Such a call names the page's host, or the page as its origin, or
-/// at least says that it crosses sites.
-fn is_no_foreign_page(headers: &HeaderMap) -> bool {
-    let (Ok(origin), Ok(site)) = (one(headers, &header::ORIGIN), one(headers, &FETCH_SITE)) else { return false };
-    match origin {
-        Some(origin) => ["http://", "https://"].iter().any(|scheme| origin.strip_prefix(scheme).is_some_and(is_this_machine)),
-        None => site.is_none_or(|site| matches!(site, "same-origin" | "same-site" | "none")),
-    }
-}
-
-/// The only value of a header, if there is one.
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
-        _ => Err(()),
-    }
-}
-
-/// Whether a host, with or without a port, is this machine: by the one name that always means it, or by an address as it is usually written.
-fn is_this_machine(host_and_port: &str) -> bool {
-    let after_host = if host_and_port.starts_with('[') { host_and_port.find(']').map(|end| end + 1) } else { host_and_port.find(':') };
-    let (host, port) = host_and_port.split_at(after_host.unwrap_or(host_and_port.len()));
-    let port_is_fine = port.is_empty()
-        || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|digit| digit.is_ascii_digit()) && port.parse::<u16>().is_ok());
-    let host_is_fine = match host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
-        Some(inner) => inner.parse().is_ok_and(|address: std::net::Ipv6Addr| address.is_loopback()),
-        None => host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: std::net::Ipv4Addr| address.is_loopback()),
-    };
-    port_is_fine && host_is_fine
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_machine_has_few_names() {
-        for name in ["localhost", "LOCALHOST:4040", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:4040"] {
-            assert!(is_this_machine(name), "{name}");
-        }
-        for name in [
-            "",
-            ":4040",
-            "localhost.",
-            "localhost.evil.example",
-            "evil.localhost",
-            "me@localhost",
-            "localhost/x",
-            "localhost:",
-            "localhost:+1",
-            "localhost:99999",
-            "0x7f.1",
-            "2130706433",
-            "127.1",
-            "0177.0.0.1",
-            "0.0.0.0",
-            "[::]",
-            "[127.0.0.1]",
-            "[::ffff:127.0.0.1]",
-            "::1",
-            "10.0.0.1",
-            "[::1",
-            "127.0.0.1 ",
-        ] {
-            assert!(!is_this_machine(name), "{name}");
-        }
     }
 }

@@ -33,7 +33,6 @@ mod local;
 mod manage;
 mod meter;
 mod metrics;
-mod newcomers;
 mod owner;
 mod plan;
 mod providers;

@@ -197,6 +197,22 @@ impl Session {
         Ok(key)
     }
 
+    /// Whether the gateway knows a spend key. One that is paused it knows; a gateway that does not say is taken at its word when the key is used.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the gateway cannot be asked.
+    pub async fn knows(&self, key: &Secret) -> Result<bool, SessionError> {
+        match self.client().await?.own_key(key).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_unauthorised() => Ok(false),
+            Err(ClientError::BadKey) => Ok(false),
+            Err(error) => match paused_or(error) {
+                SessionError::KeyPaused => Ok(true),
+                error => Err(error),
+            },
+        }
+    }
+
     /// Whether the gateway obeys a limit on the cost of one call. Ours does; hosted Lava is not known to.
     ///
     /// # Errors

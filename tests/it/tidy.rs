@@ -6,17 +6,18 @@ use std::{
 };
 
 /// What each module may import of ours. A row lists everything that is allowed.
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("domain", &[]),
+    ("listen", &[]),
     ("catalog", &["domain"]),
     ("translate", &["domain"]),
     ("store", &["domain"]),
     ("config", &["domain"]),
     ("client", &["domain", "translate"]),
     ("session", &["domain", "client", "config"]),
-    ("gateway", &["domain", "catalog", "translate", "store"]),
-    ("mcp", &["domain", "client", "session"]),
-    ("cli", &["domain", "catalog", "client", "config", "gateway", "mcp", "session", "store"]),
+    ("gateway", &["domain", "catalog", "translate", "store", "listen"]),
+    ("mcp", &["domain", "client", "session", "listen"]),
+    ("cli", &["domain", "catalog", "client", "config", "gateway", "listen", "mcp", "session", "store"]),
 ];
 
 /// Crates that only one module may name.

@@ -1,6 +1,14 @@
 //! How clients connect.
 
+mod card;
+mod guard;
+pub mod http;
+mod sessions;
+mod sse;
 pub mod stdio;
+mod wire;
+
+pub use guard::{Guard, KnowsKey};
 
 /// Resolves when the process is told to end. Some clients do that instead of closing stdin.
 pub async fn asked_to_stop() {

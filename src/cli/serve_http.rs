@@ -1,0 +1,56 @@
+//! `lava-mcp serve`: MCP over HTTP, for clients that connect to an address.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use clap::Args;
+use futures_util::FutureExt;
+
+use super::{Failure, output, serve::App};
+use crate::{
+    config::Settings,
+    listen,
+    mcp::{
+        LavaMcp,
+        transport::{self, Guard, KnowsKey, http},
+    },
+};
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8484")]
+    listen: SocketAddr,
+    /// Allow an address that other machines can reach. Each request then needs a spend key. Traffic is not encrypted: put a TLS proxy in front.
+    #[arg(long)]
+    allow_remote: bool,
+    /// A name under which the server is reached, through a proxy for example; can be given several times.
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// Leave out the legacy HTTP+SSE transport (/sse and /messages).
+    #[arg(long)]
+    no_sse: bool,
+}
+
+pub(super) async fn serve(settings: Settings, args: ServeArgs) -> Result<(), Failure> {
+    if !args.listen.ip().is_loopback() && !args.allow_remote {
+        return Err(Failure::Error(format!(
+            "{} can be reached by other machines, and traffic is not encrypted. Listen on 127.0.0.1, or pass --allow-remote and put a TLS proxy in front",
+            args.listen
+        )));
+    }
+    let app = App::new(settings)?;
+    let (address, listener) = listen::bind(args.listen).await?;
+    let session = app.session.clone();
+    let knows_key: KnowsKey = Arc::new(move |key| {
+        let session = session.clone();
+        async move { session.knows(&key).await.map_err(|error| error.to_string()) }.boxed()
+    });
+    let guard = Guard::new(address, args.host, knows_key);
+    output::complain(&format!("Serving MCP at http://{address}/mcp"));
+    if !args.no_sse {
+        output::complain(&format!("and for older clients at http://{address}/sse"));
+    }
+    http::serve(LavaMcp::new(app.session.clone()), guard, !args.no_sse, listener, transport::asked_to_stop()).await;
+    app.close().await;
+    Ok(())
+}

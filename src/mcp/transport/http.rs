@@ -1,0 +1,81 @@
+//! Streamable HTTP at `/mcp`, in both protocol eras, and legacy HTTP+SSE beside it: the routes, and serving them.
+//!
+//! The 2026-07-28 era has no sessions. The older one has, because a server asks its client (for a login, for a confirmation) within one; nothing else is kept there.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, middleware::from_fn, routing::get};
+use http::StatusCode;
+use rmcp::{
+    ServerHandler,
+    model::{ErrorCode, ErrorData},
+    transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    card,
+    guard::{self, Guard},
+    sessions::Sessions,
+    sse,
+    wire::{self, refuse},
+};
+use crate::listen;
+
+/// How long calls in flight may still run after the end was asked for.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long connections may take to end after that.
+const DRAIN: Duration = Duration::from_secs(2);
+/// A comment goes down a silent stream this often, so that no proxy or client takes it for dead.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The routes of an MCP server.
+pub fn router<H: ServerHandler + Clone>(handler: H, guard: Guard, with_sse: bool, stop: &CancellationToken) -> Router {
+    let config = StreamableHttpServerConfig::default()
+        // Our own layer looks at Host and Origin, for these routes and all others.
+        .disable_allowed_hosts()
+        .with_sse_keep_alive(Some(KEEP_ALIVE))
+        .with_json_response(true)
+        .with_max_request_body_bytes(wire::MESSAGE_BYTES_MAX)
+        .with_cancellation_token(stop.clone());
+    let fresh = handler.clone();
+    let streamable = StreamableHttpService::new(move || Ok(fresh.clone()), Arc::new(Sessions::default()), config);
+    let mut router = Router::new().route_service("/mcp", streamable);
+    if with_sse {
+        router = router.merge(sse::router(handler, stop.clone()));
+    }
+    router
+        .layer(from_fn(wire::check_message))
+        .route("/healthz", get(async || "ok"))
+        .route(card::PATH, get(card::card))
+        .route(card::WELL_KNOWN_PATH, get(card::card))
+        .fallback(async || {
+            let text = "There is nothing here. MCP is spoken at /mcp; clients that only know HTTP+SSE start at /sse.";
+            refuse(StatusCode::NOT_FOUND, ErrorData::new(ErrorCode::INVALID_REQUEST, text, None))
+        })
+        .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::enter))
+}
+
+/// Serves until `stop` resolves. Calls in flight get a moment to finish; the caller settles what is left.
+pub async fn serve<H: ServerHandler + Clone>(
+    handler: H,
+    guard: Guard,
+    with_sse: bool,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) {
+    let streams = CancellationToken::new();
+    let router = router(handler, guard, with_sse, &streams);
+    let ending = streams.clone();
+    let stop = async move {
+        stop.await;
+        // Streams stay open as long as their clients like, so they are ended for them.
+        tokio::spawn(async move {
+            tokio::time::sleep(GRACE).await;
+            ending.cancel();
+        });
+    };
+    listen::serve(router, listener, stop, GRACE + DRAIN).await;
+    streams.cancel();
+}

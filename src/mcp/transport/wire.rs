@@ -1,0 +1,89 @@
+//! Bodies of HTTP requests, read within limits, and refusals as JSON-RPC errors without an id.
+//!
+//! rmcp answers a body that is no JSON with plain text; a client should rather be told in its own protocol what is wrong.
+
+use std::time::Duration;
+
+use axum::{body::Body, extract::Request, middleware::Next};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use rmcp::model::{ErrorCode, ErrorData};
+use serde_json::json;
+
+/// Largest message: as much as the gateway reads, and a little for the envelope.
+pub(super) const MESSAGE_BYTES_MAX: usize = 33 << 20;
+/// A caller who takes longer to send a message is not waited for.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An error that answers a request whose id is not known.
+pub(super) fn refuse(status: StatusCode, error: ErrorData) -> Response<Body> {
+    let body = json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Lets through what is one JSON-RPC message by its form.
+pub(super) async fn check_message(request: Request, next: Next) -> Response<Body> {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    match read(request).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => *refusal,
+    }
+}
+
+async fn read(request: Request) -> Result<Request, Box<Response<Body>>> {
+    let (parts, body) = request.into_parts();
+    let no = |status, code, text: String| Err(Box::new(refuse(status, ErrorData::new(code, text, None))));
+    let whole = match tokio::time::timeout(MESSAGE_TIMEOUT, Limited::new(body, MESSAGE_BYTES_MAX).collect()).await {
+        Err(_) => {
+            let text = format!("The message did not arrive within {} seconds.", MESSAGE_TIMEOUT.as_secs());
+            return no(StatusCode::REQUEST_TIMEOUT, ErrorCode::INVALID_REQUEST, text);
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let text = format!("The message is larger than {} MiB.", MESSAGE_BYTES_MAX >> 20);
+            return no(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::INVALID_REQUEST, text);
+        }
+        Ok(Err(error)) => {
+            return no(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST, format!("The message could not be read: {error}"));
+        }
+        Ok(Ok(collected)) => collected.to_bytes(),
+    };
+    match fault(&whole) {
+        None => Ok(Request::from_parts(parts, Body::from(whole))),
+        Some((code, text)) => no(StatusCode::BAD_REQUEST, code, text),
+    }
+}
+
+/// What keeps bytes from being one message.
+fn fault(body: &Bytes) -> Option<(ErrorCode, String)> {
+    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        return Some((ErrorCode::PARSE_ERROR, format!("The message is not JSON: {error}")));
+    }
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace())?;
+    (*first != b'{').then(|| {
+        let text = "One JSON-RPC message, an object, is needed. Batches are not part of MCP since its revision 2025-06-18: send each message by itself.";
+        (ErrorCode::INVALID_REQUEST, text.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_message_is_told_apart() {
+        let code = |text: &'static str| fault(&Bytes::from_static(text.as_bytes())).map(|(code, _)| code);
+        assert_eq!(code(" {\"jsonrpc\": \"2.0\"}\n"), None);
+        assert_eq!(code("{\"jsonrpc\": "), Some(ErrorCode::PARSE_ERROR));
+        assert_eq!(code(""), Some(ErrorCode::PARSE_ERROR));
+        assert_eq!(code("\n[{}]"), Some(ErrorCode::INVALID_REQUEST));
+        assert_eq!(code("7"), Some(ErrorCode::INVALID_REQUEST));
+        let deep = Bytes::from("[".repeat(100_000));
+        assert_eq!(fault(&deep).map(|(code, _)| code), Some(ErrorCode::PARSE_ERROR));
+    }
+}
