@@ -32,6 +32,7 @@ mod kill;
 mod lava_client;
 mod ledger;
 mod manage;
+mod mcp_http;
 mod mcp_stdio;
 mod metrics;
 mod model;

@@ -8,8 +8,9 @@ use axum::{body::Body, extract::Request, middleware::Next};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use rmcp::model::{ErrorCode, ErrorData};
-use serde_json::json;
+use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// Largest message: as much as the gateway reads, and a little for the envelope.
 pub(super) const MESSAGE_BYTES_MAX: usize = 33 << 20;
@@ -55,20 +56,26 @@ async fn read(request: Request) -> Result<Request, Box<Response<Body>>> {
     };
     match fault(&whole) {
         None => Ok(Request::from_parts(parts, Body::from(whole))),
-        Some((code, text)) => no(StatusCode::BAD_REQUEST, code, text),
+        Some(error) => Err(Box::new(refuse(StatusCode::BAD_REQUEST, error))),
     }
 }
 
 /// What keeps bytes from being one message.
-fn fault(body: &Bytes) -> Option<(ErrorCode, String)> {
-    if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-        return Some((ErrorCode::PARSE_ERROR, format!("The message is not JSON: {error}")));
-    }
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace())?;
-    (*first != b'{').then(|| {
-        let text = "One JSON-RPC message, an object, is needed. Batches are not part of MCP since its revision 2025-06-18: send each message by itself.";
-        (ErrorCode::INVALID_REQUEST, text.to_owned())
-    })
+fn fault(body: &Bytes) -> Option<ErrorData> {
+    let message: Value = match serde_json::from_slice(body) {
+        Ok(message) => message,
+        Err(error) => return Some(ErrorData::parse_error(format!("The message is not JSON: {error}"), None)),
+    };
+    let text = match ClientJsonRpcMessage::deserialize(&message) {
+        Ok(_) => return None,
+        Err(_) if !message.is_object() => {
+            "One JSON-RPC message, an object, is needed. Batches are not part of MCP since its revision 2025-06-18: send each message by itself."
+        }
+        Err(_) => {
+            "This is not a message of JSON-RPC 2.0: it has \"jsonrpc\": \"2.0\", and a \"method\" with its \"params\" as an object, or a \"result\" or an \"error\"."
+        }
+    };
+    Some(ErrorData::invalid_request(text, None))
 }
 
 #[cfg(test)]
@@ -77,13 +84,14 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_told_apart() {
-        let code = |text: &'static str| fault(&Bytes::from_static(text.as_bytes())).map(|(code, _)| code);
-        assert_eq!(code(" {\"jsonrpc\": \"2.0\"}\n"), None);
+        let code = |text: &'static str| fault(&Bytes::from_static(text.as_bytes())).map(|error| error.code);
+        assert_eq!(code(" {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"ping\"}\n"), None);
+        assert_eq!(code("{\"jsonrpc\": \"2.0\"}"), Some(ErrorCode::INVALID_REQUEST));
         assert_eq!(code("{\"jsonrpc\": "), Some(ErrorCode::PARSE_ERROR));
         assert_eq!(code(""), Some(ErrorCode::PARSE_ERROR));
         assert_eq!(code("\n[{}]"), Some(ErrorCode::INVALID_REQUEST));
         assert_eq!(code("7"), Some(ErrorCode::INVALID_REQUEST));
         let deep = Bytes::from("[".repeat(100_000));
-        assert_eq!(fault(&deep).map(|(code, _)| code), Some(ErrorCode::PARSE_ERROR));
+        assert_eq!(fault(&deep).map(|error| error.code), Some(ErrorCode::PARSE_ERROR));
     }
 }
