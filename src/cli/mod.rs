@@ -27,6 +27,9 @@ use crate::config::{ConfigError, Environment, Flags, Settings};
 
 pub use manifest::manifest;
 
+/// Most threads for what blocks: enough to keep every core busy, and some that wait for a keyring whose owner is away.
+const BLOCKING_THREADS_MAX: usize = 24;
+
 /// Give an AI agent a wallet with a lid on it.
 ///
 /// Without a command, lava-mcp serves MCP on stdin and stdout: that is how Claude Desktop, Cursor and other clients start it.
@@ -173,12 +176,13 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     let flags = Flags { sandbox: cli.sandbox, config: cli.config, data_dir: cli.data_dir };
     let settings = Settings::load(&flags, Environment::of_process())?;
     output::start_log(settings.log.as_deref())?;
-    let runtime = match cli.command {
-        Some(Command::Gateway(_) | Command::Serve(_)) => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+    let mut builder = match cli.command {
+        Some(Command::Gateway(_) | Command::Serve(_)) => tokio::runtime::Builder::new_multi_thread(),
         // One thread is enough for one client, and starts fastest; what blocks has threads of its own.
-        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        _ => tokio::runtime::Builder::new_current_thread(),
     };
-    let runtime = runtime.map_err(|error| Failure::Error(error.to_string()))?;
+    // Each of those has memory of its own, a MiB or so; they count tokens, or wait for the keyring.
+    let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build().map_err(|error| Failure::Error(error.to_string()))?;
     let result = runtime.block_on(async {
         match cli.command {
             None => Box::pin(serve::stdio(settings)).await,

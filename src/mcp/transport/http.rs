@@ -4,7 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, middleware::from_fn, routing::get};
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::get,
+};
 use http::StatusCode;
 use rmcp::{
     ServerHandler,
@@ -17,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     card,
     guard::{self, Guard},
-    sessions::Sessions,
+    sessions::{self, Sessions},
     sse,
     wire::{self, refuse},
 };
@@ -40,8 +44,9 @@ pub fn router<H: ServerHandler + Clone>(handler: H, guard: Guard, with_sse: bool
         .with_max_request_body_bytes(wire::MESSAGE_BYTES_MAX)
         .with_cancellation_token(stop.clone());
     let fresh = handler.clone();
-    let streamable = StreamableHttpService::new(move || Ok(fresh.clone()), Arc::new(Sessions::default()), config);
-    let mut router = Router::new().route_service("/mcp", streamable);
+    let sessions = Arc::new(Sessions::default());
+    let streamable = StreamableHttpService::new(move || Ok(fresh.clone()), sessions.clone(), config);
+    let mut router = Router::new().route_service("/mcp", streamable).layer(from_fn_with_state(sessions, sessions::keep_apart));
     if with_sse {
         router = router.merge(sse::router(handler, stop.clone()));
     }
@@ -54,7 +59,7 @@ pub fn router<H: ServerHandler + Clone>(handler: H, guard: Guard, with_sse: bool
             let text = "There is nothing here. MCP is spoken at /mcp; clients that only know HTTP+SSE start at /sse.";
             refuse(StatusCode::NOT_FOUND, ErrorData::new(ErrorCode::INVALID_REQUEST, text, None))
         })
-        .layer(axum::middleware::from_fn_with_state(Arc::new(guard), guard::enter))
+        .layer(from_fn_with_state(Arc::new(guard), guard::enter))
 }
 
 /// Serves until `stop` resolves. Calls in flight get a moment to finish; the caller settles what is left.

@@ -1,31 +1,49 @@
-//! Sessions of the older era, kept in memory and bounded: the one that nobody has used for the longest time makes room for a new one.
+//! Sessions of the older era, kept in memory and bounded: the one that nobody has used for the longest time makes room for a new one. A session belongs to
+//! whoever began it; its id alone opens it to nobody else.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use axum::{
+    Extension,
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+};
 use futures_util::Stream;
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use rmcp::{
-    model::{ClientJsonRpcMessage, ServerJsonRpcMessage},
+    model::{ClientJsonRpcMessage, ErrorData, ServerJsonRpcMessage},
     transport::streamable_http_server::session::{
         RestoreOutcome, ServerSseMessage, SessionId, SessionManager,
         local::{LocalSessionManager, SessionConfig},
     },
 };
 
+use super::wire::refuse;
+use crate::session::Payer;
+
 /// Most sessions at a time.
 const SESSIONS_MAX: usize = 500;
 /// A session that nobody uses ends after this long. Many clients do not start over when theirs has ended, so it is not short.
 const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 type Inner = LocalSessionManager;
 type Failed = <Inner as SessionManager>::Error;
 
 pub(super) struct Sessions {
     inner: Inner,
-    used: Mutex<HashMap<SessionId, Instant>>,
+    open: Mutex<HashMap<SessionId, Open>>,
+}
+
+struct Open {
+    used_at: Instant,
+    /// Scope of the payer who began it; told once it has begun.
+    owner: Option<String>,
 }
 
 impl Default for Sessions {
@@ -34,25 +52,62 @@ impl Default for Sessions {
         config.keep_alive = Some(IDLE_MAX);
         let mut inner = Inner::default();
         inner.session_config = config;
-        Self { inner, used: Mutex::default() }
+        Self { inner, open: Mutex::default() }
     }
 }
 
 impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn touch(&self, id: &SessionId) {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), Instant::now());
+        self.lock().entry(id.clone()).or_insert(Open { used_at: Instant::now(), owner: None }).used_at = Instant::now();
     }
 
     /// The session that has to go before another one can come.
     fn oldest(&self) -> Option<SessionId> {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() < SESSIONS_MAX {
+        let mut open = self.lock();
+        if open.len() < SESSIONS_MAX {
             return None;
         }
-        let oldest = used.iter().min_by_key(|(_, at)| **at).map(|(id, _)| id.clone())?;
-        used.remove(&oldest);
+        let oldest = open.iter().min_by_key(|(_, session)| session.used_at).map(|(id, _)| id.clone())?;
+        open.remove(&oldest);
         Some(oldest)
     }
+
+    fn is_of_another(&self, id: &str, scope: &str) -> bool {
+        self.lock().get(id).and_then(|session| session.owner.as_deref()).is_some_and(|owner| owner != scope)
+    }
+
+    fn belongs_to(&self, id: &str, scope: String) {
+        if let Some(session) = self.lock().get_mut(id) {
+            session.owner.get_or_insert(scope);
+        }
+    }
+}
+
+fn session_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(SESSION_ID)?.to_str().ok()
+}
+
+/// Lets callers into their own sessions only. To anybody else a session is one that does not exist.
+pub(super) async fn keep_apart(
+    State(sessions): State<Arc<Sessions>>,
+    Extension(payer): Extension<Payer>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let scope = payer.scope();
+    if session_id(request.headers()).is_some_and(|id| sessions.is_of_another(id, &scope)) {
+        let text = "There is no such session (any more). Begin a new one with initialize.";
+        return refuse(StatusCode::NOT_FOUND, ErrorData::invalid_request(text, None));
+    }
+    let response = next.run(request).await;
+    if let Some(id) = session_id(response.headers()) {
+        sessions.belongs_to(id, scope);
+    }
+    response
 }
 
 impl SessionManager for Sessions {
@@ -82,7 +137,7 @@ impl SessionManager for Sessions {
     }
 
     async fn close_session(&self, id: &SessionId) -> Result<(), Failed> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.lock().remove(id);
         self.inner.close_session(id).await
     }
 
@@ -134,9 +189,9 @@ mod tests {
         drop(sessions.create_session().await.unwrap());
         assert!(sessions.has_session(&first).await.unwrap());
         assert!(!sessions.has_session(&second).await.unwrap());
-        assert_eq!(sessions.used.lock().unwrap().len(), SESSIONS_MAX);
+        assert_eq!(sessions.lock().len(), SESSIONS_MAX);
         sessions.close_session(&first).await.unwrap();
         assert!(!sessions.has_session(&first).await.unwrap());
-        assert_eq!(sessions.used.lock().unwrap().len(), SESSIONS_MAX - 1);
+        assert_eq!(sessions.lock().len(), SESSIONS_MAX - 1);
     }
 }

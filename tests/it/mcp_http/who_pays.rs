@@ -136,10 +136,16 @@ async fn beyond_this_machine_everybody_brings_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_sse_connection_belongs_to_whoever_opened_it() {
+async fn a_session_belongs_to_whoever_began_it() {
     let home = tempfile::tempdir().unwrap();
     let serving = Serving::sandbox(home.path());
     let own = key(home.path(), &["mine"]);
+    let session = serving.initialize().await;
+    let listed = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/list"});
+    assert_eq!(serving.in_session(&session, &listed).bearer_auth(&own).send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    let ended = serving.http.delete(format!("{}/mcp", serving.root)).header("mcp-session-id", &session).bearer_auth(&own);
+    assert_eq!(ended.send().await.unwrap().status(), StatusCode::NOT_FOUND);
+    assert_eq!(serving.in_session(&session, &listed).send().await.unwrap().status(), StatusCode::OK);
     let mut sse = Sse::connect(&serving).await;
     sse.introduce(&serving.http).await;
     let ping = json!({"jsonrpc": "2.0", "id": 9, "method": "ping"}).to_string();
