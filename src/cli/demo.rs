@@ -35,11 +35,11 @@ async fn run(folder: &PathBuf, json: bool) -> Result<(), Failure> {
     command.env_clear().env("HOME", folder).env("LAVA_CREDENTIAL_STORE", "file").env("LAVA_SESSION_LIMIT", LIMIT);
     let mut show = Show { json, steps: Vec::new(), wrong: 0 };
     show.note("An agent gets a wallet with a lid: 0.02 USD a day. Everything below runs in the sandbox; no account, no network, no money.");
-    let client = McpClient::start(command, "lava-mcp demo").await?;
+    let mut client = McpClient::start(command, "lava-mcp demo").await?;
     let tools = client.tool_names().await?;
     show.step("tools/list", &Value::Null, &json!(tools), tools.len() == 6, &tools.join(", "));
 
-    let answer = show.call(&client, "login", json!({})).await?;
+    let answer = show.call(&mut client, "login", json!({})).await?;
     let key = |path: &str| text(&answer.content, path);
     let ok = answer.content["status"] == "ready" && !answer.content.to_string().contains("\"key\"");
     let said = format!(
@@ -51,7 +51,7 @@ async fn run(folder: &PathBuf, json: bool) -> Result<(), Failure> {
     show.step("login", &json!({}), &answer.content, ok && !answer.is_error, &said);
 
     let asked = json!({"query": "cheap fast model with tools", "kind": "model", "limit": 3});
-    let answer = show.call(&client, "search", asked.clone()).await?;
+    let answer = show.call(&mut client, "search", asked.clone()).await?;
     let hits = answer.content["results"].as_array().cloned().unwrap_or_default();
     let lines: Vec<String> = hits
         .iter()
@@ -62,20 +62,20 @@ async fn run(folder: &PathBuf, json: bool) -> Result<(), Failure> {
     show.step("search", &asked, &answer.content, !hits.is_empty(), &lines.join("\n"));
 
     let asked = json!({"model": MODEL, "input": "Say hello to the reader of this demo.", "max_tokens": 60});
-    let answer = show.call(&client, "prompt", asked.clone()).await?;
+    let answer = show.call(&mut client, "prompt", asked.clone()).await?;
     let first_cost = money(&answer.content, "/cost");
     show.step("prompt", &asked, &answer.content, !answer.is_error && first_cost > Money::ZERO, &answered(&answer.content));
 
     let asked =
         json!({"model": MODEL, "messages": [{"role": "user", "content": "Now stream: I want to see the text grow."}], "max_tokens": 60});
-    let answer = show.call(&client, "prompt", asked.clone()).await?;
+    let answer = show.call(&mut client, "prompt", asked.clone()).await?;
     let streamed = client.notes().concat();
     let same = text(&answer.content, "/content");
     let said = format!("{}\nstreamed as {} progress notes", answered(&answer.content), client.notes().len());
     show.step("prompt", &asked, &answer.content, !streamed.is_empty() && same.starts_with(streamed.trim_end()), &said);
 
     let asked = json!({"url": "https://api.openai.com/v1/embeddings", "body": {"model": "text-embedding-3-small", "input": "Hello"}, "max_cost": "0.01"});
-    let answer = show.call(&client, "call", asked.clone()).await?;
+    let answer = show.call(&mut client, "call", asked.clone()).await?;
     let said = format!(
         "HTTP {}, {} numbers · cost {} USD · {} USD left",
         answer.content["status"],
@@ -86,12 +86,12 @@ async fn run(folder: &PathBuf, json: bool) -> Result<(), Failure> {
     show.step("call", &asked, &answer.content, answer.content["status"] == 200, &said);
 
     let asked = json!({"model": DEAR_MODEL, "input": "Write a very long story.", "max_tokens": 16000});
-    let answer = show.call(&client, "prompt", asked.clone()).await?;
+    let answer = show.call(&mut client, "prompt", asked.clone()).await?;
     let code = text(&answer.content, "/error/code");
     let refused = answer.is_error && matches!(code.as_str(), "insufficient_budget" | "budget_exceeded");
     show.step("prompt", &asked, &answer.content, refused, &format!("refused [{code}]: {}", text(&answer.content, "/error/message")));
 
-    let answer = show.call(&client, "usage", json!({"limit": 5})).await?;
+    let answer = show.call(&mut client, "usage", json!({"limit": 5})).await?;
     let spent = money(&answer.content, "/spend_key/current_spend");
     let ok = spent >= first_cost && spent <= Money::from_nanos(20_000_000);
     let said = format!(
@@ -140,7 +140,7 @@ impl Show {
         }
     }
 
-    async fn call(&self, client: &McpClient, tool: &'static str, arguments: Value) -> Result<ToolAnswer, Failure> {
+    async fn call(&self, client: &mut McpClient, tool: &'static str, arguments: Value) -> Result<ToolAnswer, Failure> {
         let arguments: Map<String, Value> = arguments.as_object().cloned().unwrap_or_default();
         client.call(tool, arguments).await.map_err(Failure::Error)
     }

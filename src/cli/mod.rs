@@ -182,7 +182,8 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     // Each of those has memory of its own, a MiB or so; they count tokens, or wait for the keyring.
-    let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build().map_err(|error| Failure::Error(error.to_string()))?;
+    let runtime =
+        builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build().map_err(|error| Failure::Error(error.to_string()))?;
     let result = runtime.block_on(async {
         match cli.command {
             None => Box::pin(serve::stdio(settings)).await,

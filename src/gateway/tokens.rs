@@ -1,22 +1,42 @@
 //! Counting tokens exactly, where the vocabulary is known. Loading it takes about a tenth of a second, so it is loaded when first needed and off the async
 //! threads.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use tiktoken::CoreBpe;
+use tokio::sync::Semaphore;
 
 use super::{
     ask::Ask,
     route::{Reach, Route},
 };
 
+/// Counting keeps a processor busy: more threads at it than cores would be no faster, and each has caches of its own.
+static PLACES: Semaphore = Semaphore::const_new(4);
+/// The allocator gives memory that is free for a second back to the system, at the next occasion.
+const GIVE_BACK_AFTER: Duration = Duration::from_millis(1_200);
 /// Above this size a count takes longer than it is worth; the byte bound stays.
 const COUNT_BYTES_MAX: usize = 1 << 20;
 
 /// OpenAI's vocabulary since GPT-4o; older models have others, in which some scripts take several times as many tokens. The sandbox counts every model with it.
 pub(super) fn vocabulary() -> Option<&'static CoreBpe> {
     static VOCABULARY: OnceLock<Option<&'static CoreBpe>> = OnceLock::new();
-    *VOCABULARY.get_or_init(|| tiktoken::get_encoding("o200k_base"))
+    *VOCABULARY.get_or_init(|| {
+        // Loading takes 20 MiB more than the vocabulary does. A thread that ends gives up its memory, and one more allocation a little later is the occasion
+        // on which the allocator passes it on to the system.
+        let loaded = std::thread::spawn(|| tiktoken::get_encoding("o200k_base")).join().ok().flatten();
+        std::thread::spawn(|| {
+            std::thread::sleep(GIVE_BACK_AFTER);
+            std::hint::black_box(Vec::<u8>::with_capacity(1 << 20));
+        });
+        loaded
+    })
+}
+
+/// Does work that counts tokens off the async threads; `None` if it failed.
+pub(super) async fn counting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let _place = PLACES.acquire().await.ok()?;
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// An upper bound of the input by counting its text, JSON punctuation included, plus the chat template. `None` where the vocabulary is not the provider's.
@@ -29,6 +49,6 @@ pub(super) async fn count_exactly(ask: &Ask, route: &Route) -> Option<u64> {
     if text.len() > COUNT_BYTES_MAX {
         return None;
     }
-    let count = tokio::task::spawn_blocking(move || vocabulary().map(|vocabulary| vocabulary.count(&text) as u64)).await.ok()??;
+    let count = counting(move || vocabulary().map(|vocabulary| vocabulary.count(&text) as u64)).await??;
     Some(count + template)
 }

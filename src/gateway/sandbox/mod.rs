@@ -12,7 +12,12 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use super::{ask::Ask, route::Route, tokens::vocabulary, upstream::Reply};
+use super::{
+    ask::Ask,
+    route::Route,
+    tokens::{self, vocabulary},
+    upstream::Reply,
+};
 use crate::translate::sse::Event;
 
 /// How much of the prompt is repeated in the answer, in characters.
@@ -28,7 +33,7 @@ const SAMPLE_DEPTH_MAX: usize = 6;
 pub(super) async fn answer(route: &Arc<Route>, ask: &Arc<Ask>, body: Bytes) -> Reply {
     let (route, ask) = (route.clone(), ask.clone());
     // Counting is work, and the first count loads the vocabulary.
-    let made = tokio::task::spawn_blocking(move || {
+    let made = tokens::counting(move || {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         match *ask {
             Ask::Chat(_) => chat(&route.model, &body),
@@ -41,9 +46,9 @@ pub(super) async fn answer(route: &Arc<Route>, ask: &Arc<Ask>, body: Bytes) -> R
         }
     });
     match made.await {
-        Ok(Made::Plain(value)) => reply("application/json", vec![Bytes::from(value.to_string())]),
-        Ok(Made::Stream(events)) => reply("text/event-stream", events.iter().map(|event| event.raw().clone()).collect()),
-        Err(_) => reply("application/json", vec![Bytes::from_static(br#"{"error":{"message":"the sandbox failed"}}"#)]),
+        Some(Made::Plain(value)) => reply("application/json", vec![Bytes::from(value.to_string())]),
+        Some(Made::Stream(events)) => reply("text/event-stream", events.iter().map(|event| event.raw().clone()).collect()),
+        None => reply("application/json", vec![Bytes::from_static(br#"{"error":{"message":"the sandbox failed"}}"#)]),
     }
 }
 

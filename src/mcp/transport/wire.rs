@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Largest message: as much as the gateway reads, and a little for the envelope.
@@ -62,16 +61,15 @@ async fn read(request: Request) -> Result<Request, Box<Response<Body>>> {
 
 /// What keeps bytes from being one message.
 fn fault(body: &Bytes) -> Option<ErrorData> {
-    let message: Value = match serde_json::from_slice(body) {
-        Ok(message) => message,
+    if serde_json::from_slice::<ClientJsonRpcMessage>(body).is_ok() {
+        return None;
+    }
+    let text = match serde_json::from_slice::<Value>(body) {
         Err(error) => return Some(ErrorData::parse_error(format!("The message is not JSON: {error}"), None)),
-    };
-    let text = match ClientJsonRpcMessage::deserialize(&message) {
-        Ok(_) => return None,
-        Err(_) if !message.is_object() => {
+        Ok(message) if !message.is_object() => {
             "One JSON-RPC message, an object, is needed. Batches are not part of MCP since its revision 2025-06-18: send each message by itself."
         }
-        Err(_) => {
+        Ok(_) => {
             "This is not a message of JSON-RPC 2.0: it has \"jsonrpc\": \"2.0\", and a \"method\" with its \"params\" as an object, or a \"result\" or an \"error\"."
         }
     };
