@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod gateway;
 mod holds;
+mod install;
 mod keys;
 mod login;
 mod manifest;
@@ -24,8 +25,6 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigError, Environment, Flags, Settings};
-
-pub use manifest::manifest;
 
 /// Most threads for what blocks: enough to keep every core busy, and some that wait for a keyring whose owner is away.
 const BLOCKING_THREADS_MAX: usize = 24;
@@ -84,8 +83,12 @@ enum Command {
     Doctor,
     /// Show the whole job once in the sandbox, with an MCP client; leaves nothing behind.
     Demo,
-    /// Print the manifest that describes this server (MCPB 0.3).
-    Manifest,
+    /// Print the manifest that describes this server (MCPB 0.3), or its entry for the MCP registry.
+    Manifest(manifest::ManifestArgs),
+    /// Add lava-mcp to an MCP client's own config file.
+    Install(install::InstallArgs),
+    /// Take it out again.
+    Uninstall(install::UninstallArgs),
 }
 
 /// Why a command failed. The variants are the exit codes, which are those of GitHub's `gh`.
@@ -170,10 +173,14 @@ pub fn run() -> ExitCode {
 
 fn execute(cli: Cli) -> Result<(), Failure> {
     let json = cli.json;
-    if let Some(Command::Manifest) = cli.command {
-        return output::print_json(&manifest());
-    }
     let flags = Flags { sandbox: cli.sandbox, config: cli.config, data_dir: cli.data_dir };
+    // What needs no settings works with broken ones too.
+    match &cli.command {
+        Some(Command::Manifest(args)) => return manifest::print(args),
+        Some(Command::Install(args)) => return install::install(args, &flags, &Environment::of_process(), json),
+        Some(Command::Uninstall(args)) => return install::uninstall(args, &Environment::of_process(), json),
+        _ => {}
+    }
     let settings = Settings::load(&flags, Environment::of_process())?;
     output::start_log(settings.log.as_deref())?;
     let mut builder = match cli.command {
@@ -202,7 +209,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             Some(Command::SecretKeys(args)) => secret_keys::secret_keys(settings, args, json).await,
             Some(Command::Doctor) => doctor::doctor(settings, json).await,
             Some(Command::Demo) => demo::demo(json).await,
-            Some(Command::Manifest) => Ok(()),
+            Some(Command::Manifest(_) | Command::Install(_) | Command::Uninstall(_)) => Ok(()),
         }
     });
     // A keyring call may still be waiting on its thread; it must not keep the process.

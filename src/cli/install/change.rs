@@ -1,0 +1,155 @@
+//! The change to a client's file: added, brought up to date, or taken out; never an entry of somebody else, and never with a side effect on the rest.
+
+use serde_json::{Map, Value};
+
+use super::{TargetArgs, client::Client, document::Format};
+
+/// Addresses at which a server is ours without a doubt.
+const OWN_ADDRESSES: [&str; 2] = ["http://127.0.0.1:8484/mcp", "http://localhost:8484/mcp"];
+
+/// What is to be done to a file.
+pub(super) struct Change {
+    /// `added`, `updated`, `unchanged`, `removed` or `absent`.
+    pub(super) action: &'static str,
+    /// The new text, if it differs.
+    pub(super) text: Option<String>,
+}
+
+/// Adds our entry, or brings it up to date: what we know about is set, and what a person has added stays.
+pub(super) fn install(target: &TargetArgs, wanted: &Map<String, Value>, text: Option<&str>) -> Result<Change, String> {
+    let format = target.client.format();
+    let path = [target.client.root(), target.name.as_str()];
+    let fresh = if format == Format::Json { "{}\n" } else { "" };
+    let text = text.filter(|text| !text.trim().is_empty()).unwrap_or(fresh);
+    let before = format.read(text)?;
+    let current = target.current(&before, wanted)?;
+    let (merged, edits) = match current.as_ref().map(|current| merge(current, wanted)) {
+        Some(Merge::Unchanged) => return Ok(Change { action: "unchanged", text: None }),
+        Some(Merge::Edits { merged, edits }) => (merged, edits),
+        Some(Merge::Anew) | None => (wanted.clone(), vec![(Vec::new(), Value::Object(wanted.clone()))]),
+    };
+    let mut changed = text.to_owned();
+    for (below, value) in &edits {
+        let whole: Vec<&str> = path.iter().copied().chain(below.iter().map(String::as_str)).collect();
+        changed = format.put(&changed, &whole, value)?;
+    }
+    let mut expected = before;
+    expected[path[0]][path[1]] = Value::Object(merged);
+    check(format, &changed, &expected)?;
+    Ok(Change { action: if current.is_some() { "updated" } else { "added" }, text: Some(changed) })
+}
+
+/// Takes our entry out.
+pub(super) fn uninstall(target: &TargetArgs, text: Option<&str>) -> Result<Change, String> {
+    let absent = Change { action: "absent", text: None };
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return Ok(absent) };
+    let format = target.client.format();
+    let (root, name) = (target.client.root(), target.name.as_str());
+    let mut expected = format.read(text)?;
+    if target.current(&expected, &Map::new())?.is_none() {
+        return Ok(absent);
+    }
+    let changed = format.remove(text, &[root, name])?;
+    if let Some(servers) = expected[root].as_object_mut() {
+        servers.shift_remove(name);
+        if servers.is_empty() && format.read(&changed)?.get(root).is_none() {
+            expected.as_object_mut().map(|file| file.shift_remove(root));
+        }
+    }
+    check(format, &changed, &expected)?;
+    Ok(Change { action: "removed", text: Some(changed) })
+}
+
+/// The text has to say exactly what it said before, but for our entry; what is written in a way that we do not understand is left to its owner.
+fn check(format: Format, text: &str, expected: &Value) -> Result<(), String> {
+    match format.read(text) {
+        Ok(read) if read == *expected => Ok(()),
+        _ => Err(
+            "our entry stands there in a way that cannot be changed safely; change it by hand (lava-mcp install CLIENT --print shows it)"
+                .to_owned(),
+        ),
+    }
+}
+
+impl TargetArgs {
+    /// The entry of our name, if it is ours.
+    fn current(&self, file: &Value, wanted: &Map<String, Value>) -> Result<Option<Map<String, Value>>, String> {
+        let root = self.client.root();
+        let Some(servers) = file.get(root) else { return Ok(None) };
+        let servers = servers.as_object().ok_or_else(|| format!("\"{root}\" is not an object"))?;
+        let Some(entry) = servers.get(&self.name) else { return Ok(None) };
+        let ours = is_ours(entry, wanted);
+        match entry.as_object() {
+            Some(entry) if ours || self.force => Ok(Some(entry.clone())),
+            None if self.force => Ok(Some(Map::new())),
+            _ => {
+                let starts = Client::command_of(entry).or_else(|| Client::url_of(entry)).unwrap_or("something else");
+                Err(format!(
+                    "\"{}\" there is another server ({starts}). Take another name with --name, or replace it with --force",
+                    self.name
+                ))
+            }
+        }
+    }
+}
+
+/// Whether an entry starts this program, or connects to where it serves.
+fn is_ours(entry: &Value, wanted: &Map<String, Value>) -> bool {
+    let wanted_url = wanted.values().find_map(|value| value.as_str().filter(|text| text.starts_with("http")));
+    match (Client::command_of(entry), Client::url_of(entry)) {
+        (Some(command), _) => {
+            let name = command.rsplit(['/', '\\']).next().unwrap_or_default();
+            name.strip_suffix(".exe").unwrap_or(name) == "lava-mcp"
+        }
+        (None, Some(url)) => Some(url) == wanted_url || OWN_ADDRESSES.contains(&url),
+        (None, None) => false,
+    }
+}
+
+enum Merge {
+    Unchanged,
+    /// Each value goes below the entry at its path.
+    Edits {
+        merged: Map<String, Value>,
+        edits: Vec<(Vec<String>, Value)>,
+    },
+    /// The entry is of another kind, so nothing in it is worth keeping.
+    Anew,
+}
+
+/// Keys of variables are set one by one, lists of variables grow; everything else that we write replaces what was there.
+fn merge(current: &Map<String, Value>, wanted: &Map<String, Value>) -> Merge {
+    let is_started = |entry: &Map<String, Value>| entry.contains_key("command");
+    if is_started(current) != is_started(wanted) || current.get("command").is_some_and(Value::is_object) {
+        return Merge::Anew;
+    }
+    let mut merged = current.clone();
+    let mut edits = Vec::new();
+    for (key, value) in wanted {
+        match (merged.get_mut(key), value) {
+            (Some(old), new) if old == new => {}
+            (Some(Value::Object(old)), Value::Object(new)) => {
+                for (name, value) in new.iter().filter(|(name, value)| old.get(*name) != Some(value)).collect::<Vec<_>>() {
+                    old.insert(name.clone(), value.clone());
+                    edits.push((vec![key.clone(), name.clone()], value.clone()));
+                }
+            }
+            (Some(Value::Array(old)), Value::Array(new)) if key == "env_vars" => {
+                let missing: Vec<Value> = new.iter().filter(|name| !old.contains(name)).cloned().collect();
+                if !missing.is_empty() {
+                    old.extend(missing);
+                    edits.push((vec![key.clone()], Value::Array(old.clone())));
+                }
+            }
+            (None, Value::Object(new)) => {
+                merged.insert(key.clone(), value.clone());
+                edits.extend(new.iter().map(|(name, value)| (vec![key.clone(), name.clone()], value.clone())));
+            }
+            _ => {
+                merged.insert(key.clone(), value.clone());
+                edits.push((vec![key.clone()], value.clone()));
+            }
+        }
+    }
+    if edits.is_empty() { Merge::Unchanged } else { Merge::Edits { merged, edits } }
+}
