@@ -25,6 +25,7 @@ mod fake_upstream;
 mod harness;
 mod hostile;
 mod http_limits;
+mod install;
 mod journey;
 mod keys_cli;
 #[cfg(unix)]
