@@ -181,7 +181,8 @@ fn our_entry_is_brought_up_to_date_and_keeps_what_a_person_added() {
         let ours = if client == "codex" { "command = " } else { "\"command\": " };
         let at = installed.find(&path).unwrap();
         let start = installed[..at].rfind(ours).unwrap();
-        let moved = [&installed[..start], theirs, &installed[start + ours.len()..at], "/old/lava-mcp", &installed[at + path.len()..]].concat();
+        let moved =
+            [&installed[..start], theirs, &installed[start + ours.len()..at], "/old/lava-mcp", &installed[at + path.len()..]].concat();
         home.write(&moved);
         assert_eq!(home.done("install", &["--env", "B=2"])["action"], "updated");
         let entry = home.entry("lava");

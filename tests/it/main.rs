@@ -34,6 +34,7 @@ mod lava_client;
 mod ledger;
 mod manage;
 mod mcp_http;
+mod manifest;
 mod mcp_stdio;
 mod metrics;
 mod model;
