@@ -408,3 +408,21 @@ fn what_was_installed_answers() {
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success() && answer.contains("lava-mcp"), "{answer}");
 }
+
+/// Each page of docs/guides shows what is really written.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_guides_show_what_is_written() {
+    for client in CLIENTS {
+        let home = Home::of(client);
+        let pass: &[&str] = if client == "codex" { &["--pass", "OPENAI_API_KEY"] } else { &[] };
+        home.done("install", &[&["--limit", "5.00/daily"], pass].concat());
+        let written = home.entry("lava");
+        let command = written["command"].get(0).unwrap_or(&written["command"]).as_str().unwrap();
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/guides/{client}.md"));
+        let page = fs::read_to_string(page).unwrap();
+        let (_, block) = page.split_once(if client == "codex" { "```toml\n" } else { "```json\n" }).unwrap();
+        home.write(block.split_once("\n```").unwrap().0);
+        assert_eq!(home.entry("lava").to_string().replace("/home/ann/.cargo/bin/lava-mcp", command), written.to_string(), "{client}");
+    }
+}
