@@ -13,6 +13,7 @@ pub mod limits;
 pub mod money;
 pub mod secret;
 pub mod spend_key;
+pub mod text;
 pub mod usage;
 
 pub use cycle::{Cycle, Window};

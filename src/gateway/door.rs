@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Gateway, credential,
+    Gateway, connect, credential,
     edge::{self, Response},
     error::GatewayError,
     metrics::{self, Metrics, Readers},
@@ -31,7 +31,8 @@ struct Door {
 pub(super) fn router(gateway: Arc<Gateway>, address: SocketAddr) -> Router {
     let is_local = address.ip().is_loopback();
     let readers = if is_local { Readers::ThisMachine } else { Readers::SecretKeys };
-    let router = edge::router(gateway.clone()).route("/metrics", get(metrics::page).with_state((gateway.clone(), readers)));
+    let router = edge::router_with(gateway.clone(), connect::routes(gateway.clone(), is_local))
+        .route("/metrics", get(metrics::page).with_state((gateway.clone(), readers)));
     router.layer(axum::middleware::from_fn_with_state(Arc::new(Door { gateway, is_local, strangers: Strangers::default() }), enter))
 }
 
@@ -58,11 +59,14 @@ impl Door {
             ));
         };
         if self.is_local && !(host.is_some_and(is_this_machine) && is_no_foreign_page(request.headers())) {
-            return Some(GatewayError::Forbidden(
-                "This gateway serves programs on its own machine; a web page or a foreign host name may not call it.",
-            ));
+            return Some(GatewayError::Forbidden(if request.uri().path() == connect::ADDRESS {
+                "Another web page led here, or a foreign host name. If you want to log in, copy the address that your program shows into the address bar."
+            } else {
+                "This gateway serves programs on its own machine; a web page or a foreign host name may not call it."
+            }));
         }
-        let peer = request.extensions().get::<Peer>().filter(|_| credential::is_shown(request.headers()))?;
+        let shows_a_secret = credential::is_shown(request.headers()) || connect::tries_a_secret(request);
+        let peer = request.extensions().get::<Peer>().filter(|_| shows_a_secret)?;
         let wait = self.strangers.wait(*peer, Instant::now())?;
         Some(GatewayError::TooManyUnknownKeys { wait_s: wait.as_secs() + 1 })
     }

@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use super::{
     Gateway,
     authorise::{ANTHROPIC_BETA, Fallback, Inbound, Target},
+    connect,
     credential::Credential,
     discover,
     error::GatewayError,
@@ -60,6 +61,11 @@ const PASSED_ON: [HeaderName; 4] = [
 
 /// The gateway's routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
+    router_with(gateway, Router::new())
+}
+
+/// The same, and routes that only a listener has.
+pub(super) fn router_with(gateway: Arc<Gateway>, more: Router<Arc<Gateway>>) -> Router {
     Router::new()
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
@@ -80,6 +86,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/lava_mcp/mispriced", get(owner::mispriced).delete(owner::sell_again))
         .route("/v1/lava_mcp/search", get(discover::search))
         .route("/v1/lava_mcp/providers/{id}", get(discover::provider))
+        .merge(more)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), with_request_id))
@@ -166,30 +173,41 @@ pub(super) struct Form {
     shape: RequestShape,
     /// Anthropic's errors name the request.
     request: Option<RequestId>,
+    /// A person reads it in a browser.
+    is_page: bool,
 }
 
 impl Form {
     pub(super) fn of(request: &Request) -> Self {
-        let is_anthropic = request.uri().path().starts_with("/v1/messages");
-        let shape = if is_anthropic { RequestShape::Anthropic } else { RequestShape::Openai };
-        Self { shape, request: request.extensions().get().cloned() }
+        let path = request.uri().path();
+        let shape = if path.starts_with("/v1/messages") { RequestShape::Anthropic } else { RequestShape::Openai };
+        Self { shape, request: request.extensions().get().cloned(), is_page: path.starts_with("/auth/") }
+    }
+
+    pub(super) fn page() -> Self {
+        Self { is_page: true, ..Self::default() }
     }
 }
 
 /// Reads the whole body, up to the limits on its size and time.
 pub(super) async fn read(request: Request) -> Result<(http::request::Parts, Bytes), GatewayError> {
+    read_up_to(request, BODY_BYTES_MAX).await
+}
+
+/// The same, for what is small by its nature.
+pub(super) async fn read_up_to(request: Request, bytes_max: usize) -> Result<(http::request::Parts, Bytes), GatewayError> {
     let (parts, body) = request.into_parts();
     // A small body can unpack to a huge one, so only plain ones are read.
     if let Some(coding) = parts.headers.get(header::CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
     {
         return Err(GatewayError::Encoded(String::from_utf8_lossy(coding.as_bytes()).chars().take(50).collect()));
     }
-    let body = read_body(body, BODY_IDLE, BODY_TIMEOUT).await?;
+    let body = read_body(body, bytes_max, BODY_IDLE, BODY_TIMEOUT).await?;
     Ok((parts, body))
 }
 
-async fn read_body(body: Body, idle: Duration, timeout: Duration) -> Result<Bytes, GatewayError> {
-    let mut body = Limited::new(body, BODY_BYTES_MAX);
+async fn read_body(body: Body, bytes_max: usize, idle: Duration, timeout: Duration) -> Result<Bytes, GatewayError> {
+    let mut body = Limited::new(body, bytes_max);
     let deadline = tokio::time::Instant::now() + timeout;
     let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
     loop {
@@ -198,7 +216,7 @@ async fn read_body(body: Body, idle: Duration, timeout: Duration) -> Result<Byte
             Err(_) => return Err(GatewayError::TooSlow),
             Ok(None) => return Ok(if whole.is_empty() { first } else { whole.freeze() }),
             Ok(Some(Err(error))) if error.is::<LengthLimitError>() => {
-                return Err(GatewayError::TooLarge { limit_mib: BODY_BYTES_MAX >> 20 });
+                return Err(GatewayError::TooLarge { limit_mib: bytes_max >> 20 });
             }
             Ok(Some(Err(error))) => return Err(GatewayError::BadRequest(format!("the body could not be read: {error}"))),
             Ok(Some(Ok(frame))) => frame,
@@ -255,7 +273,7 @@ pub(super) fn respond_json<T: Serialize>(status: http::StatusCode, result: Resul
 
 /// The same for a caller of one endpoint family.
 pub(super) fn respond_json_as<T: Serialize>(shape: RequestShape, status: http::StatusCode, result: Result<T, GatewayError>) -> Response {
-    respond_as(&Form { shape, request: None }, result.map(|value| json_response(status, &value)))
+    respond_as(&Form { shape, ..Form::default() }, result.map(|value| json_response(status, &value)))
 }
 
 fn json_response(status: http::StatusCode, value: &impl Serialize) -> Response {
@@ -266,10 +284,14 @@ fn json_response(status: http::StatusCode, value: &impl Serialize) -> Response {
 }
 
 fn error_response(form: &Form, error: &GatewayError) -> Response {
-    let mut response = json_response(error.status(), &error.body(form.shape, form.request.as_ref()));
+    let mut response = if form.is_page {
+        connect::refusal(error.status(), &error.to_string())
+    } else {
+        json_response(error.status(), &error.body(form.shape, form.request.as_ref()))
+    };
     response.headers_mut().extend(error.headers(form.shape));
     response.extensions_mut().insert(Code(error.code()));
-    if matches!(error, GatewayError::UnknownKey) {
+    if matches!(error, GatewayError::UnknownKey | GatewayError::LoginCode) {
         response.extensions_mut().insert(LookedUpInVain);
     }
     if error.status().is_server_error() {
@@ -308,11 +330,11 @@ mod tests {
     #[tokio::test]
     async fn a_body_may_take_its_time_but_not_all_of_it() {
         let (idle, timeout) = (Duration::from_millis(200), Duration::from_millis(500));
-        let whole = read_body(paced(3, Duration::from_millis(10)), idle, timeout).await.unwrap();
+        let whole = read_body(paced(3, Duration::from_millis(10)), BODY_BYTES_MAX, idle, timeout).await.unwrap();
         assert_eq!(&whole[..], b"012345678901234567890123456789");
         for (pieces, pause) in [(1, 5_000), (100, 50)] {
             let began = Instant::now();
-            let error = read_body(paced(pieces, Duration::from_millis(pause)), idle, timeout).await.unwrap_err();
+            let error = read_body(paced(pieces, Duration::from_millis(pause)), BODY_BYTES_MAX, idle, timeout).await.unwrap_err();
             assert!(matches!(error, GatewayError::TooSlow), "{error}");
             assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
         }

@@ -48,6 +48,8 @@ pub(super) enum GatewayError {
     BadField { field: String, message: String },
     #[error("There is no {0} here.")]
     NotFound(String),
+    #[error("This login code is not known: it may have been used before, or be older than a minute. Start the login anew.")]
+    LoginCode,
     #[error("The charge for {0} was written off before.")]
     AlreadyWrittenOff(String),
     #[error("{path} does not take {method}.")]
@@ -122,6 +124,7 @@ impl GatewayError {
             | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::BadRequest(_)
             | Self::BadField { .. }
+            | Self::LoginCode
             | Self::CredentialsMissing { .. }
             | Self::NotTranslated(_)
             | Self::AddressMissing { .. }
@@ -155,6 +158,7 @@ impl GatewayError {
             Self::ProviderNotAllowed { .. } => "provider_not_allowed",
             Self::Forbidden(_) => "forbidden",
             Self::BadRequest(_) | Self::BadField { .. } => "invalid_request",
+            Self::LoginCode => "login_code_invalid",
             Self::NotFound(_) => "not_found",
             Self::AlreadyWrittenOff(_) => "already_written_off",
             Self::MethodNotAllowed { .. } => "method_not_allowed",

@@ -36,7 +36,7 @@ const PROVIDER_US: [u64; 14] = [
     81_920_000,
 ];
 /// Longer ones first: a path belongs to the first of these that it lies at or below.
-const ROUTES: [&str; 11] = [
+const ROUTES: [&str; 13] = [
     "/v1/chat/completions",
     "/v1/messages/count_tokens",
     "/v1/messages",
@@ -45,6 +45,8 @@ const ROUTES: [&str; 11] = [
     "/v1/spend_keys",
     "/v1/requests",
     "/v1/lava_mcp",
+    "/auth/connect",
+    "/v1/auth/callback",
     "/healthz",
     "/readyz",
     OTHER,

@@ -20,6 +20,7 @@
 
 mod ask;
 mod authorise;
+mod connect;
 mod credential;
 mod credentials;
 mod discover;
@@ -107,13 +108,18 @@ impl Gateway {
     /// # Errors
     /// [`StoreError`] when the ledger cannot be written.
     pub async fn create_secret_key(&self, name: &str, test: bool) -> Result<PlainKey, StoreError> {
+        self.make_secret_key(name, test).await.map(|(_, key)| key)
+    }
+
+    /// The same, with the key's id.
+    async fn make_secret_key(&self, name: &str, test: bool) -> Result<(String, PlainKey), StoreError> {
         let test = test || self.sandbox;
         let kind = if test { KeyKind::SecretTest } else { KeyKind::SecretLive };
         let key = PlainKey::generate(kind).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let id = format!("aks_{}", ulid::Ulid::generate());
         let (hash, preview, name) = (key.hash(&self.pepper), key.preview(), name.to_owned());
-        self.store.create_secret_key(NewSecretKey { id, hash, preview, name, test }).await?;
-        Ok(key)
+        self.store.create_secret_key(NewSecretKey { id: id.clone(), hash, preview, name, test }).await?;
+        Ok((id, key))
     }
 
     /// All secret keys.

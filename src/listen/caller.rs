@@ -54,6 +54,13 @@ pub(crate) fn is_same_origin(headers: &HeaderMap, host: Option<&str>) -> bool {
     })
 }
 
+/// Whether a proxy passed the request on. One on this machine makes everybody look like a program of this machine.
+pub(crate) fn is_relayed(headers: &HeaderMap) -> bool {
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"]
+        .iter()
+        .any(|name| headers.contains_key(*name))
+}
+
 /// The only value of a header, if there is one.
 pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).iter();

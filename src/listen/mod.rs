@@ -2,6 +2,7 @@
 //! flight finish. The gateway and the MCP server stand behind it.
 
 mod caller;
+mod neighbour;
 mod newcomers;
 
 use std::{
@@ -23,7 +24,8 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tower::Service;
 
 pub use caller::Peer;
-pub(crate) use caller::{host, is_no_foreign_page, is_same_origin, is_this_machine, one};
+pub(crate) use caller::{host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one};
+pub(crate) use neighbour::Ends;
 use newcomers::{Newcomer, Newcomers};
 
 /// Most connections at a time. For one more, the oldest that has not asked for anything makes room.
@@ -71,7 +73,7 @@ pub(crate) async fn serve(router: Router, listener: TcpListener, stop: impl Futu
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let Ok((socket, address)) = accepted else {
+        let Ok((socket, there)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -88,7 +90,9 @@ pub(crate) async fn serve(router: Router, listener: TcpListener, stop: impl Futu
         // Small writes must not wait for each other: that is what stalls streams for 40 ms.
         let _ = socket.set_nodelay(true);
         let newcomer = newcomers.welcome();
-        let visit = Visit { router: router.clone(), peer: Peer::of(address), newcomer: newcomer.clone() };
+        let peer = Peer::of(there);
+        let ends = socket.local_addr().ok().filter(|_| peer.is_none()).map(|here| Ends::new(here, there));
+        let visit = Visit { router: router.clone(), peer, ends, newcomer: newcomer.clone() };
         let (builder, service, watcher) = (builder.clone(), TowerToHyperService::new(visit), connections.watcher());
         tokio::spawn(async move {
             let served = async {
@@ -117,6 +121,8 @@ pub(crate) async fn serve(router: Router, listener: TcpListener, stop: impl Futu
 struct Visit {
     router: Router,
     peer: Option<Peer>,
+    /// Told of a connection on this machine.
+    ends: Option<Ends>,
     newcomer: Arc<Newcomer>,
 }
 
@@ -136,6 +142,9 @@ where
         self.newcomer.has_asked();
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
+        }
+        if let Some(ends) = &self.ends {
+            request.extensions_mut().insert(ends.clone());
         }
         self.router.call(request)
     }

@@ -17,6 +17,7 @@ mod canary;
 mod catalog;
 mod cli;
 mod clocks;
+mod connect;
 #[cfg(unix)]
 mod crash;
 mod endings;
@@ -33,8 +34,8 @@ mod kill;
 mod lava_client;
 mod ledger;
 mod manage;
-mod mcp_http;
 mod manifest;
+mod mcp_http;
 mod mcp_stdio;
 mod metrics;
 mod model;

@@ -1,6 +1,6 @@
 //! The one layer around every HTTP route: which names the server answers to, which web pages may call, and who pays.
 //!
-//! On this machine no key is needed, and the caller pays with the session's key. Everybody else sends `Authorization: Bearer <spend key>` and pays with that.
+//! Programs of the same user on this machine need no key, and pay with the session's. Everybody else sends `Authorization: Bearer <spend key>` and pays with that.
 //! Whatever comes to check callers in other ways belongs here, in [`Guard::payer`].
 
 use std::{net::SocketAddr, sync::Arc};
@@ -17,7 +17,7 @@ use rmcp::model::{ErrorCode, ErrorData};
 use super::wire::refuse;
 use crate::{
     domain::Secret,
-    listen::{host, is_no_foreign_page, is_same_origin, is_this_machine, one},
+    listen::{Ends, host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one},
     session::Payer,
 };
 
@@ -26,8 +26,6 @@ pub type KnowsKey = Arc<dyn Fn(Secret) -> BoxFuture<'static, Result<bool, String
 
 /// Whose key pays for callers that bring none.
 const SHARED: &str = "http";
-/// Headers of a request that a proxy passed on. Who sent it is then not known.
-const RELAYED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 /// Paths that tell nothing but what this is.
 const OPEN: [&str; 3] = ["/healthz", super::card::PATH, super::card::WELL_KNOWN_PATH];
 
@@ -60,8 +58,8 @@ impl Guard {
         if is_fine || is_own_page { Ok(()) } else { Err(Refusal::Foreign) }
     }
 
-    /// Who pays for a request, which calls this server by a name of this machine or another one.
-    async fn payer(&self, headers: &HeaderMap, is_called_here: bool) -> Result<Payer, Refusal> {
+    /// Who pays for a request, which comes from a neighbour on this machine or from elsewhere, and calls this server by a name of this machine or another one.
+    async fn payer(&self, headers: &HeaderMap, neighbour: Option<&Ends>, is_called_here: bool) -> Result<Payer, Refusal> {
         match bearer(headers)? {
             Some(key) => match (self.knows_key)(key.clone()).await {
                 Ok(true) => Ok(Payer::Key(key)),
@@ -69,8 +67,13 @@ impl Guard {
                 Err(reason) => Err(Refusal::CannotTell(reason)),
             },
             None => {
-                let is_relayed = RELAYED.iter().any(|name| headers.contains_key(*name));
-                if self.is_local && is_called_here && !is_relayed { Ok(Payer::Client(SHARED.to_owned())) } else { Err(Refusal::NoKey) }
+                if !self.is_local || is_relayed(headers) || !is_called_here {
+                    return Err(Refusal::NoKey);
+                }
+                match neighbour {
+                    Some(ends) if ends.are_of_one_user().await => Ok(Payer::Client(SHARED.to_owned())),
+                    _ => Err(Refusal::AnotherUser),
+                }
             }
         }
     }
@@ -98,7 +101,7 @@ pub(super) async fn enter(State(guard): State<Arc<Guard>>, mut request: Request,
     }
     if !OPEN.contains(&request.uri().path()) {
         let is_called_here = host(&request).is_ok_and(|host| host.is_some_and(is_this_machine));
-        match guard.payer(request.headers(), is_called_here).await {
+        match guard.payer(request.headers(), request.extensions().get(), is_called_here).await {
             Ok(payer) => drop(request.extensions_mut().insert(payer)),
             Err(refusal) => return refusal.into_response(),
         }
@@ -114,6 +117,7 @@ enum Refusal {
     Host,
     Foreign,
     NoKey,
+    AnotherUser,
     NotBearer,
     UnknownKey,
     CannotTell(String),
@@ -132,6 +136,11 @@ impl Refusal {
             Self::NoKey => (
                 StatusCode::UNAUTHORIZED,
                 "A spend key is needed: send it as Authorization: Bearer <spend key>. The server's owner makes one with `lava-mcp keys create`.",
+                Some("Bearer realm=\"lava-mcp\""),
+            ),
+            Self::AnotherUser => (
+                StatusCode::UNAUTHORIZED,
+                "This server belongs to another user of this machine. A spend key of theirs is needed: send it as Authorization: Bearer <spend key>.",
                 Some("Bearer realm=\"lava-mcp\""),
             ),
             Self::NotBearer => (

@@ -1,0 +1,128 @@
+//! Whose program is at the other end of a connection on this machine.
+//!
+//! Every user of a machine reaches its loopback, and so does a proxy that lets the world in. Linux tells which user a socket belongs to; where a system does
+//! not, everybody on the machine counts as the person who runs the gateway.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::sync::OnceCell;
+
+/// Both ends of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Ends {
+    here: SocketAddr,
+    there: SocketAddr,
+    /// Found out once, at the first question.
+    are_of_one_user: Arc<OnceCell<bool>>,
+}
+
+impl Ends {
+    pub(super) fn new(here: SocketAddr, there: SocketAddr) -> Self {
+        Self { here, there, are_of_one_user: Arc::default() }
+    }
+
+    /// Whether the program at the other end runs as the same user as this one. What cannot be found out counts as no.
+    pub(crate) async fn are_of_one_user(&self) -> bool {
+        *self.are_of_one_user.get_or_init(|| self.look()).await
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    async fn look(&self) -> bool {
+        let mut tables = String::new();
+        for path in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
+            tables.push_str(&tokio::fs::read_to_string(path).await.unwrap_or_default());
+        }
+        table::are_of_one_user(&tables, self)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[expect(clippy::unused_async, reason = "elsewhere there is something to wait for")]
+    async fn look(&self) -> bool {
+        true
+    }
+}
+
+/// The kernel's table of sockets.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod table {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+    use super::Ends;
+
+    /// A connection that both ends hold open. The kernel does not know whose a socket was that has been closed.
+    const ESTABLISHED: &str = "01";
+
+    pub(super) fn are_of_one_user(table: &str, ends: &Ends) -> bool {
+        let owner = |from: SocketAddr, to: SocketAddr| {
+            let (from, to) = (canonical(from), canonical(to));
+            table.lines().filter_map(row).find(|row| row.0 == from && row.1 == to).map(|row| row.2)
+        };
+        match (owner(ends.here, ends.there), owner(ends.there, ends.here)) {
+            (Some(own), Some(other)) => own == other,
+            _ => false,
+        }
+    }
+
+    /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid …`
+    fn row(line: &str) -> Option<(SocketAddr, SocketAddr, u32)> {
+        let mut columns = line.split_ascii_whitespace().skip(1);
+        let (from, to) = (address(columns.next()?)?, address(columns.next()?)?);
+        (columns.next()? == ESTABLISHED).then_some(())?;
+        Some((from, to, columns.nth(3)?.parse().ok()?))
+    }
+
+    /// Words of four bytes in the order of this machine, then the port.
+    fn address(text: &str) -> Option<SocketAddr> {
+        let (ip, port) = text.split_once(':')?;
+        let word = |at: usize| ip.get(at..at + 8).and_then(|word| u32::from_str_radix(word, 16).ok()).map(u32::to_ne_bytes);
+        let ip = match ip.len() {
+            8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
+            32 => {
+                let bytes: [u8; 16] = [word(0)?, word(8)?, word(16)?, word(24)?].concat().try_into().ok()?;
+                IpAddr::V6(Ipv6Addr::from(bytes))
+            }
+            _ => return None,
+        };
+        Some(canonical(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?)))
+    }
+
+    /// An IPv4 address stays one when a socket of IPv6 holds it.
+    fn canonical(address: SocketAddr) -> SocketAddr {
+        SocketAddr::new(address.ip().to_canonical(), address.port())
+    }
+
+    #[cfg(all(test, target_endian = "little"))]
+    mod tests {
+        use super::*;
+
+        const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:0FC8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 562 1
+   1: 0100007F:0FC8 0100007F:C350 01 00000000:00000000 00:00000000 00000000  1000        0 563 1
+   2: 0100007F:C350 0100007F:0FC8 01 00000000:00000000 00:00000000 00000000  1000        0 564 1
+   3: 0100007F:0FC8 0100007F:C351 01 00000000:00000000 00:00000000 00000000  1000        0 565 1
+   4: 0000000000000000FFFF00000100007F:C351 0000000000000000FFFF00000100007F:0FC8 01 00000000:00000000 00:00000000 00000000    33        0 566 1
+   5: 0100007F:0FC8 0100007F:C352 01 00000000:00000000 00:00000000 00000000     0        0 567 1
+   6: 0100007F:C352 0100007F:0FC8 06 00000000:00000000 03:00000000 00000000     0        0 0 3
+   7: 00000000000000000000000001000000:0FC8 00000000000000000000000001000000:C353 01 00000000:00000000 00:00000000 00000000  1000        0 568 1
+   8: 00000000000000000000000001000000:C353 00000000000000000000000001000000:0FC8 01 00000000:00000000 00:00000000 00000000  1000        0 569 1
+   9: nonsense
+";
+
+        #[test]
+        fn only_ones_own_programs_are_found() {
+            for (here, there, expected) in [
+                ("127.0.0.1:4040", "127.0.0.1:50000", true),
+                ("[::ffff:127.0.0.1]:4040", "127.0.0.1:50000", true),
+                // Another user, a connection that was closed, one that is not there, and one of IPv6.
+                ("127.0.0.1:4040", "127.0.0.1:50001", false),
+                ("127.0.0.1:4040", "127.0.0.1:50002", false),
+                ("127.0.0.1:4040", "127.0.0.1:50009", false),
+                ("[::1]:4040", "[::1]:50003", true),
+            ] {
+                let ends = Ends::new(here.parse().unwrap(), there.parse().unwrap());
+                assert_eq!(are_of_one_user(TABLE, &ends), expected, "{there}");
+                assert!(!are_of_one_user("", &ends));
+            }
+        }
+    }
+}
