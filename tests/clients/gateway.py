@@ -11,14 +11,15 @@ from harness import Machine, binary
 class Gateway:
     """Use as a context manager; the program must end well when it is told to."""
 
-    def __init__(self, machine: Machine, sandbox: bool = True):
-        self._machine = machine
+    def __init__(self, machine: Machine, sandbox: bool = True, listen: str = "127.0.0.1:0"):
+        self.machine = machine
+        self._listen = [listen] if listen.startswith("127.") else [listen, "--allow-remote"]
         self._mode = ["--sandbox"] if sandbox else []
 
     def __enter__(self):
-        self.secret = self._machine.run(*self._mode, "secret-keys", "create").stdout.strip()
-        command = [binary(), *self._mode, "gateway", "--listen", "127.0.0.1:0"]
-        self._process = subprocess.Popen(command, env=self._machine.env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.secret = self.machine.run(*self._mode, "secret-keys", "create").stdout.strip()
+        command = [binary(), *self._mode, "gateway", "--listen", *self._listen]
+        self._process = subprocess.Popen(command, env=self.machine.env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         first_line = self._process.stderr.readline()
         found = re.search(r"http://\S+", first_line)
         assert found, f"the gateway did not start: {first_line}"

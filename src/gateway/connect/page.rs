@@ -77,11 +77,18 @@ impl Question<'_> {
             "<p class=\"soft\">Program, machine and limit are what it says of itself. Authorize only a login that you have just started.</p>\n\
              <h2>What it gets</h2>\n",
         );
-        html.push_str(if self.sandbox {
-            "<p>A new secret key of this sandbox. It makes, changes and revokes spend keys; answers come from a built-in stand-in, and nothing costs money.</p>\n"
-        } else {
-            "<p>A new secret key of this gateway. It makes, changes and revokes spend keys, sees what they spent, and can spend by itself: the limit above is kept \
-             by the program, not by the key.</p>\n"
+        html.push_str(match (self.sandbox, limit) {
+            (true, _) => {
+                "<p>A new secret key of this sandbox. It makes, changes and revokes spend keys; answers come from a built-in stand-in, and nothing costs \
+                 money.</p>\n"
+            }
+            (false, Some(_)) => {
+                "<p>A new secret key of this gateway. It makes, changes and revokes spend keys, sees what they spent, and can spend by itself: the limit above \
+                 is kept by the program, not by the key.</p>\n"
+            }
+            (false, None) => {
+                "<p>A new secret key of this gateway. It makes, changes and revokes spend keys, sees what they spent, and can spend by itself.</p>\n"
+            }
         });
         html.push_str(
             "<p class=\"soft\">To take it back: <code>lava-mcp secret-keys list</code>, then <code>delete</code>.</p>\n\
@@ -116,7 +123,7 @@ pub(in crate::gateway) fn refusal(status: StatusCode, message: &str) -> Response
     let _ = write!(
         html,
         "<p class=\"from\">lava-mcp gateway</p>\n<h1>This login does not go on</h1>\n<p class=\"note wrong\" role=\"alert\">{}</p>\n\
-         <p class=\"soft\">Nobody was let in. To try again, start the login anew in the program that wants it.</p>\n</main>\n</body>\n</html>\n",
+         <p class=\"soft\">To try again, start the login anew in the program that wants it.</p>\n</main>\n</body>\n</html>\n",
         Escaped(message)
     );
     response(status, &html, "'none'")
