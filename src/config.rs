@@ -59,11 +59,24 @@ pub enum CredentialStore {
     File,
 }
 
+/// Who chose how much a session may spend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetBy {
+    /// Nobody did.
+    Default,
+    /// Whoever wrote the settings.
+    Setting,
+    /// The person at the client, when the session began.
+    Person,
+}
+
 /// What a person allows a session to do; an agent can only ask for less.
 #[derive(Clone, Debug)]
 pub struct Ceiling {
     /// Most money a cycle.
     pub limit: SpendLimit,
+    /// Who chose it.
+    pub set_by: SetBy,
     /// Models; `None` for all.
     pub allowed_models: Option<Vec<String>>,
     /// Providers; `None` for all.
@@ -133,6 +146,8 @@ pub struct Settings {
     pub credential_store: CredentialStore,
     /// What a session may do.
     pub ceiling: Ceiling,
+    /// Whether the person at a client is asked how much a new session may spend, where the client can ask.
+    pub ask: bool,
     /// What is logged, such as `info` or `lava_mcp=debug`.
     pub log: Option<String>,
     /// Providers of the config file, by name.
@@ -170,7 +185,9 @@ impl Settings {
         let secret_key = environment.secret("LAVA_SECRET_KEY");
         let is_test_key = secret_key.as_ref().is_some_and(|key| key.expose().starts_with("aks_test_"));
         let sandbox_variable = environment.get("LAVA_SANDBOX").map(|text| switch("LAVA_SANDBOX", text)).transpose()?;
+        let ask_variable = environment.get("LAVA_ASK").map(|text| switch("LAVA_ASK", text)).transpose()?;
         let gateway = file.gateway.unwrap_or_default();
+        let session = file.session.unwrap_or_default();
         Ok(Self {
             mode: mode(&environment, gateway.api_url.as_deref(), gateway.app_url.as_deref())?,
             sandbox: flags.sandbox || is_test_key || sandbox_variable.or(file.sandbox).unwrap_or(false),
@@ -179,7 +196,8 @@ impl Settings {
             secret_key,
             spend_key: environment.secret("LAVA_SPEND_KEY"),
             credential_store: credential_store(&environment, file.credential_store.as_deref())?,
-            ceiling: ceiling(&environment, file.session.unwrap_or_default())?,
+            ask: ask_variable.or(session.ask).unwrap_or(true),
+            ceiling: ceiling(&environment, session)?,
             log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
             providers: file.providers.into_iter().collect(),
             local_servers: file.local_servers.unwrap_or(true),
@@ -225,11 +243,14 @@ fn credential_store(environment: &Environment, file: Option<&str>) -> Result<Cre
 
 fn ceiling(environment: &Environment, session: file::Session) -> Result<Ceiling, ConfigError> {
     let text = environment.get("LAVA_SESSION_LIMIT").map(str::to_owned).or(session.limit);
-    let limit = match text {
-        Some(text) => SpendLimit::parse_short(&text).map_err(|error| ConfigError::new(format!("LAVA_SESSION_LIMIT: {error}")))?,
-        None => SESSION_LIMIT_DEFAULT,
+    let (limit, set_by) = match text {
+        Some(text) => {
+            let limit = SpendLimit::parse_short(&text).map_err(|error| ConfigError::new(format!("LAVA_SESSION_LIMIT: {error}")))?;
+            (limit, SetBy::Setting)
+        }
+        None => (SESSION_LIMIT_DEFAULT, SetBy::Default),
     };
-    Ok(Ceiling { limit, allowed_models: session.allowed_models, allowed_providers: session.allowed_providers })
+    Ok(Ceiling { limit, set_by, allowed_models: session.allowed_models, allowed_providers: session.allowed_providers })
 }
 
 /// Relative folders would move with the working directory, and each client starts a server elsewhere.
@@ -250,7 +271,8 @@ mod tests {
     fn nothing_set_means_embedded_with_a_limit() {
         let settings = load([]).unwrap();
         assert_eq!(settings.mode, Mode::Embedded);
-        assert_eq!(settings.ceiling.limit, SESSION_LIMIT_DEFAULT);
+        assert_eq!((settings.ceiling.limit, settings.ceiling.set_by), (SESSION_LIMIT_DEFAULT, SetBy::Default));
+        assert!(settings.ask);
         assert!(!settings.sandbox);
     }
 
@@ -260,6 +282,7 @@ mod tests {
             ("LAVA_API_URL", "lava"),
             ("LAVA_API_URL", "http://api.example.com"),
             ("LAVA_SANDBOX", "maybe"),
+            ("LAVA_ASK", "perhaps"),
             ("LAVA_CREDENTIAL_STORE", "paper"),
             ("LAVA_SESSION_LIMIT", "5"),
             ("LAVA_SESSION_LIMIT", "0/daily"),

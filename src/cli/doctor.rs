@@ -8,6 +8,7 @@ use super::{
     login::command_line,
     output,
     serve::{App, vault_of},
+    status::secret_key_in,
 };
 use crate::{
     catalog::{Auth, Catalog, Dialect},
@@ -70,6 +71,13 @@ pub(super) async fn doctor(settings: Settings, json: bool) -> Result<(), Failure
         Err(SessionError::NotLoggedIn) => Check::note("login", "not logged in on the command line; MCP clients log in by themselves"),
         Err(error) => Check::fail("login", error.to_string()),
     });
+    if !is_embedded {
+        checks.push(match secret_key_in(&app.session).await {
+            Ok(Some(place)) => Check::ok("secret key", format!("from {place}")),
+            Ok(None) => Check::note("secret key", "none; login asks for it in a browser"),
+            Err(error) => Check::fail("secret key", error.to_string()),
+        });
+    }
     app.close().await;
 
     let failed = checks.iter().filter(|check| check.result == "fail").count();

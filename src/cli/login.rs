@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, output, serve::App, status};
+use super::{Failure, output, serve::App, status, web_login};
 use crate::{
     config::Settings,
     domain::SpendLimit,
-    session::{LoggedOut, Narrowing, Payer},
+    session::{ForgottenLogin, LoggedOut, Narrowing, Payer},
 };
 
 /// The name under which the command line's key is kept.
@@ -26,13 +26,25 @@ pub(super) struct LoginArgs {
     /// Replace the key's value by a new one; what it has spent stays.
     #[arg(long)]
     force: bool,
+    /// Do not open a browser: print the link, and take the code that the browser shows in the end from stdin.
+    #[arg(long)]
+    no_browser: bool,
+    /// Keep the secret key that is piped in, instead of logging in with a browser.
+    #[arg(long, conflicts_with = "no_browser")]
+    secret_key_stdin: bool,
 }
 
 pub(super) async fn login(settings: Settings, args: LoginArgs, json: bool) -> Result<(), Failure> {
     let app = App::new(settings)?;
     let narrowing = Narrowing { spend_limit: args.limit, ..Narrowing::default() };
-    let logged_in = app.session.login(&command_line(), &narrowing, args.force).await;
-    let shown = logged_in.map_err(Failure::from).and_then(|logged_in| status::show(&app.session, Some(&logged_in), json));
+    let work = async {
+        if args.secret_key_stdin {
+            web_login::secret_key_from_stdin(&app).await?;
+        }
+        let logged_in = web_login::login(&app.session, &narrowing, args.force, args.no_browser).await?;
+        status::show(&app.session, Some(&logged_in), json).await
+    };
+    let shown = app.until_interrupted(work).await;
     app.close().await;
     shown
 }
@@ -50,14 +62,16 @@ pub(super) async fn logout(settings: Settings, args: LogoutArgs, json: bool) -> 
         true => app.session.logout_all().await,
         false => app.session.logout(CLIENT_NAME).await.map(|outcome| vec![(CLIENT_NAME.to_owned(), outcome)]),
     };
+    let forgotten = app.session.forget_login().await;
     app.close().await;
     let mut logged_out = logged_out?;
+    let forgotten = forgotten?;
     logged_out.retain(|(_, outcome)| *outcome != LoggedOut::NothingToDo);
     if json {
         let names = logged_out.iter().map(|(name, outcome)| json!({"client": name, "revoked": *outcome == LoggedOut::Revoked}));
-        return output::print_json(&json!({"logged_out": names.collect::<Vec<_>>()}));
+        return output::print_json(&json!({"logged_out": names.collect::<Vec<_>>(), "secret_key_forgotten": forgotten.is_some()}));
     }
-    if logged_out.is_empty() {
+    if logged_out.is_empty() && forgotten.is_none() {
         output::say("Nobody was logged in.");
     }
     for (name, outcome) in logged_out {
@@ -67,6 +81,12 @@ pub(super) async fn logout(settings: Settings, args: LogoutArgs, json: bool) -> 
             "its key is forgotten here, but not revoked: there is no secret key to do that with"
         };
         output::say(&format!("Logged out {name}; {key}."));
+    }
+    if let Some(ForgottenLogin { secret_key_id }) = forgotten {
+        let which = secret_key_id.map(|id| format!(" ({id})")).unwrap_or_default();
+        output::say(&format!(
+            "The secret key{which} is forgotten here. It still works: delete it in your account if nothing else uses it."
+        ));
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod secret_keys;
 mod serve;
 mod serve_http;
 mod status;
+mod web_login;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -114,7 +115,7 @@ impl Failure {
     fn text(&self) -> &str {
         match self {
             Self::Error(text) | Self::NotLoggedIn(text) => text,
-            Self::Cancelled => "stopped; what the call had used is booked",
+            Self::Cancelled => "stopped; what a call had used is booked",
         }
     }
 }
@@ -137,10 +138,14 @@ impl From<crate::session::SessionError> for Failure {
         match error {
             SessionError::NotLoggedIn => Self::NotLoggedIn("You are not logged in. Run `lava-mcp login`.".to_owned()),
             SessionError::NoSecretKey => Self::NotLoggedIn(
-                "This gateway needs a key: set LAVA_SECRET_KEY or LAVA_SPEND_KEY, or unset LAVA_API_URL to use the embedded gateway."
+                "This gateway needs a secret key: run `lava-mcp login`, or set LAVA_SECRET_KEY; or unset LAVA_API_URL to use the embedded gateway."
                     .to_owned(),
             ),
-            SessionError::KeyRefused(_) => Self::NotLoggedIn(error.to_string()),
+            SessionError::KeyRefused(_) | SessionError::Declined => Self::NotLoggedIn(error.to_string()),
+            SessionError::LoginExpired => Self::NotLoggedIn(format!("{error}; run `lava-mcp login` again")),
+            SessionError::NoListener(_) => {
+                Self::Error(format!("{error}\nhint: make a secret key in your account, and give it to `lava-mcp login --secret-key-stdin`"))
+            }
             SessionError::Vault(error) => Self::Error(format!("{error}\nhint: {}", VaultError::HINT)),
             other => Self::Error(other.to_string()),
         }

@@ -17,7 +17,7 @@ use crate::{
     domain::{Secret, key::Pepper},
     gateway::{Credentials, CustomProvider, Gateway, KeyVault, Registry, edge},
     mcp::{LavaMcp, transport},
-    session::{Connect, GatewayInfo, Link, Parts, ProviderKeys, Session, SessionError, Vault},
+    session::{Browser, Connect, GatewayInfo, Link, Parts, ProviderKeys, Session, SessionError, Vault, WebLogin},
     store::{Store, wall_clock},
 };
 
@@ -43,6 +43,8 @@ impl App {
             spend_key: settings.spend_key.clone(),
             secret_key: settings.secret_key.clone().filter(|_| settings.mode != Mode::Embedded),
             info: info(&settings),
+            web: web_login(&settings),
+            ask: settings.ask,
             connect: connect(settings, vault.clone(), gateway.clone()),
             vault,
             lock_file,
@@ -90,6 +92,13 @@ pub(super) fn vault_of(settings: &Settings) -> Vault {
         CredentialStore::Keyring => Vault::Keyring,
         CredentialStore::File => Vault::File(settings.data_dir.clone()),
     }
+}
+
+/// A browser is of use where a gateway at an address gives keys, and none was given here.
+fn web_login(settings: &Settings) -> Option<WebLogin> {
+    let Mode::Remote { app, .. } = &settings.mode else { return None };
+    let is_given = settings.secret_key.is_some() || settings.spend_key.is_some();
+    (!is_given).then(|| WebLogin::new(app.clone(), Browser::of(&settings.environment)))
 }
 
 fn info(settings: &Settings) -> GatewayInfo {

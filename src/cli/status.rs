@@ -6,15 +6,15 @@ use super::{Failure, login::command_line, output, serve::App};
 use crate::{
     client::SpendKeyObject,
     config::Settings,
-    session::{LoggedIn, Session, SessionError},
+    session::{KeySource, LoggedIn, Session, SessionError},
 };
 
 pub(super) async fn status(settings: Settings, json: bool) -> Result<(), Failure> {
     let app = App::new(settings)?;
     let found = app.session.status(&command_line()).await;
     let shown = match found {
-        Ok(logged_in) => show(&app.session, Some(&logged_in), json),
-        Err(SessionError::NotLoggedIn) => show(&app.session, None, json).and(Err(SessionError::NotLoggedIn.into())),
+        Ok(logged_in) => show(&app.session, Some(&logged_in), json).await,
+        Err(SessionError::NotLoggedIn) => show(&app.session, None, json).await.and(Err(SessionError::NotLoggedIn.into())),
         Err(error) => Err(error.into()),
     };
     app.close().await;
@@ -22,14 +22,15 @@ pub(super) async fn status(settings: Settings, json: bool) -> Result<(), Failure
 }
 
 /// Prints a session.
-pub(super) fn show(session: &Session, logged_in: Option<&LoggedIn>, json: bool) -> Result<(), Failure> {
+pub(super) async fn show(session: &Session, logged_in: Option<&LoggedIn>, json: bool) -> Result<(), Failure> {
     let key = logged_in.and_then(|logged_in| logged_in.key.as_ref());
     let remaining = key.and_then(SpendKeyObject::remaining);
     let info = session.info();
+    let secret_key_in = if info.url.is_some() { secret_key_in(session).await? } else { None };
     if json {
         return output::print_json(&json!({
             "gateway": info, "logged_in": logged_in.is_some(), "spend_key": key, "remaining": remaining,
-            "stored_in": logged_in.map(|logged_in| logged_in.stored_in),
+            "stored_in": logged_in.map(|logged_in| logged_in.stored_in), "secret_key_in": secret_key_in,
         }));
     }
     let gateway = match (&info.url, info.sandbox) {
@@ -41,6 +42,9 @@ pub(super) fn show(session: &Session, logged_in: Option<&LoggedIn>, json: bool) 
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     if let Some(logged_in) = logged_in {
         row("Key kept in", logged_in.stored_in.to_owned());
+    }
+    if let Some(place) = secret_key_in {
+        row("Secret key in", place.to_owned());
     }
     if let Some(key) = key {
         row("Spend key", format!("{} ({})", key.key_preview, key.name));
@@ -57,6 +61,14 @@ pub(super) fn show(session: &Session, logged_in: Option<&LoggedIn>, json: bool) 
     }
     output::table(&rows);
     Ok(())
+}
+
+/// Where the key that manages spend keys comes from.
+pub(super) async fn secret_key_in(session: &Session) -> Result<Option<&'static str>, SessionError> {
+    Ok(session.secret_key_source().await?.map(|source| match source {
+        KeySource::Environment => "LAVA_SECRET_KEY",
+        KeySource::Vault => session.vault_kind(),
+    }))
 }
 
 fn trimmed(amount: &str) -> String {

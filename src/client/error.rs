@@ -10,7 +10,7 @@ use crate::domain::address::AddressError;
 const ERROR_BYTES_MAX: usize = 256 << 10;
 
 /// Why a call of the gateway failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ClientError {
     /// The gateway cannot be reached, or broke off.
     #[error("the gateway could not be reached: {0}")]

@@ -1,5 +1,6 @@
 //! A typed client of a gateway: hosted Lava, a team's own, or the one inside this process. It is handed a URL or a service and does not know the difference.
 
+mod auth;
 mod chat;
 mod discover;
 mod error;
@@ -16,6 +17,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use auth::Credentials;
 pub use chat::{ChatOptions, ChatResult};
 pub use error::ClientError;
 pub use key_requests::{Change, KeyUpdate, NewKey, PageQuery};

@@ -38,6 +38,7 @@ pub(super) struct Gateway {
 #[serde(deny_unknown_fields)]
 pub(super) struct Session {
     pub(super) limit: Option<String>,
+    pub(super) ask: Option<bool>,
     pub(super) allowed_models: Option<Vec<String>>,
     pub(super) allowed_providers: Option<Vec<String>>,
 }

@@ -57,6 +57,11 @@ impl ToolError {
         )
     }
 
+    /// Whether the person said no.
+    pub(super) fn is_declined(&self) -> bool {
+        self.code == "login_declined"
+    }
+
     /// Whether the key in use is not accepted any more.
     pub(super) fn is_key_refused(&self) -> bool {
         self.code == "invalid_api_key"
@@ -77,6 +82,19 @@ impl From<SessionError> for ToolError {
                 "invalid_api_key",
                 message,
                 format!("Ask the user to put a valid key into {variable} and to restart this server."),
+            ),
+            SessionError::Declined => Self::new(
+                "login_declined",
+                message,
+                "This is final. Do not call login again unless the user asks for it; go on without paid calls, or stop.",
+            ),
+            SessionError::LoginExpired => {
+                Self::new("login_expired", message, "When the user is there, call login again: it starts a new login.")
+            }
+            SessionError::WrongStates | SessionError::NoListener(_) | SessionError::LoginRefused(_) => Self::new(
+                "login_failed",
+                message,
+                "Tell the user. Calling login again starts a new login; `lava-mcp login` in a terminal shows more.",
             ),
             SessionError::KeyPaused => Self::new("key_paused", message, "Stop, and tell the user."),
             SessionError::NotNarrower(_) => Self::new("limit_not_allowed", message, "Call login with less, or without this argument."),

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Link, Session, SessionError, VaultError};
-use crate::{client::PageQuery, domain::Secret};
+use crate::{
+    client::{ClientError, PageQuery},
+    domain::{Secret, SpendLimit},
+};
 
 /// The session key as the vault keeps it.
 #[derive(Serialize, Deserialize)]
@@ -12,12 +15,34 @@ pub(super) struct Kept {
     pub(super) spend_key_id: String,
     /// Whether an agent asked for less than the ceiling; then a higher ceiling does not widen the key.
     pub(super) narrowed: bool,
+    /// How much the person at the client allowed when it was made, if they were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) limit_by_person: Option<SpendLimit>,
 }
 
 /// The secret key as the vault keeps it.
 #[derive(Serialize, Deserialize)]
 struct KeptSecret {
     key: String,
+    /// Its id at the gateway, where a login told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+}
+
+/// A secret key that is not kept any more. It goes on to work until a person deletes it at the gateway.
+#[derive(Clone, Debug)]
+pub struct ForgottenLogin {
+    /// Its id, where the login told it.
+    pub secret_key_id: Option<String>,
+}
+
+/// Where the secret key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// `LAVA_SECRET_KEY`.
+    Environment,
+    /// The vault.
+    Vault,
 }
 
 impl Session {
@@ -35,7 +60,7 @@ impl Session {
     /// The secret key that manages the spend keys of this gateway; the embedded one makes it when there is none.
     ///
     /// # Errors
-    /// [`SessionError::NoSecretKey`] at a remote gateway without `LAVA_SECRET_KEY`.
+    /// [`SessionError::NoSecretKey`] at a remote gateway where nobody has logged in, without `LAVA_SECRET_KEY`.
     pub async fn owner_key(&self) -> Result<Secret, SessionError> {
         let link = self.link().await?;
         let secret = self.secret_or_make(&link).await?;
@@ -44,7 +69,7 @@ impl Session {
             Err(error) if error.is_unauthorised() && link.make_secret.is_some() && self.secret_from_environment.is_none() => {
                 self.make_secret(&link).await
             }
-            Err(error) if error.is_unauthorised() => Err(SessionError::KeyRefused("LAVA_SECRET_KEY")),
+            Err(error) if error.is_unauthorised() => Err(self.secret_refused()),
             Err(error) => Err(error.into()),
             Ok(_) => Ok(secret),
         }
@@ -62,17 +87,97 @@ impl Session {
         // The vault is asked first: a secret key that cannot be kept would be lost, and another one made at each login.
         self.vault.check().await?;
         let secret = make().await.map_err(SessionError::Ledger)?;
-        let kept = serde_json::to_string(&KeptSecret { key: secret.expose().to_owned() }).unwrap_or_default();
-        self.vault.store(&format!("{} secret", self.scope), &Secret::new(kept)).await?;
+        self.keep_secret(&secret, None).await?;
         Ok(secret)
+    }
+
+    /// Keeps the secret key of a login. Session keys that it cannot see belong to another account: they are revoked with the secret key that made them, if that is
+    /// still here, and forgotten.
+    pub(super) async fn adopt(&self, secret: Secret, id: Option<String>) -> Result<(), SessionError> {
+        let before = self.kept_secret().await?;
+        self.keep_secret(&secret, id).await?;
+        let client = self.client().await?;
+        for name in self.clients().await? {
+            let Some(kept) = self.kept(&name).await? else { continue };
+            if let Err(ClientError::Refused { status: 404, .. }) = client.spend_key(&secret, &kept.spend_key_id).await {
+                if let Some(before) = &before {
+                    let _ = client.revoke_spend_key(&Secret::new(before.key.clone()), &kept.spend_key_id).await;
+                }
+                self.vault.remove(&self.account(&name)).await?;
+            }
+        }
+        self.forget().await;
+        Ok(())
+    }
+
+    /// Takes a secret key that a person brings, once the gateway has accepted it.
+    ///
+    /// # Errors
+    /// [`SessionError::KeyRefused`] when it does not; [`SessionError::Vault`] when it cannot be kept.
+    pub async fn bring_secret_key(&self, secret: Secret) -> Result<(), SessionError> {
+        match self.client().await?.spend_keys(&secret, &PageQuery { limit: Some(1), cursor: None }).await {
+            Err(error) if error.is_unauthorised() => Err(SessionError::KeyRefused("stdin")),
+            Err(error) => Err(error.into()),
+            Ok(_) => self.adopt(secret, None).await,
+        }
+    }
+
+    async fn keep_secret(&self, secret: &Secret, id: Option<String>) -> Result<(), SessionError> {
+        let kept = KeptSecret { key: secret.expose().to_owned(), id };
+        self.store(&self.secret_account(), &Secret::new(serde_json::to_string(&kept).unwrap_or_default())).await
+    }
+
+    /// Forgets the secret key of a login, once no client has a key that it manages. That of the embedded gateway stays: it belongs to the ledger.
+    ///
+    /// # Errors
+    /// [`SessionError::Vault`].
+    pub async fn forget_login(&self) -> Result<Option<ForgottenLogin>, SessionError> {
+        if self.info.url.is_none() {
+            return Ok(None);
+        }
+        for name in self.clients().await? {
+            if self.kept(&name).await?.is_some() {
+                return Ok(None);
+            }
+        }
+        let Some(kept) = self.kept_secret().await? else { return Ok(None) };
+        self.vault.remove(&self.secret_account()).await?;
+        Ok(Some(ForgottenLogin { secret_key_id: kept.id }))
+    }
+
+    /// Where the secret key comes from, if there is one. A session that was given a spend key has no use for one.
+    ///
+    /// # Errors
+    /// [`SessionError::Vault`].
+    pub async fn secret_key_source(&self) -> Result<Option<KeySource>, SessionError> {
+        if self.from_environment.is_some() {
+            return Ok(None);
+        }
+        if self.secret_from_environment.is_some() {
+            return Ok(Some(KeySource::Environment));
+        }
+        Ok(self.kept_secret().await?.map(|_| KeySource::Vault))
+    }
+
+    /// The secret key is not accepted: one that a person set is named, one of a login is replaced by logging in again.
+    pub(super) const fn secret_refused(&self) -> SessionError {
+        if self.secret_from_environment.is_some() { SessionError::KeyRefused("LAVA_SECRET_KEY") } else { SessionError::NoSecretKey }
+    }
+
+    async fn kept_secret(&self) -> Result<Option<KeptSecret>, SessionError> {
+        let kept = self.vault.load(&self.secret_account()).await?;
+        Ok(kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()))
+    }
+
+    fn secret_account(&self) -> String {
+        format!("{} secret", self.scope)
     }
 
     pub(super) async fn secret_key(&self) -> Result<Option<Secret>, SessionError> {
         if let Some(secret) = &self.secret_from_environment {
             return Ok(Some(secret.clone()));
         }
-        let kept = self.vault.load(&format!("{} secret", self.scope)).await?;
-        Ok(kept.and_then(|kept| serde_json::from_str::<KeptSecret>(kept.expose()).ok()).map(|kept| Secret::new(kept.key)))
+        Ok(self.kept_secret().await?.map(|kept| Secret::new(kept.key)))
     }
 
     pub(super) async fn kept(&self, client_name: &str) -> Result<Option<Kept>, SessionError> {
@@ -81,10 +186,13 @@ impl Session {
     }
 
     pub(super) async fn keep(&self, client_name: &str, kept: &Kept) -> Result<(), SessionError> {
-        let text = Secret::new(serde_json::to_string(kept).unwrap_or_default());
-        let account = self.account(client_name);
-        self.vault.store(&account, &text).await?;
-        let read_back = self.vault.load(&account).await?;
+        self.store(&self.account(client_name), &Secret::new(serde_json::to_string(kept).unwrap_or_default())).await
+    }
+
+    /// Stores a text and reads it back: some keyrings say yes and keep nothing.
+    async fn store(&self, account: &str, text: &Secret) -> Result<(), SessionError> {
+        self.vault.store(account, text).await?;
+        let read_back = self.vault.load(account).await?;
         if read_back.is_some_and(|read| read.expose() == text.expose()) {
             return Ok(());
         }

@@ -3,31 +3,38 @@
 //! The key comes from `LAVA_SPEND_KEY`, else from the vault, where `login` put it. A person sets the ceiling; an agent can only ask for less, and asking
 //! again never makes a spent budget new: the key stays the same one, or is rotated, and keeps its history.
 
+mod browser;
+mod ceiling;
 mod kept;
 mod narrow;
 mod payer;
 mod provider_keys;
 mod provision;
 mod vault;
+mod web;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+pub use browser::Browser;
+pub use kept::{ForgottenLogin, KeySource};
 pub use narrow::Narrowing;
 pub use payer::Payer;
 pub use provider_keys::ProviderKeys;
 pub use provision::LoggedOut;
 pub use vault::{Vault, VaultError};
+pub use web::{Led, PendingLogin, WebLogin};
 
 use kept::Kept;
+use provision::host_name;
 
 use crate::{
     client::{Client, ClientError, SpendKeyObject},
     config::Ceiling,
-    domain::Secret,
+    domain::{Secret, SpendLimit},
 };
 
 /// Where the session's gateway is, for showing.
@@ -57,7 +64,7 @@ pub struct Link {
 pub type Connect = Arc<dyn Fn() -> BoxFuture<'static, Result<Link, SessionError>> + Send + Sync>;
 
 /// Why a session cannot go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum SessionError {
     /// There is no key yet.
     #[error("there is no session key yet")]
@@ -68,6 +75,21 @@ pub enum SessionError {
     /// A key that was given to this process, or came with the request, is not accepted.
     #[error("the key of {0} is not accepted by the gateway; it may be expired, revoked or rotated")]
     KeyRefused(&'static str),
+    /// The person did not want the login.
+    #[error("the user declined the login")]
+    Declined,
+    /// The person did not come back from the browser in time.
+    #[error("nobody finished the login in the browser in time")]
+    LoginExpired,
+    /// Somebody else knocked at the port of the login.
+    #[error("five answers came that do not belong to this login, so it was given up")]
+    WrongStates,
+    /// There is no port to which a browser could come back.
+    #[error("the login could not open a port of this machine for the browser to come back to: {0}")]
+    NoListener(String),
+    /// The gateway did not take the code that the browser brought.
+    #[error("the login did not work: {0}")]
+    LoginRefused(ClientError),
     /// The session key was paused by its owner.
     #[error("the session key is paused; its owner can set it active again")]
     KeyPaused,
@@ -106,6 +128,12 @@ pub struct Session {
     secret_from_environment: Option<Secret>,
     info: GatewayInfo,
     lock_file: PathBuf,
+    web: Option<WebLogin>,
+    /// The login with a browser that is under way, or ended with nobody there.
+    pending: Mutex<Option<Arc<PendingLogin>>>,
+    ask: bool,
+    /// What people have allowed to clients that have no key yet.
+    allowed: std::sync::Mutex<HashMap<String, SpendLimit>>,
     /// The key in use, by client; logins wait for each other here.
     current: Mutex<Option<(String, Secret, LoggedIn)>>,
 }
@@ -128,12 +156,16 @@ pub struct Parts {
     pub info: GatewayInfo,
     /// Held while a key is made, so that two processes do not make two.
     pub lock_file: PathBuf,
+    /// How a person logs in with a browser; only at a gateway at an address, and where no key was given.
+    pub web: Option<WebLogin>,
+    /// Whether the person at a client is asked how much a new session may spend.
+    pub ask: bool,
 }
 
 impl Session {
     /// A session. Nothing is opened yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { connect, vault, scope, ceiling, spend_key, secret_key, info, lock_file } = parts;
+        let Parts { connect, vault, scope, ceiling, spend_key, secret_key, info, lock_file, web, ask } = parts;
         Self {
             connect,
             link: Mutex::new(None),
@@ -144,6 +176,10 @@ impl Session {
             secret_from_environment: secret_key,
             info,
             lock_file,
+            web,
+            pending: Mutex::new(None),
+            ask,
+            allowed: std::sync::Mutex::default(),
             current: Mutex::new(None),
         }
     }
@@ -153,9 +189,9 @@ impl Session {
         &self.info
     }
 
-    /// What a person allows.
-    pub const fn ceiling(&self) -> &Ceiling {
-        &self.ceiling
+    /// Where keys are kept: `keyring` or `file`.
+    pub const fn vault_kind(&self) -> &'static str {
+        self.vault.kind()
     }
 
     /// The gateway, opened if it was not.
@@ -242,7 +278,7 @@ impl Session {
             }
             Err(client_name) => client_name,
         };
-        narrowing.check(&self.ceiling).map_err(SessionError::NotNarrower)?;
+        narrowing.check(&self.ceiling_of(client_name).await?).map_err(SessionError::NotNarrower)?;
         let mut current = self.current.lock().await;
         let (key, logged_in) = match self.reuse(client_name, narrowing).await? {
             Some(found) if !force => found,
@@ -300,16 +336,20 @@ impl Session {
                 None => return Ok(Some((key, LoggedIn { key: None, stored_in }))),
                 Some(secret) => match client.spend_key(&secret, &kept.spend_key_id).await {
                     Err(ClientError::Refused { status: 404, .. }) => return Ok(None),
+                    Err(error) if error.is_unauthorised() => return Err(self.secret_refused()),
                     object => object?,
                 },
             },
         };
-        let wanted = narrowing.settings(&self.ceiling, kept.narrowed.then_some(&object));
+        let wanted = narrowing.settings(&self.under(kept.limit_by_person), kept.narrowed.then_some(&object));
         if wanted.matches(&object) {
             return Ok(Some((key, LoggedIn { key: Some(object), stored_in })));
         }
         let secret = self.secret_key().await?.ok_or(SessionError::NoSecretKey)?;
-        let object = client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_update()).await?;
+        let object = match client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_update()).await {
+            Err(error) if error.is_unauthorised() => return Err(self.secret_refused()),
+            object => object?,
+        };
         let narrowed = kept.narrowed || !narrowing.is_empty();
         self.keep(client_name, &Kept { narrowed, ..kept }).await?;
         Ok(Some((key, LoggedIn { key: Some(object), stored_in })))

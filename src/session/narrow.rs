@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     client::{Change, KeyUpdate, NewKey, SpendKeyObject},
-    config::Ceiling,
+    config::{Ceiling, SetBy},
     domain::{Cycle, SpendLimit},
 };
 
@@ -42,9 +42,12 @@ impl Narrowing {
             && !is_within(limit, ceiling.limit)
         {
             let (wanted, most) = (limit, ceiling.limit);
+            let way_out = match ceiling.set_by {
+                SetBy::Default | SetBy::Setting => "raise LAVA_SESSION_LIMIT",
+                SetBy::Person => "run `lava-mcp logout --all`, after which login asks them anew",
+            };
             return Err(format!(
-                "a limit of {} USD ({}) is more than the {} USD ({}) that the owner of this machine allows; ask for less, or ask them to raise \
-                 LAVA_SESSION_LIMIT",
+                "a limit of {} USD ({}) is more than the {} USD ({}) that the owner of this machine allows; ask for less, or ask them to {way_out}",
                 wanted.amount,
                 wanted.cycle.as_str(),
                 most.amount,
@@ -103,7 +106,7 @@ impl Wanted {
 }
 
 /// No more money, in a cycle at least as long: 1.00 a month is within 5.00 a day.
-fn is_within(limit: SpendLimit, most: SpendLimit) -> bool {
+pub(super) fn is_within(limit: SpendLimit, most: SpendLimit) -> bool {
     let length = |cycle: Cycle| match cycle {
         Cycle::Daily => 0,
         Cycle::Weekly => 1,
@@ -131,7 +134,12 @@ mod tests {
 
     #[test]
     fn an_agent_can_only_ask_for_less() {
-        let ceiling = Ceiling { limit: limit("5.00/weekly"), allowed_models: Some(vec!["a".into(), "b".into()]), allowed_providers: None };
+        let ceiling = Ceiling {
+            limit: limit("5.00/weekly"),
+            set_by: SetBy::Setting,
+            allowed_models: Some(vec!["a".into(), "b".into()]),
+            allowed_providers: None,
+        };
         let ask = |text: &str| Narrowing { spend_limit: Some(limit(text)), ..Narrowing::default() }.check(&ceiling);
         for narrower in ["5.00/weekly", "0.10/weekly", "5.00/monthly", "1.00/total"] {
             assert!(ask(narrower).is_ok(), "{narrower}");

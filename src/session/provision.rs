@@ -49,7 +49,7 @@ impl Session {
         };
         // An end that has come is not one to keep.
         object.expires_at = None;
-        let wanted = narrowing.settings(&self.ceiling, kept.narrowed.then_some(&object));
+        let wanted = narrowing.settings(&self.under(kept.limit_by_person), kept.narrowed.then_some(&object));
         client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_update()).await?;
         let rotated = client.rotate_spend_key(&secret, &kept.spend_key_id).await?;
         let narrowed = kept.narrowed || !narrowing.is_empty();
@@ -60,7 +60,8 @@ impl Session {
     /// Makes a new key. The order is: create, keep, read back; a key that cannot be kept is revoked again.
     async fn provision(&self, client_name: &str, narrowing: &Narrowing) -> Result<(Secret, LoggedIn), SessionError> {
         let link = self.link().await?;
-        let wanted = narrowing.settings(&self.ceiling, None);
+        let by_person = self.allowed(client_name).or(self.kept(client_name).await?.and_then(|kept| kept.limit_by_person));
+        let wanted = narrowing.settings(&self.under(by_person), None);
         let request = wanted.to_new_key(format!("{client_name} on {}", host_name()));
         let mut secret = self.secret_or_make(&link).await?;
         let created = match link.client.create_spend_key(&secret, &request).await {
@@ -69,18 +70,20 @@ impl Session {
                 secret = self.make_secret(&link).await?;
                 link.client.create_spend_key(&secret, &request).await?
             }
-            Err(error) if error.is_unauthorised() => return Err(SessionError::KeyRefused("LAVA_SECRET_KEY")),
+            Err(error) if error.is_unauthorised() => return Err(self.secret_refused()),
             created => created?,
         };
         let kept = Kept {
             key: created.key.expose().to_owned(),
             spend_key_id: created.object.spend_key_id.clone(),
             narrowed: !narrowing.is_empty(),
+            limit_by_person: by_person,
         };
         if let Err(error) = self.keep(client_name, &kept).await {
             let _ = link.client.revoke_spend_key(&secret, &created.object.spend_key_id).await;
             return Err(error);
         }
+        self.forget_allowed(client_name);
         let mut names = self.clients().await?;
         if !names.iter().any(|name| name == client_name) {
             names.push(client_name.to_owned());
@@ -142,7 +145,7 @@ impl Session {
 }
 
 /// The name of this machine, for people who look at a list of keys.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     let name = std::fs::read_to_string("/etc/hostname").ok().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     name.unwrap_or_else(|| "this machine".to_owned())
 }

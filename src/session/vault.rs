@@ -19,7 +19,7 @@ const KEYRING_TIMEOUT: Duration = Duration::from_secs(3);
 const FILE_NAME: &str = "keys.json";
 
 /// The vault cannot be used; the text says why, and what else can be done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("the {kind} cannot be used: {reason}")]
 pub struct VaultError {
     kind: &'static str,

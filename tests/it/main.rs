@@ -12,6 +12,7 @@
 
 mod anthropic;
 mod billing_upstream;
+mod browser_login;
 #[cfg(unix)]
 mod canary;
 mod catalog;
@@ -22,6 +23,7 @@ mod connect;
 mod crash;
 mod endings;
 mod fake_anthropic;
+mod fake_lava;
 mod fake_upstream;
 mod harness;
 mod hostile;

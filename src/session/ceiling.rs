@@ -1,0 +1,75 @@
+//! How much a client may spend: what the settings say, and what the person at the client said when its session began.
+//!
+//! Where the settings have a limit, the person can only choose less than that. Where they have none, what the person says is the limit, and the default is only
+//! what they are offered. It is kept beside the key, so that every later process holds to it, and forgotten with the key at logout.
+
+use std::sync::PoisonError;
+
+use super::{Payer, Session, SessionError, narrow::is_within};
+use crate::{
+    config::{Ceiling, SetBy},
+    domain::SpendLimit,
+};
+
+impl Session {
+    /// Whether the person should be asked how much this payer may spend: its key would be the first, and nobody was asked yet.
+    ///
+    /// # Errors
+    /// [`SessionError::Vault`].
+    pub async fn asks_for_limit(&self, payer: &Payer) -> Result<bool, SessionError> {
+        let Err(client_name) = self.given(payer) else { return Ok(false) };
+        Ok(self.ask && self.allowed(client_name).is_none() && self.kept(client_name).await?.is_none())
+    }
+
+    /// What the person is offered, and whether it is also the most they can choose here.
+    pub fn offer(&self) -> (SpendLimit, bool) {
+        (self.ceiling.limit, self.ceiling.set_by == SetBy::Setting)
+    }
+
+    /// Takes what the person allows a payer that has no key yet.
+    ///
+    /// # Errors
+    /// [`SessionError::NotNarrower`] when the settings allow less.
+    pub fn allow(&self, payer: &Payer, limit: SpendLimit) -> Result<(), SessionError> {
+        let Err(client_name) = self.given(payer) else { return Ok(()) };
+        let (most, is_bound) = self.offer();
+        if is_bound && !is_within(limit, most) {
+            return Err(SessionError::NotNarrower(format!(
+                "the user chose {} USD ({}), but LAVA_SESSION_LIMIT allows at most {} USD ({})",
+                limit.amount,
+                limit.cycle.as_str(),
+                most.amount,
+                most.cycle.as_str()
+            )));
+        }
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner).insert(client_name.to_owned(), limit);
+        Ok(())
+    }
+
+    /// What a person allowed a client that has no key yet.
+    pub(super) fn allowed(&self, client_name: &str) -> Option<SpendLimit> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner).get(client_name).copied()
+    }
+
+    /// Once it is kept beside the key it need not be remembered.
+    pub(super) fn forget_allowed(&self, client_name: &str) {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner).remove(client_name);
+    }
+
+    pub(super) async fn ceiling_of(&self, client_name: &str) -> Result<Ceiling, SessionError> {
+        let by_person = match self.allowed(client_name) {
+            Some(limit) => Some(limit),
+            None => self.kept(client_name).await?.and_then(|kept| kept.limit_by_person),
+        };
+        Ok(self.under(by_person))
+    }
+
+    /// The ceiling, given what a person chose: that holds, unless the settings have come to allow less.
+    pub(super) fn under(&self, by_person: Option<SpendLimit>) -> Ceiling {
+        let (most, is_bound) = self.offer();
+        match by_person.filter(|limit| !is_bound || is_within(*limit, most)) {
+            Some(limit) => Ceiling { limit, set_by: SetBy::Person, ..self.ceiling.clone() },
+            None => self.ceiling.clone(),
+        }
+    }
+}
