@@ -1,18 +1,29 @@
 //! `login`: makes sure that there is a key to pay with, within what its owner allows. The key itself is never part of a result.
+//!
+//! Where that takes a person, a ladder is climbed down, from what keeps most out of the model's sight: a browser that we open, a page that the client opens, a link
+//! that the model passes on. No rung waits longer than the least patient of clients; then the answer is `pending`, and the next call goes on from there.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use rmcp::model::{Tool, ToolAnnotations};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, ElicitationSchema, EnumSchema, InputRequiredResult, PrimitiveSchemaDefinition, Tool,
+    ToolAnnotations,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Call,
-    args::{input_schema, output_schema},
+    args::{self, input_schema, output_schema},
+    ask::{Asked, Conversation, Seal},
     error::ToolError,
+    progress::Progress,
 };
 use crate::{
     client::{LimitObject, SpendKeyObject},
-    session::{GatewayInfo, Narrowing, Session},
+    domain::{Money, SpendLimit},
+    session::{GatewayInfo, Led, LoggedIn, Narrowing, Payer, PendingLogin, Session, SessionError},
 };
 
 /// Restrictions to ask for; each may only narrow what the owner has set.
@@ -32,7 +43,7 @@ pub(super) struct Args {
     force: bool,
 }
 
-/// The session that is ready.
+/// The session that is ready, or the login that waits for a person.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Output {
     /// "ready", or "pending" while a person has yet to finish in a browser.
@@ -42,11 +53,20 @@ pub(super) struct Output {
     spend_key: Option<SpendKeyObject>,
     /// US dollars left in this cycle.
     remaining: Option<String>,
-    /// Where a person finishes a pending login.
+    /// Where a person finishes a pending login, if they have to be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     login_url: Option<String>,
-    /// Where the key is kept: "environment", "keyring" or "file".
-    stored_in: &'static str,
+    /// What to do while it is pending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'static str>,
+    /// Where the key is kept: "environment", "request", "keyring" or "file"; null while there is none.
+    stored_in: Option<&'static str>,
+}
+
+/// What a call comes to: a result, or a question that the client asks before it calls again.
+enum Step {
+    Done(Box<Output>),
+    Ask(Box<InputRequiredResult>),
 }
 
 pub(super) fn tool() -> Tool {
@@ -57,32 +77,154 @@ pub(super) fn tool() -> Tool {
         .describe(
             "Makes a spend key for this session, or reuses the one there is, so that prompt and call can pay. Call it first, and again when a call says that the \
              key is not valid. Returns the key's limit, what is left, and where it is kept; never the key. Arguments can only lower what the owner allows. \
+             Status \"pending\" means that the user has yet to finish in a browser: do what next says, then call login again. \
              Example: {\"spend_limit\": {\"amount\": \"1.00\", \"cycle\": \"daily\"}}",
         )
 }
 
-pub(super) async fn run(session: &Session, call: &Call, args: Result<Args, ToolError>) -> Result<Output, ToolError> {
-    let args = args?;
-    let narrowing = Narrowing {
-        spend_limit: args.spend_limit.map(|limit| read_limit(&limit)).transpose()?,
-        allowed_models: args.allowed_models.map(|list| not_empty("allowed_models", list)).transpose()?,
-        allowed_providers: args.allowed_providers.map(|list| not_empty("allowed_providers", list)).transpose()?,
-        expires_at: args.expires_at.map(|text| read_time(&text)).transpose()?,
+pub(super) async fn respond(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallToolRequestParams) -> CallToolResponse {
+    match run(session, seal, call, request).await {
+        Ok(Step::Ask(round)) => (*round).into(),
+        Ok(Step::Done(output)) => super::respond(Ok(*output), Output::text).into(),
+        Err(error) => super::respond(Err::<Output, _>(error), Output::text).into(),
+    }
+}
+
+async fn run(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallToolRequestParams) -> Result<Step, ToolError> {
+    let args: Args = args::parse(request.arguments.clone().unwrap_or_default())?;
+    let force = args.force;
+    let narrowing = args.narrowing()?;
+    let talk = Conversation::open(seal, call, request)?;
+    // Clients that watch for signs of life see some while a person thinks.
+    let _progress = Progress::start(&call.context);
+    if session.asks_for_limit(&call.payer).await? {
+        match ask_for_limit(session, &talk).await? {
+            Asked::Answer(limit) => session.allow(&call.payer, limit)?,
+            Asked::Unable => {}
+            Asked::Later(round) => return Ok(Step::Ask(round)),
+        }
+    }
+    match (session.login(&call.payer, &narrowing, force).await, &call.payer) {
+        (Err(SessionError::NoSecretKey), Payer::Client(name)) if session.web().is_some() => {
+            let pending = session.begin_web_login(name).await?;
+            match climb_down(session, &talk, call, &pending).await? {
+                Asked::Later(round) => return Ok(Step::Ask(round)),
+                Asked::Answer(()) => {}
+                // Nobody can be waited for who has not been told yet.
+                Asked::Unable => return Ok(Step::Done(Box::new(Output::pending(session, &pending)))),
+            }
+            if !wait(session, call, &pending).await? {
+                return Ok(Step::Done(Box::new(Output::pending(session, &pending))));
+            }
+            let logged_in = session.login(&call.payer, &narrowing, force).await?;
+            Ok(Step::Done(Box::new(Output::ready(session, logged_in))))
+        }
+        (logged_in, _) => Ok(Step::Done(Box::new(Output::ready(session, logged_in?)))),
+    }
+}
+
+/// Asks the person how much this client may spend.
+async fn ask_for_limit(session: &Session, talk: &Conversation<'_>) -> Result<Asked<SpendLimit>, ToolError> {
+    let (offer, is_bound) = session.offer();
+    let most = if is_bound {
+        format!(" The settings of this machine allow at most {} USD {}.", offer.amount, offer.cycle.as_str())
+    } else {
+        String::new()
     };
-    let logged_in = session.login(&call.payer, &narrowing, args.force).await?;
-    let remaining = logged_in.key.as_ref().and_then(SpendKeyObject::remaining);
-    Ok(Output {
-        status: "ready",
-        gateway: session.info().clone(),
-        spend_key: logged_in.key,
-        remaining,
-        login_url: None,
-        stored_in: logged_in.stored_in,
+    let message = format!("How much may this agent spend on AI models and APIs through lava-mcp? It cannot spend more.{most}");
+    let cycles = EnumSchema::builder(["daily", "weekly", "monthly", "total"].map(str::to_owned).to_vec());
+    let cycles = cycles.title("Renewed").description("When the amount is available again; total means never");
+    let Ok(cycles) = cycles.with_default(offer.cycle.as_str()) else { return Ok(Asked::Unable) };
+    let amount = |field: rmcp::model::StringSchema| {
+        field.title("US dollars").description("A decimal, such as 5.00").with_default(offer.amount.to_string())
+    };
+    let schema = ElicitationSchema::builder()
+        .required_string_property("amount", amount)
+        .required_property("cycle", PrimitiveSchemaDefinition::Enum(cycles.build()))
+        .build();
+    let Ok(schema) = schema else { return Ok(Asked::Unable) };
+    Ok(match talk.form("limit", message, schema).await? {
+        Asked::Answer(content) => {
+            let word = |name: &str| match content.get(name) {
+                Some(serde_json::Value::String(text)) => text.trim().trim_start_matches('$').trim_end_matches("USD").trim().to_owned(),
+                Some(serde_json::Value::Number(number)) => number.to_string(),
+                _ => String::new(),
+            };
+            let limit = SpendLimit::parse_short(&format!("{}/{}", word("amount"), word("cycle")));
+            Asked::Answer(limit.map_err(|wrong| {
+                ToolError::new(
+                    "limit_not_valid",
+                    format!("The user was asked for a limit, but {wrong}."),
+                    "Call login again: the user is asked again.",
+                )
+            })?)
+        }
+        Asked::Unable => Asked::Unable,
+        Asked::Later(round) => Asked::Later(round),
     })
 }
 
-fn read_limit(limit: &LimitObject) -> Result<crate::domain::SpendLimit, ToolError> {
-    let read = limit.to_limit().filter(|limit| limit.amount > crate::domain::Money::ZERO);
+/// Leads the person to the page of a login. `Unable` means that only the model can, and has yet to be told.
+async fn climb_down(session: &Session, talk: &Conversation<'_>, call: &Call, pending: &Arc<PendingLogin>) -> Result<Asked<()>, ToolError> {
+    match pending.led() {
+        Led::Nowhere => {}
+        Led::Page | Led::Link => return Ok(Asked::Answer(())),
+        // Perhaps it opened where nobody sees it: if they do not finish now, the link is told too.
+        Led::Browser => {
+            pending.lead(Led::Link);
+            return Ok(Asked::Answer(()));
+        }
+    }
+    // Who calls over HTTP may sit at another machine.
+    let is_stdio = call.context.extensions.get::<http::request::Parts>().is_none();
+    if is_stdio
+        && let Some(web) = session.web()
+        && web.browser.open(pending.url()).await
+    {
+        pending.lead(Led::Browser);
+        return Ok(Asked::Answer(()));
+    }
+    let host = pending.url().host_str().unwrap_or_default().to_owned();
+    let message = format!(
+        "Log in at {host}, so that this agent can pay for AI models and APIs. The page opens in your browser; no key is shown to the agent."
+    );
+    let about = pending.id();
+    let asked = tokio::select! {
+        asked = talk.page("login", &about, message, pending.url()) => asked,
+        // Some clients only answer when the page is closed again.
+        () = pending.over() => return Ok(Asked::Answer(())),
+    };
+    match asked {
+        Ok(Asked::Answer(())) => pending.lead(Led::Page),
+        Ok(Asked::Unable) => pending.lead(Led::Link),
+        Err(ref error) if error.is_declined() => session.decline_web_login(pending).await,
+        _ => {}
+    }
+    asked
+}
+
+/// Waits for the person; `false` when they need longer than a call may take.
+async fn wait(session: &Session, call: &Call, pending: &Arc<PendingLogin>) -> Result<bool, ToolError> {
+    let patience = session.web().map(|web| web.patience).unwrap_or_default();
+    tokio::select! {
+        ended = session.await_web_login(pending, patience) => Ok(ended?),
+        () = call.context.ct.cancelled() => Err(ToolError::new("cancelled", "The call was cancelled.", "The login goes on; the next call of login finds it.")),
+    }
+}
+
+impl Args {
+    fn narrowing(self) -> Result<Narrowing, ToolError> {
+        Ok(Narrowing {
+            spend_limit: self.spend_limit.map(|limit| read_limit(&limit)).transpose()?,
+            allowed_models: self.allowed_models.map(|list| not_empty("allowed_models", list)).transpose()?,
+            allowed_providers: self.allowed_providers.map(|list| not_empty("allowed_providers", list)).transpose()?,
+            expires_at: self.expires_at.map(|text| read_time(&text)).transpose()?,
+        })
+    }
+}
+
+fn read_limit(limit: &LimitObject) -> Result<SpendLimit, ToolError> {
+    let read = limit.to_limit().filter(|limit| limit.amount > Money::ZERO);
     read.ok_or_else(|| ToolError::invalid("spend_limit.amount: a decimal above zero, as text, is needed, such as \"1.00\""))
 }
 
@@ -95,7 +237,44 @@ fn read_time(text: &str) -> Result<Timestamp, ToolError> {
 }
 
 impl Output {
-    pub(super) fn text(&self) -> String {
+    fn ready(session: &Session, logged_in: LoggedIn) -> Self {
+        let remaining = logged_in.key.as_ref().and_then(SpendKeyObject::remaining);
+        Self {
+            status: "ready",
+            gateway: session.info().clone(),
+            spend_key: logged_in.key,
+            remaining,
+            login_url: None,
+            next: None,
+            stored_in: Some(logged_in.stored_in),
+        }
+    }
+
+    /// The link is told only where the model has to pass it on.
+    fn pending(session: &Session, pending: &PendingLogin) -> Self {
+        let by_hand = pending.led() == Led::Link;
+        let next = if by_hand {
+            "Show the user the link in login_url, word for word, and ask them to log in there; it works for two minutes, with a browser on the machine on \
+             which this server runs. Then call login again: it waits for them. Without such a browser they run `lava-mcp login --no-browser` in a terminal."
+        } else {
+            "The login page is open in the user's browser. Ask them to finish there, then call login again: it waits for them."
+        };
+        Self {
+            status: "pending",
+            gateway: session.info().clone(),
+            spend_key: None,
+            remaining: None,
+            login_url: by_hand.then(|| pending.url().to_string()),
+            next: Some(next),
+            stored_in: None,
+        }
+    }
+
+    fn text(&self) -> String {
+        if let Some(next) = self.next {
+            let link = self.login_url.as_ref().map(|url| format!("\n{url}")).unwrap_or_default();
+            return format!("The login is pending.{link}\n{next}");
+        }
         let place = match (&self.gateway.url, self.gateway.sandbox) {
             (Some(url), _) => format!("the gateway at {url}"),
             (None, true) => "the sandbox: nothing leaves this machine and no money is spent".to_owned(),
@@ -114,7 +293,7 @@ impl Output {
                 self.remaining.as_deref().unwrap_or("unlimited")
             ));
         }
-        lines.push(format!("The key is kept in the {}. Next: search, prompt or call.", self.stored_in));
+        lines.push(format!("The key is kept in the {}. Next: search, prompt or call.", self.stored_in.unwrap_or_default()));
         lines.join("\n")
     }
 }

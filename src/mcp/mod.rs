@@ -3,6 +3,7 @@
 //! Nothing is kept in the connection: all tools are always listed, and a call before `login` is a tool error that says what to do.
 
 mod args;
+mod ask;
 mod call;
 pub mod client;
 mod docs;
@@ -29,6 +30,7 @@ use rmcp::{
 use serde::Serialize;
 
 use crate::session::{Payer, Session};
+use ask::Seal;
 use error::ToolError;
 use once::Once;
 
@@ -49,6 +51,7 @@ const INSTRUCTIONS: &str = "lava-mcp gives you a wallet with a lid: one spend ke
 pub struct LavaMcp {
     session: Arc<Session>,
     once: Arc<Once>,
+    seal: Arc<Seal>,
     /// Who pays on stdio. One process serves one client, so a name that changes later does not open another budget.
     client_name: Arc<OnceLock<String>>,
 }
@@ -62,7 +65,7 @@ struct Call {
 impl LavaMcp {
     /// A server for this session.
     pub fn new(session: Arc<Session>) -> Self {
-        Self { session, once: Arc::default(), client_name: Arc::default() }
+        Self { session, once: Arc::default(), seal: Arc::new(Seal::new()), client_name: Arc::default() }
     }
 
     /// All tools, always in this order.
@@ -85,7 +88,6 @@ impl LavaMcp {
         let arguments = request.arguments.unwrap_or_default();
         let session = &self.session;
         Ok(match &*request.name {
-            "login" => respond(login::run(session, &call, args::parse(arguments)).await, login::Output::text),
             "search" => respond(search::run(session, args::parse(arguments)).await, search::Output::text),
             "prompt" => respond(prompt::run(session, &self.once, &call, arguments).await, prompt::Output::text),
             "call" => respond(call::run(session, &self.once, &call, arguments).await, call::Output::text),
@@ -115,7 +117,11 @@ impl ServerHandler for LavaMcp {
 
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let payer = self.payer(&context);
-        self.dispatch(request, Call { payer, context }).await.map(Into::into)
+        let call = Call { payer, context };
+        if request.name == "login" {
+            return Ok(login::respond(&self.session, &self.seal, &call, request).await);
+        }
+        self.dispatch(request, call).await.map(Into::into)
     }
 }
 

@@ -35,6 +35,7 @@ mod keys_cli;
 mod kill;
 mod lava_client;
 mod ledger;
+mod login_tool;
 mod manage;
 mod manifest;
 mod mcp_http;

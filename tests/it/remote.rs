@@ -157,13 +157,16 @@ async fn a_session_at_hosted_lava() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_remote_gateway_without_a_key_says_what_to_set() {
+async fn a_remote_gateway_without_a_key_says_where_to_log_in() {
     let home = tempfile::tempdir().unwrap();
     let mut command = program(home.path());
     command.env("LAVA_API_URL", start().await);
     let mut server = Server::start(command, true);
-    let error = server.call("login", json!({}))["structuredContent"]["error"].clone();
-    assert_eq!(error["code"], "not_logged_in");
-    assert!(error["hint"].as_str().unwrap().contains("LAVA_SECRET_KEY"), "{error}");
+    let prompt = server.call("prompt", json!({"model": "gpt-4o-mini", "input": "Hi"}));
+    assert_eq!(prompt["structuredContent"]["error"]["code"], "not_logged_in");
+    let login = server.call("login", json!({}));
+    let url = login["structuredContent"]["login_url"].as_str().unwrap();
+    assert!(url.starts_with("https://www.lava.so/auth/connect?state=") && !url.contains("client"), "{url}");
+    assert!(login["content"][0]["text"].as_str().unwrap().contains(url), "{login}");
     server.close();
 }

@@ -1,0 +1,164 @@
+//! Asks the person at the client something, in the way its protocol era knows, or finds that the client cannot.
+//!
+//! Until 2025-11-25 the server sends a request of its own and waits. From 2026-07-28 on the call ends with the question, and the client makes it again with the
+//! answer; what we must remember meanwhile travels with the client, sealed, because everything a client sends back could be made up.
+
+use std::time::Duration;
+
+use rmcp::{
+    RoleServer,
+    model::{
+        CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest,
+        InputRequests, InputRequiredResult, InputResponses, JsonObject, RequestStateCodec, SealOptions,
+    },
+    service::{RequestContext, ServiceError},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::{Call, error::ToolError};
+use crate::session::SessionError;
+
+/// How long a person may take over a question. Clients that show questions know that people take their time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long an answer may travel with the client.
+const STATE_TTL: Duration = Duration::from_secs(600);
+
+/// Seals what travels with the client; each process has its own key.
+pub(super) struct Seal(Option<RequestStateCodec>);
+
+impl Seal {
+    pub(super) fn new() -> Self {
+        let mut key = [0_u8; 32];
+        // Without randomness nothing is sealed, and nobody asked.
+        Self(getrandom::fill(&mut key).ok().and_then(|()| RequestStateCodec::try_new(key).ok()))
+    }
+}
+
+/// What came of a question.
+pub(super) enum Asked<T> {
+    Answer(T),
+    /// The client cannot ask.
+    Unable,
+    /// The call ends here; the client asks, and makes it again with the answer.
+    Later(Box<InputRequiredResult>),
+}
+
+/// What travels with the client: which question was asked, and about what.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Travelling {
+    question: String,
+    about: String,
+}
+
+/// One call of a tool, and what its client has answered so far.
+pub(super) struct Conversation<'a> {
+    context: &'a RequestContext<RoleServer>,
+    codec: Option<&'a RequestStateCodec>,
+    /// Who asked for what: an answer counts for nothing else.
+    binding: String,
+    answered: Option<(Travelling, InputResponses)>,
+}
+
+impl<'a> Conversation<'a> {
+    /// Reads what came with the call. An answer that is not to a question of ours, about this very call, is refused.
+    pub(super) fn open(seal: &'a Seal, call: &'a Call, request: CallToolRequestParams) -> Result<Self, ToolError> {
+        let arguments: [u8; 32] = Sha256::digest(serde_json::to_vec(&request.arguments).unwrap_or_default()).into();
+        let arguments: String = arguments.iter().map(|byte| format!("{byte:02x}")).collect();
+        let binding = format!("{}\n{}\n{arguments}", call.payer.scope(), request.name);
+        let codec = seal.0.as_ref();
+        let answered = match (request.request_state, request.input_responses) {
+            (None, None) => None,
+            (state, responses) => {
+                let opened = codec.zip(state).and_then(|(codec, state)| codec.open_json_with(&state, binding.as_bytes()).ok());
+                Some((opened.ok_or_else(not_ours)?, responses.unwrap_or_default()))
+            }
+        };
+        Ok(Self { context: &call.context, codec, binding, answered })
+    }
+
+    /// Asks for a few values. Never for a secret: the client and its model may see them.
+    pub(super) async fn form(&self, question: &str, message: String, schema: ElicitationSchema) -> Result<Asked<JsonObject>, ToolError> {
+        let asked = ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema: schema };
+        Ok(match self.ask(question, "", asked, self.modes().0).await? {
+            Asked::Answer(Some(Value::Object(content))) => Asked::Answer(content),
+            Asked::Answer(_) => Asked::Answer(JsonObject::new()),
+            Asked::Unable => Asked::Unable,
+            Asked::Later(round) => Asked::Later(round),
+        })
+    }
+
+    /// Asks the person to open a page; the model does not see its address. The answer only means that they agreed to open it.
+    pub(super) async fn page(&self, question: &str, about: &str, message: String, url: &Url) -> Result<Asked<()>, ToolError> {
+        let asked =
+            ElicitRequestParams::UrlElicitationParams { meta: None, message, url: url.to_string(), elicitation_id: about.to_owned() };
+        Ok(match self.ask(question, about, asked, self.modes().1).await? {
+            Asked::Answer(_) => Asked::Answer(()),
+            Asked::Unable => Asked::Unable,
+            Asked::Later(round) => Asked::Later(round),
+        })
+    }
+
+    async fn ask(&self, question: &str, about: &str, asked: ElicitRequestParams, is_able: bool) -> Result<Asked<Option<Value>>, ToolError> {
+        if !is_able {
+            return Ok(Asked::Unable);
+        }
+        if self.context.protocol_version().is_none_or(|version| version.has_initialize()) {
+            return self.ask_now(asked).await;
+        }
+        let travelling = Travelling { question: question.to_owned(), about: about.to_owned() };
+        if let Some((told, responses)) = &self.answered
+            && *told == travelling
+            && let Some(response) = responses.get(question)
+        {
+            let result: ElicitResult = serde_json::from_value(response.clone()).map_err(|_| not_ours())?;
+            return accepted(result).map(Asked::Answer);
+        }
+        let options = SealOptions::new().associated_data(self.binding.as_bytes()).ttl(STATE_TTL);
+        let Some(state) = self.codec.and_then(|codec| codec.seal_json_with(&travelling, &options).ok()) else { return Ok(Asked::Unable) };
+        let requests = InputRequests::from([(question.to_owned(), InputRequest::Elicitation(ElicitRequest::new(asked)))]);
+        Ok(Asked::Later(Box::new(InputRequiredResult::new(Some(requests), Some(state)))))
+    }
+
+    async fn ask_now(&self, asked: ElicitRequestParams) -> Result<Asked<Option<Value>>, ToolError> {
+        let answer = tokio::select! {
+            answer = self.context.peer.create_elicitation_with_timeout(asked, Some(ANSWER_TIMEOUT)) => answer,
+            () = self.context.ct.cancelled() => return Err(ToolError::new("cancelled", "The call was cancelled.", "Nothing was changed.")),
+        };
+        match answer {
+            Ok(result) => accepted(result).map(Asked::Answer),
+            Err(ServiceError::Timeout { .. }) => Err(ToolError::new(
+                "login_unanswered",
+                "The user was asked, and did not answer.",
+                "When the user is there, call login again. With LAVA_ASK=0 in this server's environment nobody is asked how much may be spent.",
+            )),
+            // It said that it can, and then could not: as if it had not said so.
+            Err(_) => Ok(Asked::Unable),
+        }
+    }
+
+    /// Whether the client can show forms, and pages.
+    fn modes(&self) -> (bool, bool) {
+        let Some(able) = self.context.client_capabilities().and_then(|able| able.elicitation) else { return (false, false) };
+        // Clients from before there were pages say neither, and mean forms.
+        (able.form.is_some() || able.url.is_none(), able.url.is_some())
+    }
+}
+
+fn accepted(result: ElicitResult) -> Result<Option<Value>, ToolError> {
+    match result.action {
+        ElicitationAction::Accept => Ok(result.content),
+        _ => Err(SessionError::Declined.into()),
+    }
+}
+
+/// One text for every reason: it must not help to make one up.
+fn not_ours() -> ToolError {
+    ToolError::new(
+        "answer_not_valid",
+        "This answer is not to a question of this server about this call, or it came too late.",
+        "Call the tool again, without requestState and inputResponses.",
+    )
+}
