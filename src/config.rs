@@ -144,6 +144,8 @@ pub struct Settings {
     pub spend_key: Option<Secret>,
     /// Where keys are kept.
     pub credential_store: CredentialStore,
+    /// Whether the secret key pays for calls of a provider's own address at a gateway that takes no spend keys there.
+    pub forward_with_secret_key: bool,
     /// What a session may do.
     pub ceiling: Ceiling,
     /// Whether the person at a client is asked how much a new session may spend, where the client can ask.
@@ -196,6 +198,7 @@ impl Settings {
             secret_key,
             spend_key: environment.secret("LAVA_SPEND_KEY"),
             credential_store: credential_store(&environment, file.credential_store.as_deref())?,
+            forward_with_secret_key: forward_with(&environment, gateway.forward_with.as_deref())?,
             ask: ask_variable.or(session.ask).unwrap_or(true),
             ceiling: ceiling(&environment, session)?,
             log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
@@ -241,6 +244,14 @@ fn credential_store(environment: &Environment, file: Option<&str>) -> Result<Cre
     }
 }
 
+fn forward_with(environment: &Environment, file: Option<&str>) -> Result<bool, ConfigError> {
+    match environment.get("LAVA_FORWARD_WITH").or(file).unwrap_or("spend-key") {
+        "spend-key" | "spend_key" => Ok(false),
+        "secret-key" | "secret_key" => Ok(true),
+        other => Err(ConfigError::new(format!("LAVA_FORWARD_WITH is \"{other}\": spend-key or secret-key is needed"))),
+    }
+}
+
 fn ceiling(environment: &Environment, session: file::Session) -> Result<Ceiling, ConfigError> {
     let text = environment.get("LAVA_SESSION_LIMIT").map(str::to_owned).or(session.limit);
     let (limit, set_by) = match text {
@@ -283,6 +294,7 @@ mod tests {
             ("LAVA_API_URL", "http://api.example.com"),
             ("LAVA_SANDBOX", "maybe"),
             ("LAVA_ASK", "perhaps"),
+            ("LAVA_FORWARD_WITH", "both"),
             ("LAVA_CREDENTIAL_STORE", "paper"),
             ("LAVA_SESSION_LIMIT", "5"),
             ("LAVA_SESSION_LIMIT", "0/daily"),

@@ -35,13 +35,20 @@ pub(super) async fn call(settings: Settings, args: CallArgs, json: bool) -> Resu
 }
 
 async fn request(session: &Session, args: CallArgs, json: bool) -> Result<(), Failure> {
-    let key = session.spend_key(&command_line()).await?;
+    let pays = session.forward_key(&command_line()).await?;
+    let key = &pays.key;
     let client = session.client().await?;
     let method = args.method.unwrap_or(if args.data.is_some() { Method::POST } else { Method::GET });
     let body = args.data.map(|data| Bytes::from(Value::Object(data).to_string()));
-    let answer = client.forward(&key, method, &args.url, HeaderMap::new(), body, args.max_cost).await?;
+    let answer = match client.forward(key, method, &args.url, HeaderMap::new(), body, args.max_cost).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(session.explain_forward(&command_line(), &pays, error).await.into()),
+    };
+    if !pays.is_limited {
+        output::complain("paid with the secret key (LAVA_FORWARD_WITH): the session's limit does not hold for this call");
+    }
     let report = match &answer.request_id {
-        Some(id) => client.report(&key, id).await?,
+        Some(id) => client.report(key, id).await?,
         None => None,
     };
     let (cost, remaining) = (report.as_ref().and_then(RequestReport::cost), report.as_ref().and_then(RequestReport::remaining));

@@ -143,10 +143,13 @@ impl From<crate::session::SessionError> for Failure {
             ),
             SessionError::KeyRefused(_) | SessionError::Declined => Self::NotLoggedIn(error.to_string()),
             SessionError::LoginExpired => Self::NotLoggedIn(format!("{error}; run `lava-mcp login` again")),
+            SessionError::ForwardRefused(_) => Self::Error(format!(
+                "{error}\nhint: with LAVA_FORWARD_WITH=secret-key your secret key pays for such calls; the limit of `lava-mcp login` does not hold for them"
+            )),
             SessionError::NoListener(_) => {
                 Self::Error(format!("{error}\nhint: make a secret key in your account, and give it to `lava-mcp login --secret-key-stdin`"))
             }
-            SessionError::Vault(error) => Self::Error(format!("{error}\nhint: {}", VaultError::HINT)),
+            SessionError::Vault(_) | SessionError::NotKept { .. } => Self::Error(format!("{error}\nhint: {}", VaultError::HINT)),
             other => Self::Error(other.to_string()),
         }
     }

@@ -45,6 +45,7 @@ impl App {
             info: info(&settings),
             web: web_login(&settings),
             ask: settings.ask,
+            forward_with_secret_key: settings.forward_with_secret_key,
             connect: connect(settings, vault.clone(), gateway.clone()),
             vault,
             lock_file,

@@ -31,6 +31,7 @@ pub(super) struct File {
 pub(super) struct Gateway {
     pub(super) api_url: Option<String>,
     pub(super) app_url: Option<String>,
+    pub(super) forward_with: Option<String>,
 }
 
 /// `[session]`: what an agent may do.

@@ -30,6 +30,9 @@ const HEADERS_ALLOWED: [&str; 3] = ["accept", "content-type", "openai-beta"];
 /// Response headers worth telling.
 const HEADERS_TOLD: [&str; 2] = ["content-type", "x-lava-output-cap"];
 
+/// Said where a person has switched on that the secret key pays.
+const PAST_THE_LIMIT: &str = "paid with the secret key (LAVA_FORWARD_WITH): the session's limit does not hold for this call";
+
 /// A verb of HTTP.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 enum Verb {
@@ -81,6 +84,9 @@ pub(super) struct Output {
     /// US dollars left in this cycle.
     remaining: Option<String>,
     request_id: Option<String>,
+    /// Present when the session's limit did not hold for this call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 pub(super) fn tool() -> Tool {
@@ -106,8 +112,9 @@ pub(super) async fn run(session: &Session, once: &Once, call: &Call, arguments: 
 async fn request(session: &Session, call: &Call, args: Args) -> Result<Output, ToolError> {
     let max_cost = read_money(args.max_cost.as_deref())?;
     let headers = read_headers(args.headers.unwrap_or_default())?;
-    let key = session.spend_key(&call.payer).await?;
-    check_max_cost(session, &key, max_cost).await?;
+    let pays = session.forward_key(&call.payer).await?;
+    let key = &pays.key;
+    check_max_cost(session, key, max_cost).await?;
     let client = session.client().await?;
     let (mut url, body) = resolve(&client, args.url, args.body).await?;
     if let Some(query) = args.query.filter(|query| !query.is_empty()) {
@@ -124,12 +131,13 @@ async fn request(session: &Session, call: &Call, args: Args) -> Result<Output, T
     };
     let body = body.map(|body| Bytes::from(Value::Object(body).to_string()));
     let forwarded = tokio::select! {
-        forwarded = client.forward(&key, method, &url, headers, body, max_cost) => forwarded,
+        forwarded = client.forward(key, method, &url, headers, body, max_cost) => forwarded,
         () = call.context.ct.cancelled() => return Err(ToolError::new("cancelled", "The call was cancelled.", "What it had used is booked.")),
     };
-    let forwarded = match forwarded.map_err(ToolError::from) {
+    let forwarded = match forwarded {
         Ok(forwarded) => forwarded,
         Err(error) => {
+            let error = ToolError::from(session.explain_forward(&call.payer, &pays, error).await);
             if error.is_key_refused() {
                 session.forget().await;
             }
@@ -137,10 +145,12 @@ async fn request(session: &Session, call: &Call, args: Args) -> Result<Output, T
         }
     };
     let report = match &forwarded.request_id {
-        Some(id) => client.report(&key, id).await.ok().flatten(),
+        Some(id) => client.report(key, id).await.ok().flatten(),
         None => None,
     };
-    Ok(output(&forwarded, report.as_ref()))
+    let mut output = output(&forwarded, report.as_ref());
+    output.warning = (!pays.is_limited).then(|| PAST_THE_LIMIT.to_owned());
+    Ok(output)
 }
 
 /// An address stays what it is; an id of the catalog becomes its address, and a model's id goes into the body.
@@ -195,6 +205,7 @@ fn output(forwarded: &Forwarded, report: Option<&RequestReport>) -> Output {
         cost: report.and_then(RequestReport::cost),
         remaining: report.and_then(RequestReport::remaining),
         request_id: forwarded.request_id.clone(),
+        warning: None,
     }
 }
 
@@ -217,6 +228,11 @@ impl Output {
         };
         let cut = self.truncated.map_or_else(String::new, |chars| format!("\n[cut: the first {BODY_CHARS_MAX} of {chars} characters]"));
         let cost = self.cost.as_deref().unwrap_or("unknown");
-        format!("HTTP {}\n{body}{cut}\n\n[cost {cost} USD · {} USD left]", self.status, self.remaining.as_deref().unwrap_or("unlimited"))
+        let warning = self.warning.as_ref().map(|warning| format!("\n[{warning}]")).unwrap_or_default();
+        format!(
+            "HTTP {}\n{body}{cut}\n\n[cost {cost} USD · {} USD left]{warning}",
+            self.status,
+            self.remaining.as_deref().unwrap_or("unlimited")
+        )
     }
 }

@@ -96,9 +96,15 @@ impl From<SessionError> for ToolError {
                 message,
                 "Tell the user. Calling login again starts a new login; `lava-mcp login` in a terminal shows more.",
             ),
+            SessionError::ForwardRefused(_) => Self::new(
+                "spend_key_not_forwarded",
+                message,
+                "Use prompt for models. For other APIs tell the user: with LAVA_FORWARD_WITH=secret-key in this server's environment (or forward_with = \
+                 \"secret_key\" in [gateway] of its config file) their secret key pays for such calls, and then the session's limit does not hold for them.",
+            ),
             SessionError::KeyPaused => Self::new("key_paused", message, "Stop, and tell the user."),
             SessionError::NotNarrower(_) => Self::new("limit_not_allowed", message, "Call login with less, or without this argument."),
-            SessionError::Vault(_) => Self::new("vault_unavailable", message, VaultError::HINT),
+            SessionError::Vault(_) | SessionError::NotKept { .. } => Self::new("vault_unavailable", message, VaultError::HINT),
             SessionError::Ledger(_) => Self::new(
                 "ledger_unavailable",
                 message,

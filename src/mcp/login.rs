@@ -143,7 +143,8 @@ async fn ask_for_limit(session: &Session, talk: &Conversation<'_>) -> Result<Ask
         .required_property("cycle", PrimitiveSchemaDefinition::Enum(cycles.build()))
         .build();
     let Ok(schema) = schema else { return Ok(Asked::Unable) };
-    Ok(match talk.form("limit", message, schema).await? {
+    let asked = talk.form("limit", message, schema).await.map_err(|error| if error.is_declined() { no_limit() } else { error });
+    Ok(match asked? {
         Asked::Answer(content) => {
             let word = |name: &str| match content.get(name) {
                 Some(serde_json::Value::String(text)) => text.trim().trim_start_matches('$').trim_end_matches("USD").trim().to_owned(),
@@ -162,6 +163,16 @@ async fn ask_for_limit(session: &Session, talk: &Conversation<'_>) -> Result<Ask
         Asked::Unable => Asked::Unable,
         Asked::Later(round) => Asked::Later(round),
     })
+}
+
+/// Clients that nobody watches say no to every question.
+fn no_limit() -> ToolError {
+    ToolError::new(
+        "login_declined",
+        "The user was asked how much may be spent, and declined.",
+        "This is final. Do not call login again unless the user asks for it; go on without paid calls, or stop. Where nobody can be asked, LAVA_ASK=0 in this \
+         server's environment lets the limit of its settings hold without a question.",
+    )
 }
 
 /// Leads the person to the page of a login. `Unable` means that only the model can, and has yet to be told.

@@ -5,6 +5,7 @@
 
 mod browser;
 mod ceiling;
+mod forward;
 mod kept;
 mod narrow;
 mod payer;
@@ -20,6 +21,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 pub use browser::Browser;
+pub use forward::ForwardKey;
 pub use kept::{ForgottenLogin, KeySource};
 pub use narrow::Narrowing;
 pub use payer::Payer;
@@ -84,12 +86,23 @@ pub enum SessionError {
     /// Somebody else knocked at the port of the login.
     #[error("five answers came that do not belong to this login, so it was given up")]
     WrongStates,
+    /// What the login gave could not be kept.
+    #[error("the login worked, but its secret key{} could not be kept: {error}; delete it in your account", .secret_key_id.as_ref().map(|id| format!(" ({id})")).unwrap_or_default())]
+    NotKept {
+        /// Names the key, where the gateway told it.
+        secret_key_id: Option<String>,
+        /// Why.
+        error: VaultError,
+    },
     /// There is no port to which a browser could come back.
     #[error("the login could not open a port of this machine for the browser to come back to: {0}")]
     NoListener(String),
     /// The gateway did not take the code that the browser brought.
     #[error("the login did not work: {0}")]
     LoginRefused(ClientError),
+    /// The gateway took the session's spend key neither for this address nor, as far as can be told, for any other.
+    #[error("the gateway does not take this session's spend key for calls of a provider's own address: {0}")]
+    ForwardRefused(ClientError),
     /// The session key was paused by its owner.
     #[error("the session key is paused; its owner can set it active again")]
     KeyPaused,
@@ -132,6 +145,7 @@ pub struct Session {
     /// The login with a browser that is under way, or ended with nobody there.
     pending: Mutex<Option<Arc<PendingLogin>>>,
     ask: bool,
+    forward_with_secret_key: bool,
     /// What people have allowed to clients that have no key yet.
     allowed: std::sync::Mutex<HashMap<String, SpendLimit>>,
     /// The key in use, by client; logins wait for each other here.
@@ -160,12 +174,14 @@ pub struct Parts {
     pub web: Option<WebLogin>,
     /// Whether the person at a client is asked how much a new session may spend.
     pub ask: bool,
+    /// Whether the secret key pays for calls of a provider's own address, past the session's limit.
+    pub forward_with_secret_key: bool,
 }
 
 impl Session {
     /// A session. Nothing is opened yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { connect, vault, scope, ceiling, spend_key, secret_key, info, lock_file, web, ask } = parts;
+        let Parts { connect, vault, scope, ceiling, spend_key, secret_key, info, lock_file, web, ask, forward_with_secret_key } = parts;
         Self {
             connect,
             link: Mutex::new(None),
@@ -179,6 +195,7 @@ impl Session {
             web,
             pending: Mutex::new(None),
             ask,
+            forward_with_secret_key,
             allowed: std::sync::Mutex::default(),
             current: Mutex::new(None),
         }

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{
     cli::program,
-    fake_lava::{FakeLava, SECRET, asked, browse, try_browse},
+    fake_lava::{FakeLava, SECRET, asked, browse, closes, try_browse},
 };
 
 const LONG: Duration = Duration::from_secs(10);
@@ -85,7 +85,7 @@ async fn a_person_logs_in_and_the_key_is_in_the_vault() {
     let key = &lava.keys()[0];
     assert_eq!((&key["spend_limit"]["amount"], &key["spend_limit"]["cycle"]), (&"5.00".into(), &"daily".into()));
     // The port is closed, and a later process needs no browser.
-    assert!(TcpStream::connect(format!("127.0.0.1:{}", asked["port"])).is_err());
+    closes(&asked["port"]).await;
     let later = lava.session(folder.path(), |_| {});
     assert_eq!(later.login(&payer(), &Narrowing::default(), false).await.unwrap().key.unwrap().spend_key_id, "id-0");
 }
@@ -133,7 +133,7 @@ async fn five_guesses_end_it() {
         get(&port, "/callback?code=c&state=guess").await;
     }
     assert!(matches!(session.await_web_login(&pending, LONG).await, Err(SessionError::WrongStates)));
-    assert!(TcpStream::connect(format!("127.0.0.1:{port}")).is_err(), "the port is closed");
+    closes(&port).await;
     assert_ne!(begin(&session).await.url(), pending.url(), "the next login is a new one");
 }
 
@@ -199,7 +199,9 @@ async fn nobody_is_asked_for_what_cannot_be_kept() {
     let pending = begin(&session).await;
     std::fs::write(folder.path().join("keys.json"), "damaged").unwrap();
     assert!(browse(pending.url().as_str()).await.text().await.unwrap().contains("did not work"));
-    assert!(matches!(session.await_web_login(&pending, LONG).await, Err(SessionError::Vault(_))));
+    let error = session.await_web_login(&pending, LONG).await.unwrap_err();
+    assert!(matches!(error, SessionError::NotKept { .. }), "{error}");
+    assert!(error.to_string().contains("(sk-id-7)") && error.to_string().contains("delete it in your account"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,6 +138,7 @@ impl FakeLava {
             lock_file: folder.join("login.lock"),
             web: Some(web),
             ask: true,
+            forward_with_secret_key: false,
         };
         change(&mut parts);
         Arc::new(Session::new(parts))
@@ -153,6 +154,15 @@ pub(crate) async fn browse(url: &str) -> reqwest::Response {
 pub(crate) async fn try_browse(url: &str) -> reqwest::Result<reqwest::Response> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap().get(url).send().await
+}
+
+/// Waits until nobody listens at a port any more.
+pub(crate) async fn closes(port: &str) {
+    let began = std::time::Instant::now();
+    while tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(5), "port {port} is still open");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 async fn connect(State(lava): State<FakeLava>, Query(query): Query<HashMap<String, String>>) -> Redirect {

@@ -22,7 +22,7 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use crate::fake_lava::{FakeLava, SECRET, browse};
+use crate::fake_lava::{FakeLava, SECRET, asked, browse, closes};
 
 /// What the person at the client does when they are asked.
 #[derive(Clone)]
@@ -221,8 +221,9 @@ async fn a_person_who_says_no_is_not_asked_again_by_itself() {
             assert_eq!(code(&refused), "login_declined", "modern {modern}: {refused}");
             assert!(refused["error"]["hint"].as_str().unwrap().contains("Do not call login again"), "{refused}");
             assert!(lava.keys().is_empty());
+            // Whatever is clicked now comes too late.
             if let Some(url) = client.asked()[0]["url"].as_str() {
-                assert!(crate::fake_lava::try_browse(url).await.is_err(), "the port is closed, whatever is clicked now");
+                closes(&asked(&url.parse().unwrap())["port"]).await;
             }
         }
         // On the page itself, while a call waits.
@@ -233,7 +234,7 @@ async fn a_person_who_says_no_is_not_asked_again_by_itself() {
         });
         let client = Client::connect(&session, modern, NOTHING, Person::Declines).await;
         let url: url::Url = client.login(json!({})).await["login_url"].as_str().unwrap().parse().unwrap();
-        let asked = crate::fake_lava::asked(&url);
+        let asked = asked(&url);
         let deny = format!("http://127.0.0.1:{}/callback?error=access_denied&state={}", asked["port"], asked["state"]);
         let (refused, _) = tokio::join!(client.login(json!({})), browse(&deny));
         assert_eq!(code(&refused), "login_declined", "{refused}");
@@ -372,6 +373,38 @@ async fn the_embedded_gateway_asks_too_and_only_once() {
             assert_eq!(embedded(later, modern).await, ("ready".to_owned(), limit, 0), "the key is there");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_never_spends_the_secret_key_unless_a_person_switched_that_on() {
+    let (lava, folder) = gateway().await;
+    let secret = lava.secret();
+    let session = |is_on: bool| {
+        lava.session(folder.path(), |parts| {
+            parts.secret_key = Some(lava_mcp::domain::Secret::new(secret.clone()));
+            parts.forward_with_secret_key = is_on;
+        })
+    };
+    let call = |client: Client| async move {
+        assert_eq!(client.login(json!({})).await["status"], "ready");
+        let arguments = json!({"url": "https://api.tavily.com/search", "body": {"query": "rust"}});
+        let params = CallToolRequestParams::new("call").with_arguments(arguments.as_object().cloned().unwrap());
+        shown(&client.running.call_tool(params).await.unwrap())
+    };
+    let refused = call(Client::connect(&session(false), true, NOTHING, Person::Declines).await).await;
+    assert_eq!(code(&refused), "spend_key_not_forwarded");
+    assert!(refused["error"]["hint"].as_str().unwrap().contains("LAVA_FORWARD_WITH=secret-key"), "{refused}");
+    assert_eq!(lava.forwarded_with(), ["lava_sk_of_the_fake_0"], "it was tried once, with the spend key");
+
+    let paid = call(Client::connect(&session(true), true, NOTHING, Person::Declines).await).await;
+    assert_eq!(paid["status"], 200, "{paid}");
+    assert!(paid["warning"].as_str().unwrap().contains("the session's limit does not hold"), "{paid}");
+    let token = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, &lava.forwarded_with()[1]).unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&token).unwrap(), json!({"secret_key": secret}));
+
+    lava.forwards_spend_keys(true);
+    let paid = call(Client::connect(&session(false), true, NOTHING, Person::Declines).await).await;
+    assert_eq!((&paid["status"], paid.get("warning")), (&200.into(), None));
 }
 
 /// Logs in at the program itself; returns status, limit, and how often the person was asked.

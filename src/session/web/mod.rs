@@ -243,7 +243,11 @@ impl Session {
 
     async fn redeem(&self, code: &Secret) -> Result<(), SessionError> {
         let given = self.client().await?.exchange_code(code).await.map_err(SessionError::LoginRefused)?;
-        self.adopt(given.secret_key, given.secret_key_id).await
+        let secret_key_id = given.secret_key_id.clone();
+        match self.adopt(given.secret_key, given.secret_key_id).await {
+            Err(SessionError::Vault(error)) => Err(SessionError::NotKept { secret_key_id, error }),
+            adopted => adopted,
+        }
     }
 }
 
