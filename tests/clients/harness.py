@@ -88,12 +88,12 @@ class Machine:
             file.write("\n".join(lines) + "\n\n")
 
     @contextlib.asynccontextmanager
-    async def client(self, *args: str, mode: str = "auto", timeout: float = 30):
+    async def client(self, *args: str, mode: str = "auto", timeout: float = 30, **callbacks):
         """The official MCP client, connected to the program over stdio."""
         params = StdioServerParameters(command=str(binary()), args=list(args), env=self.env)
         with self.log.open("a") as log:
             try:
-                async with Client(stdio_client(params, errlog=log), mode=mode, read_timeout_seconds=timeout) as client:
+                async with Client(stdio_client(params, errlog=log), mode=mode, read_timeout_seconds=timeout, **callbacks) as client:
                     yield client
             except BaseExceptionGroup as group:
                 # The client's task groups wrap a failed assertion three times; the assertion alone is what one wants to read.
