@@ -150,6 +150,8 @@ pub struct Settings {
     pub ceiling: Ceiling,
     /// Whether the person at a client is asked how much a new session may spend, where the client can ask.
     pub ask: bool,
+    /// A call that may cost more than this is asked about first.
+    pub ask_above: Option<Money>,
     /// What is logged, such as `info` or `lava_mcp=debug`.
     pub log: Option<String>,
     /// Providers of the config file, by name.
@@ -200,6 +202,7 @@ impl Settings {
             credential_store: credential_store(&environment, file.credential_store.as_deref())?,
             forward_with_secret_key: forward_with(&environment, gateway.forward_with.as_deref())?,
             ask: ask_variable.or(session.ask).unwrap_or(true),
+            ask_above: ask_above(&environment, session.ask_above.as_deref())?,
             ceiling: ceiling(&environment, session)?,
             log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
             providers: file.providers.into_iter().collect(),
@@ -264,6 +267,13 @@ fn ceiling(environment: &Environment, session: file::Session) -> Result<Ceiling,
     Ok(Ceiling { limit, set_by, allowed_models: session.allowed_models, allowed_providers: session.allowed_providers })
 }
 
+fn ask_above(environment: &Environment, file: Option<&str>) -> Result<Option<Money>, ConfigError> {
+    let Some(text) = environment.get("LAVA_ASK_ABOVE").or(file) else { return Ok(None) };
+    let amount = text.trim().parse().ok().filter(|amount: &Money| !amount.is_negative());
+    let needed = || ConfigError::new(format!("LAVA_ASK_ABOVE is \"{text}\": an amount in US dollars such as 0.50 is needed"));
+    amount.map(Some).ok_or_else(needed)
+}
+
 /// Relative folders would move with the working directory, and each client starts a server elsewhere.
 fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(Path::new(&path)).unwrap_or(path)
@@ -299,6 +309,8 @@ mod tests {
             ("LAVA_SESSION_LIMIT", "5"),
             ("LAVA_SESSION_LIMIT", "0/daily"),
             ("LAVA_SESSION_LIMIT", "5.00/hourly"),
+            ("LAVA_ASK_ABOVE", "much"),
+            ("LAVA_ASK_ABOVE", "-1"),
         ] {
             let error = load([(name, value)]).unwrap_err();
             assert!(error.contains(name), "{name}={value}: {error}");

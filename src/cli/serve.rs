@@ -16,7 +16,7 @@ use crate::{
     config::{CredentialStore, Mode, PriceConfig, ProviderConfig, Settings, WireDialect},
     domain::{Secret, key::Pepper},
     gateway::{Credentials, CustomProvider, Gateway, KeyVault, Registry, edge},
-    mcp::{LavaMcp, transport},
+    mcp::{LavaMcp, Options, transport},
     session::{Browser, Connect, GatewayInfo, Link, Parts, ProviderKeys, Session, SessionError, Vault, WebLogin},
     store::{Store, wall_clock},
 };
@@ -78,10 +78,16 @@ impl App {
 
 /// Serves MCP on stdin and stdout until the client goes.
 pub(super) async fn stdio(settings: Settings) -> Result<(), Failure> {
+    let options = mcp_options(&settings);
     let app = App::new(settings)?;
-    let served = transport::stdio::serve(LavaMcp::new(app.session.clone())).await;
+    let served = transport::stdio::serve(LavaMcp::new(app.session.clone(), options)).await;
     app.close().await;
     served.map_err(|error| Failure::Error(format!("the MCP connection failed: {error}")))
+}
+
+/// What a person has set for the tools.
+pub(super) fn mcp_options(settings: &Settings) -> Options {
+    Options { results: settings.data_dir.join("results"), ask_above: settings.ask_above }
 }
 
 pub(super) fn provider_keys(settings: &Settings) -> ProviderKeys {

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc};
 use clap::Args;
 use futures_util::FutureExt;
 
-use super::{Failure, output, serve::App};
+use super::{
+    Failure, output,
+    serve::{self, App},
+};
 use crate::{
     config::Settings,
     listen,
@@ -38,6 +41,7 @@ pub(super) async fn serve(settings: Settings, args: ServeArgs) -> Result<(), Fai
             args.listen
         )));
     }
+    let options = serve::mcp_options(&settings);
     let app = App::new(settings)?;
     let (address, listener) = listen::bind(args.listen).await?;
     let session = app.session.clone();
@@ -50,7 +54,7 @@ pub(super) async fn serve(settings: Settings, args: ServeArgs) -> Result<(), Fai
     if !args.no_sse {
         output::complain(&format!("and for older clients at http://{address}/sse"));
     }
-    http::serve(LavaMcp::new(app.session.clone()), guard, !args.no_sse, listener, transport::asked_to_stop()).await;
+    http::serve(LavaMcp::new(app.session.clone(), options), guard, !args.no_sse, listener, transport::asked_to_stop()).await;
     app.close().await;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Chat completions through the gateway, plain or streamed; either way the caller gets one whole answer.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 use http_body_util::BodyExt;
@@ -155,6 +156,9 @@ struct Assembly {
     content: Option<String>,
     other_texts: Map<String, Value>,
     tool_calls: Vec<Map<String, Value>>,
+    /// Images, one by one as they came.
+    images: Vec<Value>,
+    audio: Audio,
     finish_reason: Option<String>,
     usage: Option<Value>,
 }
@@ -183,6 +187,10 @@ impl Assembly {
             let before = self.other_texts.get(name).and_then(Value::as_str).unwrap_or_default();
             let whole = format!("{before}{text}");
             self.other_texts.insert(name.to_owned(), whole.into());
+        }
+        self.images.extend(delta.get("images").and_then(Value::as_array).into_iter().flatten().cloned());
+        if let Some(piece) = delta.get("audio").and_then(Value::as_object) {
+            self.audio.add(piece);
         }
         let text = delta.get("content").and_then(Value::as_str).filter(|text| !text.is_empty())?;
         self.content.get_or_insert_default().push_str(text);
@@ -221,7 +229,40 @@ impl Assembly {
         if !self.tool_calls.is_empty() {
             message.insert("tool_calls".to_owned(), self.tool_calls.into_iter().map(Value::Object).collect());
         }
+        if !self.images.is_empty() {
+            message.insert("images".to_owned(), self.images.into());
+        }
+        message.extend(self.audio.finish().map(|audio| ("audio".to_owned(), audio)));
         Ok(ChatResult { model: self.model, message, finish_reason: self.finish_reason, usage: self.usage, request_id: None })
+    }
+}
+
+/// Sound that comes in pieces. Each is base64 by itself, so they are joined as bytes.
+#[derive(Default)]
+struct Audio {
+    other: Map<String, Value>,
+    bytes: Vec<u8>,
+    transcript: String,
+}
+
+impl Audio {
+    fn add(&mut self, piece: &Map<String, Value>) {
+        for (name, value) in piece {
+            match (name.as_str(), value.as_str()) {
+                ("data", Some(data)) => self.bytes.extend(STANDARD.decode(data).unwrap_or_default()),
+                ("transcript", Some(text)) => self.transcript.push_str(text),
+                _ => drop(self.other.insert(name.clone(), value.clone())),
+            }
+        }
+    }
+
+    fn finish(mut self) -> Option<Value> {
+        if self.bytes.is_empty() && self.transcript.is_empty() {
+            return None;
+        }
+        self.other.insert("data".to_owned(), STANDARD.encode(&self.bytes).into());
+        self.other.insert("transcript".to_owned(), self.transcript.into());
+        Some(Value::Object(self.other))
     }
 }
 
@@ -254,6 +295,24 @@ mod tests {
         );
         assert_eq!(result.finish_reason.as_deref(), Some("tool_calls"));
         assert_eq!(result.usage, Some(json!({"prompt_tokens": 1})));
+    }
+
+    #[test]
+    fn streamed_images_and_sound_are_put_together() {
+        let mut answer = Assembly::default();
+        let image = |n: u32| json!({"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{n}")}});
+        let piece = |delta: Value| json!({"choices": [{"index": 0, "delta": delta}]});
+        for delta in [
+            json!({"images": [image(1)]}),
+            json!({"images": [image(2)]}),
+            json!({"audio": {"id": "a", "data": "YQ==", "transcript": "Hel"}}),
+            json!({"audio": {"data": "YmM=", "transcript": "lo", "expires_at": 5}}),
+        ] {
+            assert_eq!(answer.add(&piece(delta)), None);
+        }
+        let message = answer.finish().unwrap().message;
+        assert_eq!(message["images"], json!([image(1), image(2)]));
+        assert_eq!(message["audio"], json!({"id": "a", "expires_at": 5, "data": "YWJj", "transcript": "Hello"}));
     }
 
     #[test]

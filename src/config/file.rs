@@ -40,6 +40,7 @@ pub(super) struct Gateway {
 pub(super) struct Session {
     pub(super) limit: Option<String>,
     pub(super) ask: Option<bool>,
+    pub(super) ask_above: Option<String>,
     pub(super) allowed_models: Option<Vec<String>>,
     pub(super) allowed_providers: Option<Vec<String>>,
 }

@@ -10,21 +10,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    Call, args,
+    Call, LavaMcp,
+    answer::{Answer, CHARS_MAX, Stop},
+    args,
     args::{input_schema, output_schema},
+    confirm::{self, Purchase},
+    content::{Shelf, Truncated},
     error::ToolError,
     login::Describe as _,
-    once::Once,
-    prompt::{check_max_cost, read_money},
-    text,
+    media::{self, Media},
+    once, paid,
+    progress::Progress,
+    resources, results, text,
 };
 use crate::{
     client::{Client, Forwarded, RequestReport},
-    session::Session,
+    session::SessionError,
 };
 
-/// As much of an answer is returned, in characters; clients cut what is longer themselves, and say less about it.
-const BODY_CHARS_MAX: usize = 18_000;
+/// Room for the answer in a result, in characters as JSON; beside it stand its headers, its cost, and where the rest is.
+const BODY_CHARS_MAX: usize = CHARS_MAX - 1_500;
+/// As much of an address or a header is shown, in characters.
+const ADDRESS_CHARS_MAX: usize = 200;
 /// Request headers that may be set. Credentials are added by the gateway.
 const HEADERS_ALLOWED: [&str; 3] = ["accept", "content-type", "openai-beta"];
 /// Response headers worth telling.
@@ -51,7 +58,8 @@ enum Verb {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Args {
-    /// An address or id from search, such as "https://api.openai.com/v1/embeddings" or "groq/llama-3.1-8b-instant".
+    /// An address or id from search, such as "https://api.openai.com/v1/embeddings" or "groq/llama-3.1-8b-instant". Or a lava-mcp:// address from a result that
+    /// was cut, to read on: that is free.
     url: String,
     /// Default: POST with a body, GET without.
     method: Option<Verb>,
@@ -68,17 +76,17 @@ struct Args {
 }
 
 /// What the API answered, and what it cost.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub(super) struct Output {
+#[derive(Debug, Serialize, JsonSchema)]
+struct Output {
     /// HTTP status.
     status: u16,
     /// A few response headers.
     headers: BTreeMap<String, String>,
-    /// The answer: JSON, or text.
+    /// The answer: JSON, or text. Of images, sound and files it says what and where they are.
     body: Value,
-    /// Present when the answer was too long: how many characters there were.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    truncated: Option<usize>,
+    /// Present when the answer was too long to be shown whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<Truncated>,
     /// US dollars; null when the gateway does not tell.
     cost: Option<String>,
     /// US dollars left in this cycle.
@@ -102,55 +110,89 @@ pub(super) fn tool() -> Tool {
         )
 }
 
-pub(super) async fn run(session: &Session, once: &Once, call: &Call, arguments: JsonObject) -> Result<Output, ToolError> {
+pub(super) async fn run(server: &LavaMcp, call: Call, arguments: JsonObject) -> Result<Answer, Stop> {
     let args: Args = args::parse(arguments.clone())?;
+    if args.url.starts_with(results::ADDRESS) {
+        return read_on(server, &call, &args.url).await;
+    }
+    let digest = once::digest(&arguments);
     let key = args.idempotency_key.clone();
-    let scope = format!("call {}", call.payer.scope());
-    once.run(&scope, key.as_deref(), &arguments, || request(session, call, args)).await
+    paid::run(server, call, ("call", key), &arguments, |server, call| async move { request(&server, &call, args, digest).await }).await
 }
 
-async fn request(session: &Session, call: &Call, args: Args) -> Result<Output, ToolError> {
-    let max_cost = read_money(args.max_cost.as_deref())?;
+async fn request(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) -> Result<Answer, Stop> {
+    let session = &server.session;
+    let max_cost = paid::read_money(args.max_cost.as_deref())?;
     let headers = read_headers(args.headers.unwrap_or_default())?;
     let pays = session.forward_key(&call.payer).await?;
     let key = &pays.key;
-    check_max_cost(session, key, max_cost).await?;
+    let is_bounded = paid::is_bounded(server, key, max_cost).await?;
     let client = session.client().await?;
     let (mut url, body) = resolve(&client, args.url, args.body).await?;
+    let shown = text::one_line(url.split(['?', '#']).next().unwrap_or_default(), ADDRESS_CHARS_MAX);
     if let Some(query) = args.query.filter(|query| !query.is_empty()) {
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         url = format!("{url}{}{query}", if url.contains('?') { '&' } else { '?' });
     }
     let method = match (args.method, &body) {
-        (Some(Verb::Get), Some(_)) => return Err(ToolError::invalid("A GET request has no body; leave body out, or use POST.")),
+        (Some(Verb::Get), Some(_)) => return Err(ToolError::invalid("A GET request has no body; leave body out, or use POST.").into()),
         (Some(Verb::Get), None) | (None, None) => Method::GET,
         (Some(Verb::Post) | None, _) => Method::POST,
         (Some(Verb::Put), _) => Method::PUT,
         (Some(Verb::Patch), _) => Method::PATCH,
         (Some(Verb::Delete), _) => Method::DELETE,
     };
+    let changes = matches!(method, Method::PUT | Method::PATCH | Method::DELETE);
     let body = body.map(|body| Bytes::from(Value::Object(body).to_string()));
-    let forwarded = tokio::select! {
-        forwarded = client.forward(key, method, &url, headers, body, max_cost) => forwarded,
-        () = call.context.ct.cancelled() => return Err(ToolError::new("cancelled", "The call was cancelled.", "What it had used is booked.")),
-    };
-    let forwarded = match forwarded {
-        Ok(forwarded) => forwarded,
-        Err(error) => {
-            let error = ToolError::from(session.explain_forward(&call.payer, &pays, error).await);
-            if error.is_key_refused() {
-                session.forget().await;
+    let given_up = call.given_up(args.idempotency_key.is_some());
+    let progress = Progress::start(&call.context);
+
+    let purchase = Purchase { what: format!("{method} {shown}"), max_cost, changes, is_bounded, digest };
+    let mut permit = confirm::permit(server, call, &purchase).await?;
+    let forwarded = loop {
+        let forwarded = tokio::select! {
+            forwarded = client.forward(key, method.clone(), &url, headers.clone(), body.clone(), permit.max_cost) => forwarded,
+            // Dropping the request tells the gateway, which stops the provider and books what was used.
+            () = given_up.cancelled() => return Err(ToolError::cancelled().into()),
+        };
+        match forwarded {
+            Ok(forwarded) => break forwarded,
+            Err(error) => {
+                let error = match session.explain_forward(&call.payer, &pays, error).await {
+                    SessionError::Client(error) => error,
+                    explained => return Err(explained.into()),
+                };
+                permit = paid::after_failure(server, call, &purchase, &permit, (&client, key), error).await?;
             }
-            return Err(error);
         }
     };
     let report = match &forwarded.request_id {
         Some(id) => client.report(key, id).await.ok().flatten(),
         None => None,
     };
-    let mut output = output(&forwarded, report.as_ref());
+    let mut shelf = Shelf::new(server, call);
+    let mut output = output(&mut shelf, &forwarded, report.as_ref()).await;
     output.warning = (!pays.is_limited).then(|| PAST_THE_LIMIT.to_owned());
-    Ok(output)
+    if let Some(progress) = progress {
+        progress.finish().await;
+    }
+    Ok(Answer::new(&output, &output.text()).with(shelf.into_blocks()))
+}
+
+/// The next page of a result that was cut, or a kept image, sound or file. No money is involved.
+async fn read_on(server: &LavaMcp, call: &Call, address: &str) -> Result<Answer, Stop> {
+    let Some(found) = resources::find(server, &call.payer, address).await else {
+        let message = format!("There is no result at {} any more, or it is another session's.", text::one_line(address, ADDRESS_CHARS_MAX));
+        return Err(ToolError::new("result_not_found", message, "Results are kept for a day. Repeat the call that made it.").into());
+    };
+    let mut shelf = Shelf::new(server, call);
+    let (body, truncated) = match found.page(BODY_CHARS_MAX) {
+        Some((page, rest)) => (page.into(), rest),
+        None => (shelf.show(&Media { kind: found.kind, bytes: found.bytes }, Some(&found.kept)), None),
+    };
+    let cost = Some("0.00".to_owned());
+    let output = Output { status: 200, headers: BTreeMap::new(), body, truncated, cost, remaining: None, request_id: None, warning: None };
+    Ok(Answer::new(&output, &output.text()).with(shelf.into_blocks()))
 }
 
 /// An address stays what it is; an id of the catalog becomes its address, and a model's id goes into the body.
@@ -194,12 +236,16 @@ fn read_headers(wanted: BTreeMap<String, String>) -> Result<HeaderMap, ToolError
     Ok(headers)
 }
 
-fn output(forwarded: &Forwarded, report: Option<&RequestReport>) -> Output {
-    let told = |name: &&str| Some(((*name).to_owned(), forwarded.headers.get(*name)?.to_str().ok()?.to_owned()));
-    let (body, truncated) = shown(&forwarded.body);
+async fn output(shelf: &mut Shelf<'_>, forwarded: &Forwarded, report: Option<&RequestReport>) -> Output {
+    let told = |name: &&str| {
+        let value = forwarded.headers.get(*name)?.to_str().ok()?;
+        Some(((*name).to_owned(), text::one_line(value, ADDRESS_CHARS_MAX)))
+    };
+    let headers: BTreeMap<String, String> = HEADERS_TOLD.iter().filter_map(told).collect();
+    let (body, truncated) = shown(shelf, headers.get("content-type").map(String::as_str), &forwarded.body).await;
     Output {
         status: forwarded.status,
-        headers: HEADERS_TOLD.iter().filter_map(told).collect(),
+        headers,
         body,
         truncated,
         cost: report.and_then(RequestReport::cost),
@@ -209,30 +255,37 @@ fn output(forwarded: &Forwarded, report: Option<&RequestReport>) -> Output {
     }
 }
 
-/// The body as JSON if it is that and short enough, else as text, cut where it is too long.
-fn shown(body: &Bytes) -> (Value, Option<usize>) {
-    let raw = String::from_utf8_lossy(body);
-    let (cut, is_cut) = text::shorten(&raw, BODY_CHARS_MAX);
-    if is_cut {
-        return (text::visible(&cut).into(), Some(raw.chars().count()));
+/// The body as JSON if it is that and short enough, else as text, cut where it is too long; or what is said of one that is no text.
+async fn shown(shelf: &mut Shelf<'_>, content_type: Option<&str>, body: &Bytes) -> (Value, Option<Truncated>) {
+    if let Some(media) = media::of_body(content_type, body) {
+        return (shelf.put(media).await, None);
     }
+    let raw = String::from_utf8_lossy(body);
+    let Ok(parsed) = serde_json::from_str::<Value>(&raw) else {
+        let (text, truncated) = shelf.cut(text::visible(&raw), "text/plain", BODY_CHARS_MAX).await;
+        return (text.into(), truncated);
+    };
     // Cleaned after it was read: an escape in JSON can hide a character too.
-    (text::visible_value(serde_json::from_str(&raw).unwrap_or(Value::String(cut))), None)
+    let mut value = text::visible_value(parsed);
+    shelf.take_media(&mut value).await;
+    let written = value.to_string();
+    if written.chars().count() <= BODY_CHARS_MAX {
+        return (value, None);
+    }
+    let (text, truncated) = shelf.cut(written, "application/json", BODY_CHARS_MAX).await;
+    (text.into(), truncated)
 }
 
 impl Output {
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let body = match &self.body {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        let cut = self.truncated.map_or_else(String::new, |chars| format!("\n[cut: the first {BODY_CHARS_MAX} of {chars} characters]"));
+        let cut = self.truncated.as_ref().map(|rest| format!("\n{}", rest.words())).unwrap_or_default();
         let cost = self.cost.as_deref().unwrap_or("unknown");
+        let left = self.remaining.as_deref().map(|left| format!(" · {left} USD left")).unwrap_or_default();
         let warning = self.warning.as_ref().map(|warning| format!("\n[{warning}]")).unwrap_or_default();
-        format!(
-            "HTTP {}\n{body}{cut}\n\n[cost {cost} USD · {} USD left]{warning}",
-            self.status,
-            self.remaining.as_deref().unwrap_or("unlimited")
-        )
+        format!("HTTP {}\n{body}{cut}\n\n[cost {cost} USD{left}]{warning}", self.status)
     }
 }

@@ -14,6 +14,10 @@ use super::{
 use crate::{client::ClientError, session::Session};
 
 const TEXT_CHARS_MAX: usize = 4_000;
+/// Most addresses that are listed, and as much of each text about them, in characters. An example or a description of the credential that is longer is left out.
+const ENDPOINTS_MAX: usize = 15;
+const PART_CHARS_MAX: usize = 200;
+const PART_BYTES_MAX: usize = 2_000;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +66,15 @@ pub(super) async fn run(session: &Session, args: Result<Args, ToolError>) -> Res
     let mut output: Output =
         serde_json::from_value(docs).map_err(|error| ToolError::new("gateway_error", error.to_string(), "Tell the user."))?;
     output.text = output.text.map(|text| text::one_line(&text, TEXT_CHARS_MAX));
+    output.endpoints.truncate(ENDPOINTS_MAX);
+    for part in output.endpoints.iter_mut().chain([&mut output.auth]).chain(&mut output.example) {
+        text::shorten_value(part, PART_CHARS_MAX);
+        if part.to_string().len() > PART_BYTES_MAX {
+            *part = Value::Null;
+        }
+    }
+    output.provider = text::one_line(&output.provider, PART_CHARS_MAX);
+    output.docs_url = output.docs_url.map(|url| text::one_line(&url, PART_CHARS_MAX));
     Ok(output)
 }
 

@@ -3,10 +3,17 @@
 use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
+use super::text;
 use crate::{
     client::ClientError,
     session::{SessionError, VaultError},
 };
+
+/// As much of what others said about a failure is passed on, in characters.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+const CODE_CHARS_MAX: usize = 60;
+const DETAIL_CHARS_MAX: usize = 300;
+const DETAILS_BYTES_MAX: usize = 4_000;
 
 /// A tool error as the model reads it.
 #[derive(Clone, Debug)]
@@ -17,15 +24,23 @@ pub(super) struct ToolError {
     /// What the gateway said beyond that: limits, amounts, times.
     details: Box<JsonObject>,
     request_id: Option<String>,
+    /// Whether something was charged before it failed.
+    is_paid: bool,
 }
 
 impl ToolError {
     pub(super) fn new(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), hint: hint.into(), details: Box::default(), request_id: None }
+        // What was asked for is often part of the message.
+        let message = text::shorten(&message.into(), MESSAGE_CHARS_MAX).0;
+        Self { code: code.to_owned(), message, hint: hint.into(), details: Box::default(), request_id: None, is_paid: false }
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::new("invalid_arguments", message, "Check the tool's input schema and call it again.")
+    }
+
+    pub(super) fn cancelled() -> Self {
+        Self::new("cancelled", "The call was cancelled.", "What it had used is booked.")
     }
 
     pub(super) fn to_structured(&self) -> Value {
@@ -43,8 +58,19 @@ impl ToolError {
         format!("{} [{}]\n{}", self.message, self.code, self.hint)
     }
 
+    /// The same failure, with what was tried before it and what that cost.
+    pub(super) fn after(mut self, cost: &str, is_paid: bool, attempts: Vec<Value>) -> Self {
+        self.is_paid = is_paid;
+        self.details.insert("cost".to_owned(), cost.into());
+        self.details.insert("attempts".to_owned(), attempts.into_iter().map(text::attempt).collect());
+        self
+    }
+
     /// Whether the call may have cost something although it failed.
     pub(super) fn may_have_been_paid(&self) -> bool {
+        if self.is_paid {
+            return true;
+        }
         matches!(
             self.code.as_str(),
             "upstream_broken"
@@ -127,7 +153,14 @@ impl From<ClientError> for ToolError {
                 for name in ["code", "message", "type", "param"] {
                     details.remove(name);
                 }
-                Self { code, message, hint, details: Box::new(details), request_id }
+                let mut details: JsonObject = details;
+                details.values_mut().for_each(|detail| text::shorten_value(detail, DETAIL_CHARS_MAX));
+                if serde_json::to_string(&details).is_ok_and(|text| text.len() > DETAILS_BYTES_MAX) {
+                    details.clear();
+                }
+                let code = text::one_line(&code, CODE_CHARS_MAX);
+                let message = text::one_line(&message, MESSAGE_CHARS_MAX);
+                Self { code, message, hint, details: Box::new(details), request_id, is_paid: false }
             }
             ClientError::Unreachable(_) => Self::new(
                 "gateway_unreachable",

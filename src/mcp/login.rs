@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Call,
+    answer::in_words,
     args::{self, input_schema, output_schema},
     ask::{Asked, Conversation, Seal},
     error::ToolError,
@@ -85,8 +86,8 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn respond(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallToolRequestParams) -> CallToolResponse {
     match run(session, seal, call, request).await {
         Ok(Step::Ask(round)) => (*round).into(),
-        Ok(Step::Done(output)) => super::respond(Ok(*output), Output::text).into(),
-        Err(error) => super::respond(Err::<Output, _>(error), Output::text).into(),
+        Ok(Step::Done(output)) => super::respond(in_words(Ok(*output), Output::text)),
+        Err(error) => super::respond(Err(error.into())),
     }
 }
 

@@ -2,40 +2,58 @@
 //!
 //! Nothing is kept in the connection: all tools are always listed, and a call before `login` is a tool error that says what to do.
 
+mod answer;
 mod args;
 mod ask;
 mod call;
 pub mod client;
+mod confirm;
+mod content;
 mod docs;
 mod error;
 mod login;
+mod media;
 mod once;
+mod paid;
 mod progress;
 mod prompt;
+mod prompts;
+mod resources;
+mod results;
 mod search;
 mod text;
 pub mod transport;
 mod usage;
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+        CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CompletionInfo, GetPromptRequestParams,
+        GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+        PaginatedRequestParams, PromptsCapability, ReadResourceRequestParams, ReadResourceResponse, Reference, ResourcesCapability,
+        ServerCapabilities, ServerConfig, Tool, ToolsCapability,
     },
     service::RequestContext,
 };
-use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
-use crate::session::{Payer, Session};
+use crate::{
+    domain::Money,
+    session::{Payer, Session},
+};
+use answer::{in_words, respond};
 use ask::Seal;
-use error::ToolError;
+use confirm::{Questions, Reply};
 use once::Once;
+use results::Results;
 
-/// How long a client may keep the list of tools, in milliseconds. It only changes with the program.
-const TOOLS_TTL_MS: u64 = 3_600_000;
+/// How long a client may keep a list, in milliseconds. Lists only change with the program.
+const LISTS_TTL_MS: u64 = 3_600_000;
 /// The name used for clients that do not tell theirs.
 const CLIENT_UNKNOWN: &str = "mcp";
 /// As much of a client's name is used, in characters.
@@ -43,8 +61,17 @@ const CLIENT_NAME_CHARS_MAX: usize = 60;
 
 const INSTRUCTIONS: &str = "lava-mcp gives you a wallet with a lid: one spend key pays for every AI model and API, up to a limit its owner has set. \
      Call login first (it needs no browser with the embedded gateway). Then search for a model or API, and use prompt to ask a model, or call to request an \
-     API address from the search results. usage shows what was spent and what is left. Every result tells its cost in USD. You never see or need a key: the \
+     API address from the search results. usage shows what was spent and what is left. A result that is cut says where it goes on. Every result tells its cost in USD. You never see or need a key: the \
      gateway adds credentials itself, so never put one into arguments. When the limit is reached, stop and tell the user.";
+
+/// What a person sets for the tools.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder in which long results are kept.
+    pub results: PathBuf,
+    /// Calls that may cost more than this are asked about first.
+    pub ask_above: Option<Money>,
+}
 
 /// The server. Cheap to clone.
 #[derive(Clone)]
@@ -52,6 +79,9 @@ pub struct LavaMcp {
     session: Arc<Session>,
     once: Arc<Once>,
     seal: Arc<Seal>,
+    results: Results,
+    questions: Arc<Questions>,
+    ask_above: Option<Money>,
     /// Who pays on stdio. One process serves one client, so a name that changes later does not open another budget.
     client_name: Arc<OnceLock<String>>,
 }
@@ -60,12 +90,37 @@ pub struct LavaMcp {
 struct Call {
     payer: Payer,
     context: RequestContext<RoleServer>,
+    /// The answer to a question that was asked before, when the call is sent again.
+    reply: Option<Reply>,
+}
+
+impl Call {
+    /// Whether the client speaks the protocol without sessions, in which a server cannot ask by itself.
+    fn is_modern(&self) -> bool {
+        self.context.protocol_version().is_some_and(|version| !version.has_initialize())
+    }
+
+    /// Whether the client can put a form before a person.
+    fn can_ask(&self) -> bool {
+        let elicitation = self.context.client_capabilities().and_then(|capabilities| capabilities.elicitation);
+        // Before there were kinds of questions, a client that could ask at all could do this.
+        elicitation.is_some_and(|can| can.form.is_some() || can.url.is_none())
+    }
+
+    /// When to give up: the client cancelled. A call with an idempotency key whose stream breaks in the protocol without sessions goes on, since its client will
+    /// send it again for the result; there, a broken stream and a cancellation look the same.
+    fn given_up(&self, has_key: bool) -> CancellationToken {
+        let is_http = self.context.extensions.get::<http::request::Parts>().is_some();
+        if has_key && is_http && self.is_modern() { CancellationToken::new() } else { self.context.ct.clone() }
+    }
 }
 
 impl LavaMcp {
     /// A server for this session.
-    pub fn new(session: Arc<Session>) -> Self {
-        Self { session, once: Arc::default(), seal: Arc::new(Seal::new()), client_name: Arc::default() }
+    pub fn new(session: Arc<Session>, options: Options) -> Self {
+        let Options { results, ask_above } = options;
+        let (once, seal, questions, client_name) = (Arc::default(), Arc::new(Seal::new()), Arc::default(), Arc::default());
+        Self { session, once, seal, results: Results::new(results), questions, ask_above, client_name }
     }
 
     /// All tools, always in this order.
@@ -84,27 +139,30 @@ impl LavaMcp {
         })
     }
 
-    async fn dispatch(&self, request: CallToolRequestParams, call: Call) -> Result<CallToolResult, ErrorData> {
+    async fn dispatch(&self, request: CallToolRequestParams, call: Call) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments.unwrap_or_default();
         let session = &self.session;
-        Ok(match &*request.name {
-            "search" => respond(search::run(session, args::parse(arguments)).await, search::Output::text),
-            "prompt" => respond(prompt::run(session, &self.once, &call, arguments).await, prompt::Output::text),
-            "call" => respond(call::run(session, &self.once, &call, arguments).await, call::Output::text),
-            "get_provider_docs" => respond(docs::run(session, args::parse(arguments)).await, docs::Output::text),
-            "usage" => respond(usage::run(session, &call, args::parse(arguments)).await, usage::Output::text),
+        Ok(respond(match &*request.name {
+            "search" => in_words(search::run(session, args::parse(arguments)).await, search::Output::text),
+            "prompt" => prompt::run(self, call, arguments).await,
+            "call" => call::run(self, call, arguments).await,
+            "get_provider_docs" => in_words(docs::run(session, args::parse(arguments)).await, docs::Output::text),
+            "usage" => usage::run(self, &call, args::parse(arguments)).await,
             other => {
                 let names: Vec<_> = Self::tools().into_iter().map(|tool| tool.name).collect();
                 return Err(ErrorData::invalid_params(format!("there is no tool \"{other}\"; there are {}", names.join(", ")), None));
             }
-        })
+        }))
     }
 }
 
 impl ServerHandler for LavaMcp {
     fn get_info(&self) -> ServerConfig {
         let mut capabilities = ServerCapabilities::default();
-        capabilities.tools = Some(rmcp::model::ToolsCapability::default());
+        capabilities.tools = Some(ToolsCapability::default());
+        capabilities.resources = Some(ResourcesCapability::default());
+        capabilities.prompts = Some(PromptsCapability::default());
+        capabilities.completions = Some(serde_json::Map::new());
         let about = Implementation::new("lava-mcp", env!("CARGO_PKG_VERSION"))
             .with_title("Lava")
             .with_description("A wallet with a lid for AI agents: models and APIs under one spend limit");
@@ -112,31 +170,58 @@ impl ServerHandler for LavaMcp {
     }
 
     async fn list_tools(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(Self::tools()).with_ttl_ms(TOOLS_TTL_MS).with_cache_scope(CacheScope::Public))
+        Ok(ListToolsResult::with_all_items(Self::tools()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
     }
 
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
         let payer = self.payer(&context);
-        let call = Call { payer, context };
         if request.name == "login" {
-            return Ok(login::respond(&self.session, &self.seal, &call, request).await);
+            return Ok(login::respond(&self.session, &self.seal, &Call { payer, context, reply: None }, request).await);
         }
-        self.dispatch(request, call).await.map(Into::into)
+        let reply = Reply::new(request.request_state.clone(), request.input_responses.clone());
+        Box::pin(self.dispatch(request, Call { payer, context, reply })).await
     }
-}
 
-/// A tool's result: structured content, and the same in words. Boxed errors keep results small.
-fn respond<T: Serialize>(result: Result<T, ToolError>, text: impl FnOnce(&T) -> String) -> CallToolResult {
-    match result {
-        Ok(output) => {
-            let mut answer = CallToolResult::structured(serde_json::to_value(&output).unwrap_or_default());
-            answer.content = vec![ContentBlock::text(text(&output))];
-            answer
-        }
-        Err(error) => {
-            let mut answer = CallToolResult::structured_error(error.to_structured());
-            answer.content = vec![ContentBlock::text(error.to_text())];
-            answer
-        }
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Ok(ListResourcesResult::with_all_items(resources::list()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let templates = ListResourceTemplatesResult::with_all_items(resources::templates());
+        Ok(templates.with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        resources::read(self, &self.payer(&context), &request.uri).await.map(Into::into)
+    }
+
+    async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
+        Ok(ListPromptsResult::with_all_items(prompts::list()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
+    }
+
+    async fn get_prompt(&self, request: GetPromptRequestParams, _: RequestContext<RoleServer>) -> Result<GetPromptResponse, ErrorData> {
+        prompts::get(&request.name, &request.arguments.unwrap_or_default()).map(Into::into)
+    }
+
+    async fn complete(&self, request: CompleteRequestParams, _: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
+        let is_model = match &request.r#ref {
+            Reference::Prompt(prompt) => prompt.name == "compare_models" && request.argument.name == "models",
+            Reference::Resource(template) => template.uri.starts_with("lava-mcp://models/") && request.argument.name == "id",
+            _ => false,
+        };
+        let found = if is_model { resources::complete_model(self, &request.argument.value).await.unwrap_or_default() } else { Vec::new() };
+        Ok(CompleteResult::new(CompletionInfo::new(found).unwrap_or_default()))
     }
 }

@@ -1,6 +1,7 @@
 //! Paid calls that are sent twice: a client whose connection broke repeats its call under a new id, and must not pay again.
 //!
-//! Only calls with an `idempotency_key` are remembered, for ten minutes, in this process.
+//! Only calls with an `idempotency_key` are remembered, for ten minutes, in this process. Such a call runs in a task of its own: once begun it goes on to its
+//! end, whoever still waits for it, and what it bought is there for the repetition.
 
 use std::{
     collections::HashMap,
@@ -9,29 +10,47 @@ use std::{
 };
 
 use rmcp::model::JsonObject;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use tokio::sync::OnceCell;
+use tokio::sync::watch;
 
-use super::error::ToolError;
+use super::{
+    answer::{Answer, Stop},
+    error::ToolError,
+};
 
 const KEPT_FOR: Duration = Duration::from_secs(600);
-/// Most calls that are remembered; the oldest make room.
+/// Most results that are remembered for one payer, and their bytes; the oldest make room.
 const KEPT_MAX: usize = 200;
+const KEPT_BYTES_MAX: usize = 16 << 20;
+/// Most bytes for all payers together.
+const BYTES_MAX: usize = 64 << 20;
+/// Most calls of one payer that are under way at once. Those cannot be forgotten: their repetition would be paid again.
+const UNDER_WAY_MAX: usize = 200;
 const KEY_CHARS_MAX: usize = 200;
 
-/// Results by client, tool and key.
+type Outcome = Result<Answer, Stop>;
+
+/// Results by payer, tool and key.
 #[derive(Default)]
 pub(super) struct Once {
-    kept: Mutex<HashMap<String, Kept>>,
+    kept: Mutex<HashMap<Name, Kept>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Name {
+    payer: String,
+    tool: &'static str,
+    key: String,
 }
 
 struct Kept {
     began: Instant,
     /// Digest of the arguments.
     arguments: [u8; 32],
-    result: Arc<OnceCell<Result<Value, ToolError>>>,
+    outcome: watch::Receiver<Option<Outcome>>,
+    /// Bytes of the result; `None` while the call is under way.
+    bytes: Option<usize>,
 }
 
 impl Once {
@@ -39,39 +58,43 @@ impl Once {
     ///
     /// # Errors
     /// The error of `work`, or that the key was used with other arguments.
-    pub(super) async fn run<T: Serialize + DeserializeOwned, F: Future<Output = Result<T, ToolError>>>(
-        &self,
-        scope: &str,
-        key: Option<&str>,
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        payer: String,
+        tool: &'static str,
+        key: &str,
         arguments: &JsonObject,
-        work: impl FnOnce() -> F,
-    ) -> Result<T, ToolError> {
-        let Some(key) = key else { return work().await };
+        work: impl Future<Output = Outcome> + Send + 'static,
+    ) -> Outcome {
         if key.is_empty() || key.chars().count() > KEY_CHARS_MAX {
-            return Err(ToolError::invalid("idempotency_key: 1 to 200 characters are needed"));
+            return Err(ToolError::invalid("idempotency_key: 1 to 200 characters are needed").into());
         }
-        let unreadable = |error: serde_json::Error| ToolError::new("internal_error", error.to_string(), "Tell the user.");
-        let name = format!("{scope} {key}");
-        let cell = self.cell(&name, arguments)?;
-        let result = cell.get_or_init(|| async { serde_json::to_value(work().await?).map_err(unreadable) }).await.clone();
-        if result.as_ref().is_err_and(|error| !error.may_have_been_paid()) {
-            // Nothing was bought, so the call may be tried again; somebody may have begun to already.
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.get(&name).is_some_and(|one| Arc::ptr_eq(&one.result, &cell)) {
-                kept.remove(&name);
+        let name = Name { payer, tool, key: key.to_owned() };
+        let mut outcome = match self.begin(&name, digest(arguments))? {
+            Begun::Before(outcome) => outcome,
+            Begun::Now(sender, outcome) => {
+                let once = self.clone();
+                tokio::spawn(async move {
+                    let found = work.await;
+                    once.end(&name, &found);
+                    let _ = sender.send(Some(found));
+                });
+                outcome
             }
-        }
-        serde_json::from_value(result?).map_err(unreadable)
+        };
+        let found = outcome.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
+        // The task is gone without a result: it panicked, or the process ends.
+        found.unwrap_or_else(|| {
+            Err(ToolError::new("internal_error", "The call broke off.", "What it had used is booked; see usage.").into())
+        })
     }
 
-    fn cell(&self, name: &str, arguments: &JsonObject) -> Result<Arc<OnceCell<Result<Value, ToolError>>>, ToolError> {
+    fn begin(&self, name: &Name, arguments: [u8; 32]) -> Result<Begun, ToolError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // A call under way is never forgotten: its repetition would be paid again.
-        kept.retain(|_, one| !one.result.initialized() || one.began.elapsed() < KEPT_FOR);
-        let arguments = digest(arguments);
+        kept.retain(|_, one| one.is_under_way() || one.began.elapsed() < KEPT_FOR);
         if let Some(one) = kept.get(name) {
             if one.arguments == arguments {
-                return Ok(one.result.clone());
+                return Ok(Begun::Before(one.outcome.clone()));
             }
             return Err(ToolError::new(
                 "idempotency_key_reused",
@@ -79,20 +102,81 @@ impl Once {
                 "Use a new key for a new call, or the same arguments to get the first result again.",
             ));
         }
-        if kept.len() >= KEPT_MAX
-            && let Some(oldest) =
-                kept.iter().filter(|(_, one)| one.result.initialized()).min_by_key(|(_, one)| one.began).map(|(name, _)| name.clone())
-        {
-            kept.remove(&oldest);
+        if kept.iter().filter(|(other, one)| other.payer == name.payer && one.is_under_way()).count() >= UNDER_WAY_MAX {
+            return Err(ToolError::new(
+                "too_many_calls",
+                format!("{UNDER_WAY_MAX} calls with an idempotency_key are under way."),
+                "Wait for some of them to end, then repeat the call.",
+            ));
         }
-        let result = Arc::new(OnceCell::new());
-        kept.insert(name.to_owned(), Kept { began: Instant::now(), arguments, result: result.clone() });
-        Ok(result)
+        let (sender, outcome) = watch::channel(None);
+        kept.insert(name.clone(), Kept { began: Instant::now(), arguments, outcome: outcome.clone(), bytes: None });
+        Ok(Begun::Now(sender, outcome))
+    }
+
+    /// Remembers a result; one for which nothing was paid is not, so that the call may be tried again.
+    fn end(&self, name: &Name, outcome: &Outcome) {
+        let bytes = match outcome {
+            Ok(answer) => Some(answer.bytes()),
+            Err(Stop::Failed(error)) if error.may_have_been_paid() => Some(1_000),
+            Err(_) => None,
+        };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(bytes) = bytes else {
+            kept.remove(name);
+            return;
+        };
+        if let Some(one) = kept.get_mut(name) {
+            one.bytes = Some(bytes);
+        }
+        make_room(&mut kept, |other| other.payer == name.payer, KEPT_MAX, KEPT_BYTES_MAX);
+        make_room(&mut kept, |_| true, usize::MAX, BYTES_MAX);
     }
 }
 
-fn digest(arguments: &JsonObject) -> [u8; 32] {
-    Sha256::digest(serde_json::to_vec(arguments).unwrap_or_default()).into()
+enum Begun {
+    Before(watch::Receiver<Option<Outcome>>),
+    Now(watch::Sender<Option<Outcome>>, watch::Receiver<Option<Outcome>>),
+}
+
+impl Kept {
+    /// A call whose task is gone without a result is not under way.
+    fn is_under_way(&self) -> bool {
+        self.bytes.is_none() && self.outcome.has_changed().is_ok()
+    }
+}
+
+/// Forgets the oldest results until the rest is within both limits.
+fn make_room(kept: &mut HashMap<Name, Kept>, concerns: impl Fn(&Name) -> bool, count_max: usize, bytes_max: usize) {
+    let mut results: Vec<(Instant, usize, Name)> =
+        kept.iter().filter(|(name, _)| concerns(name)).filter_map(|(name, one)| Some((one.began, one.bytes?, name.clone()))).collect();
+    results.sort_unstable_by_key(|(began, _, _)| *began);
+    let mut bytes: usize = results.iter().map(|(_, bytes, _)| bytes).sum();
+    let mut count = results.len();
+    for (_, size, name) in results {
+        if count <= count_max && bytes <= bytes_max {
+            return;
+        }
+        kept.remove(&name);
+        (count, bytes) = (count - 1, bytes - size);
+    }
+}
+
+/// A digest of the arguments, whatever the order of their names: a client that repeats a call may write them anew.
+pub(super) fn digest(arguments: &JsonObject) -> [u8; 32] {
+    Sha256::digest(serde_json::to_vec(&sorted(&Value::Object(arguments.clone()))).unwrap_or_default()).into()
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        Value::Object(fields) => {
+            let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            Value::Object(fields.into_iter().map(|(name, value)| (name.clone(), sorted(value))).collect::<Map<_, _>>())
+        }
+        other => other.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -103,18 +187,93 @@ mod tests {
 
     use super::*;
 
+    struct Till {
+        once: Arc<Once>,
+        runs: Arc<AtomicU32>,
+    }
+
+    impl Till {
+        fn new() -> Self {
+            Self { once: Arc::default(), runs: Arc::default() }
+        }
+
+        async fn run(&self, payer: &str, key: &str, arguments: Value, ms: u64) -> Result<String, ToolError> {
+            let runs = self.runs.clone();
+            let work = async move {
+                let run = runs.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                Ok(Answer::new(&json!({}), &format!("run {run}")))
+            };
+            self.finish(payer, key, arguments, work).await
+        }
+
+        async fn finish(
+            &self,
+            payer: &str,
+            key: &str,
+            arguments: Value,
+            work: impl Future<Output = Outcome> + Send + 'static,
+        ) -> Result<String, ToolError> {
+            match self.once.run(payer.to_owned(), "call", key, arguments.as_object().unwrap(), work).await {
+                Ok(answer) => Ok(format!("{answer:?}")),
+                Err(Stop::Failed(error)) => Err(error),
+                Err(Stop::Ask(_)) => panic!("nobody is asked"),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn the_same_call_is_paid_once() {
-        let (once, runs) = (Once::default(), AtomicU32::new(0));
-        let arguments = json!({"a": 1}).as_object().cloned().unwrap();
-        let work = || async { Ok(json!(runs.fetch_add(1, Ordering::SeqCst))) };
-        let both = tokio::join!(once.run("s", Some("k"), &arguments, work), once.run("s", Some("k"), &arguments, work));
-        assert_eq!((both.0.unwrap(), both.1.unwrap()), (json!(0), json!(0)));
-        assert_eq!(once.run("s", None, &arguments, work).await.unwrap(), json!(1));
-        let fail = || async { Err::<Value, _>(ToolError::new("not_logged_in", "no", "log in")) };
-        assert!(once.run("s", Some("f"), &arguments, fail).await.is_err());
-        assert_eq!(once.run("s", Some("f"), &arguments, work).await.unwrap(), json!(2), "what was not bought is tried again");
-        let other = once.run("s", Some("k"), &JsonObject::new(), work).await.unwrap_err();
+        let till = Till::new();
+        let (one, two) = tokio::join!(
+            till.run("a", "k", json!({"x": 1, "y": {"p": 1, "q": 2}}), 20),
+            till.run("a", "k", json!({"y": {"q": 2, "p": 1}, "x": 1}), 20)
+        );
+        assert!(one.as_ref().unwrap().contains("run 0") && one.unwrap() == two.unwrap());
+        assert!(till.run("b", "k", json!({"x": 1}), 0).await.unwrap().contains("run 1"), "another payer's key is another key");
+        let other = till.run("a", "k", json!({}), 0).await.unwrap_err();
         assert!(other.to_text().contains("idempotency_key_reused"));
+        assert!(till.run("a", "", json!({}), 0).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_dropped_runs_on_and_is_not_paid_again() {
+        let till = Till::new();
+        let first = till.run("a", "k", json!({}), 60);
+        assert!(tokio::time::timeout(Duration::from_millis(10), first).await.is_err(), "its client is gone");
+        assert!(till.run("a", "k", json!({}), 0).await.unwrap().contains("run 0"));
+        assert_eq!(till.runs.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_bought_is_tried_again_and_what_may_have_been_is_not() {
+        let till = Till::new();
+        let fail = |code: &'static str| async move { Err(ToolError::new(code, "no", "hint").into()) };
+        assert!(till.finish("a", "f", json!({}), fail("not_logged_in")).await.is_err());
+        assert!(till.run("a", "f", json!({}), 0).await.is_ok());
+        assert!(till.finish("a", "t", json!({}), fail("upstream_timeout")).await.is_err());
+        assert!(till.run("a", "t", json!({}), 0).await.unwrap_err().to_text().contains("upstream_timeout"));
+        let paid = async { Err(ToolError::new("insufficient_budget", "no", "hint").after("0.01", true, Vec::new()).into()) };
+        assert!(till.finish("a", "p", json!({}), paid).await.is_err());
+        assert!(till.run("a", "p", json!({}), 0).await.is_err(), "an attempt before the refusal was paid");
+        let broken = async { panic!("on purpose") };
+        assert!(till.finish("a", "b", json!({}), broken).await.is_err());
+        assert!(till.run("a", "b", json!({}), 0).await.is_err(), "what broke off may have been paid");
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_by_payer() {
+        let till = Till::new();
+        till.run("b", "mine", json!({}), 0).await.unwrap();
+        for n in 0..=KEPT_MAX {
+            till.run("a", &n.to_string(), json!({}), 0).await.unwrap();
+        }
+        let runs = || till.runs.load(Ordering::SeqCst);
+        let before = runs();
+        till.run("b", "mine", json!({}), 0).await.unwrap();
+        till.run("a", "1", json!({}), 0).await.unwrap();
+        assert_eq!(runs(), before, "others' results do not make room");
+        till.run("a", "0", json!({}), 0).await.unwrap();
+        assert_eq!(runs(), before + 1, "the oldest does");
     }
 }

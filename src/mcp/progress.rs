@@ -9,6 +9,8 @@ use rmcp::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
+use super::text;
+
 /// The least time between two notes.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Clients give up on a call that says nothing; this is well below their limits.
@@ -44,7 +46,8 @@ impl Progress {
 async fn send(peer: Peer<RoleServer>, token: ProgressToken, mut texts: mpsc::UnboundedReceiver<String>) {
     let mut count: u32 = 0;
     let mut waiting = String::new();
-    let mut last = Instant::now() - PAUSE;
+    let began = Instant::now();
+    let mut last = began - PAUSE;
     loop {
         let wait = if waiting.is_empty() { HEARTBEAT } else { PAUSE.saturating_sub(last.elapsed()) };
         let is_over = match tokio::time::timeout(wait, texts.recv()).await {
@@ -62,7 +65,11 @@ async fn send(peer: Peer<RoleServer>, token: ProgressToken, mut texts: mpsc::Unb
             return;
         }
         count += 1;
-        let message = if waiting.is_empty() { "still working".to_owned() } else { std::mem::take(&mut waiting) };
+        let message = match waiting.as_str() {
+            "" => format!("still waiting, {} s", began.elapsed().as_secs()),
+            piece => text::visible(piece),
+        };
+        waiting.clear();
         let note = ProgressNotificationParam::new(token.clone(), f64::from(count)).with_message(message);
         if peer.notify_progress(note).await.is_err() || is_over {
             return;

@@ -6,19 +6,31 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Call, args,
+    Call, LavaMcp,
+    answer::{Answer, CHARS_MAX, Stop},
+    args,
     args::{input_schema, output_schema},
+    confirm::{self, Purchase},
+    content::{Shelf, Truncated},
     error::ToolError,
     login::Describe as _,
-    once::Once,
+    once, paid,
     progress::Progress,
     text,
 };
 use crate::{
-    client::{ChatOptions, ChatResult, Fallback},
-    domain::{Money, Secret},
-    session::Session,
+    client::{ChatOptions, ChatResult, Client, Fallback, RequestReport},
+    domain::Secret,
 };
+
+/// The longest answer that somebody may ask for in one piece, in characters.
+const LONG_CHARS_MAX: usize = 100_000;
+/// Characters that a token stands for, about, with room for a language that needs more.
+const CHARS_PER_TOKEN: usize = 5;
+/// Room in a result for everything but what the model wrote, in characters.
+const AROUND_CHARS: usize = 2_500;
+/// As much of a name is shown, in characters.
+const NAME_CHARS_MAX: usize = 120;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -29,7 +41,7 @@ struct Args {
     messages: Option<Vec<Map<String, Value>>>,
     /// The prompt as plain text. Give this or messages.
     input: Option<String>,
-    /// Most tokens of the answer, hidden reasoning included.
+    /// Most tokens of the answer, hidden reasoning included. An answer above 20,000 characters is cut, with a link to the rest, unless this asks for more.
     max_tokens: Option<u64>,
     /// 0 to 2; higher is more varied.
     temperature: Option<f64>,
@@ -54,14 +66,17 @@ struct Args {
 }
 
 /// The answer, and what it cost.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-pub(super) struct Output {
+#[derive(Debug, Serialize, JsonSchema)]
+struct Output {
     /// The model that answered.
     model: String,
     provider: Option<String>,
     /// The answer's text; empty when the model calls a tool.
     content: String,
-    /// The assistant's whole message, with tool_calls if there are any.
+    /// Present when the answer was too long to be shown whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<Truncated>,
+    /// The assistant's message, with tool_calls if there are any. A long text stands in content alone; of images and sound it says where they are.
     message: Map<String, Value>,
     /// Why it ended: "stop", "length" (raise max_tokens), "tool_calls", and others.
     finish_reason: Option<String>,
@@ -77,7 +92,7 @@ pub(super) struct Output {
 }
 
 pub(super) fn tool() -> Tool {
-    Tool::new_with_raw("prompt", None, input_schema::<Args>())
+    let mut tool = Tool::new_with_raw("prompt", None, input_schema::<Args>())
         .with_title("Ask a model")
         .with_raw_output_schema(output_schema::<Output>())
         .with_annotations(ToolAnnotations::new().read_only(false).destructive(false).idempotent(false).open_world(true))
@@ -85,66 +100,107 @@ pub(super) fn tool() -> Tool {
             "Asks an AI model and pays from the session's spend key. Use it for any chat model that search finds; needs login. Returns the answer, tool calls, \
              tokens, cost in USD and what is left. It is refused, and nothing is spent, when the most it could cost is above the limit or max_cost. \
              Example: {\"model\": \"gpt-4o-mini\", \"input\": \"Say hello\", \"max_tokens\": 50, \"max_cost\": \"0.01\"}",
-        )
+        );
+    // A client that cuts results lets those pass for which somebody has set max_tokens.
+    let mut meta = rmcp::model::MetaObject::default();
+    meta.0.insert("anthropic/maxResultSizeChars".to_owned(), LONG_CHARS_MAX.into());
+    tool.meta = Some(meta);
+    tool
 }
 
-pub(super) async fn run(session: &Session, once: &Once, call: &Call, arguments: JsonObject) -> Result<Output, ToolError> {
+pub(super) async fn run(server: &LavaMcp, call: Call, arguments: JsonObject) -> Result<Answer, Stop> {
     let args: Args = args::parse(arguments.clone())?;
+    let digest = once::digest(&arguments);
     let key = args.idempotency_key.clone();
-    let scope = format!("prompt {}", call.payer.scope());
-    once.run(&scope, key.as_deref(), &arguments, || ask(session, call, args)).await
+    paid::run(server, call, ("prompt", key), &arguments, |server, call| async move { ask(&server, &call, args, digest).await }).await
 }
 
-async fn ask(session: &Session, call: &Call, args: Args) -> Result<Output, ToolError> {
-    let options = ChatOptions { fallbacks: args.fallbacks.clone().unwrap_or_default(), max_cost: read_money(args.max_cost.as_deref())? };
-    let body = body_of(args)?;
+async fn ask(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) -> Result<Answer, Stop> {
+    let session = &server.session;
+    let max_cost = paid::read_money(args.max_cost.as_deref())?;
+    let what = format!("{} answers a prompt", text::one_line(&args.model, NAME_CHARS_MAX));
+    let fallbacks = args.fallbacks.clone().unwrap_or_default();
+    let given_up = call.given_up(args.idempotency_key.is_some());
+    let chars_max = args.max_tokens.and_then(|tokens| usize::try_from(tokens).ok()).unwrap_or(0).saturating_mul(CHARS_PER_TOKEN);
+    let chars_max = chars_max.clamp(CHARS_MAX, LONG_CHARS_MAX);
+    let mut body = body_of(args)?;
     let key = session.spend_key(&call.payer).await?;
-    check_max_cost(session, &key, options.max_cost).await?;
+    let is_bounded = paid::is_bounded(server, &key, max_cost).await?;
     let client = session.client().await?;
     let progress = Progress::start(&call.context);
     let mut pass_on = progress.as_ref().map(|progress| |piece: &str| progress.add(piece));
-    let on_text = pass_on.as_mut().map(|pass_on| pass_on as &mut (dyn FnMut(&str) + Send));
-    let answered = tokio::select! {
-        answered = client.chat(&key, body, &options, on_text) => answered,
-        // Dropping the request tells the gateway, which stops the provider and books what was used.
-        () = call.context.ct.cancelled() => return Err(ToolError::new("cancelled", "The call was cancelled.", "What it had used is booked.")),
+
+    let purchase = Purchase { what, max_cost, changes: false, is_bounded, digest };
+    let mut permit = confirm::permit(server, call, &purchase).await?;
+    let answer = loop {
+        let options = ChatOptions { fallbacks: fallbacks.clone(), max_cost: permit.max_cost };
+        let body = if permit.may_be_widened() { body.clone() } else { std::mem::take(&mut body) };
+        let on_text = pass_on.as_mut().map(|pass_on| pass_on as &mut (dyn FnMut(&str) + Send));
+        let answered = tokio::select! {
+            answered = client.chat(&key, body, &options, on_text) => answered,
+            // Dropping the request tells the gateway, which stops the provider and books what was used.
+            () = given_up.cancelled() => return Err(ToolError::cancelled().into()),
+        };
+        match answered {
+            Ok(answer) => break answer,
+            Err(error) => permit = paid::after_failure(server, call, &purchase, &permit, (&client, &key), error).await?,
+        }
     };
+    let mut shelf = Shelf::new(server, call);
+    let output = output(&mut shelf, report(&client, &key, &answer).await, answer, chars_max).await;
     if let Some(progress) = progress {
         progress.finish().await;
     }
-    match answered {
-        Ok(answer) => Ok(report(session, &key, answer).await),
-        Err(error) => {
-            let error = ToolError::from(error);
-            if error.is_key_refused() {
-                session.forget().await;
+    Ok(Answer::new(&output, &output.text(chars_max)).with(shelf.into_blocks()))
+}
+
+async fn report(client: &Client, key: &Secret, answer: &ChatResult) -> Option<RequestReport> {
+    client.report(key, answer.request_id.as_ref()?).await.ok().flatten()
+}
+
+async fn output(shelf: &mut Shelf<'_>, report: Option<RequestReport>, answer: ChatResult, chars_max: usize) -> Output {
+    let mut message = text::visible_value(Value::Object(answer.message));
+    shelf.take_media(&mut message).await;
+    let content = message.get("content").map(words_of).unwrap_or_default();
+    let room = chars_max.saturating_sub(AROUND_CHARS);
+    let size = |message: &Value| message.to_string().chars().count();
+    let (mut content, mut truncated) = (content, None);
+    if size(&message) + text::json_chars(&content) > room {
+        let fields = message.as_object_mut();
+        let whole = fields.and_then(|fields| fields.remove("content")).filter(|content| !content.is_string());
+        if size(&message) > room / 2 {
+            // It is not the text that is long, but a call or what was thought before.
+            let role = message.get("role").cloned();
+            if let (Some(content), Some(fields)) = (whole, message.as_object_mut()) {
+                fields.insert("content".to_owned(), content);
             }
-            Err(error)
+            (_, truncated) = shelf.cut(message.to_string(), "application/json", 0).await;
+            message = json!({ "role": role });
         }
+        let (shown, rest) = shelf.cut(content, "text/plain", room.saturating_sub(size(&message))).await;
+        (content, truncated) = (shown, rest.or(truncated));
+    }
+    Output {
+        model: text::one_line(&answer.model, NAME_CHARS_MAX),
+        provider: report.as_ref().map(|report| text::one_line(&report.provider, NAME_CHARS_MAX)),
+        content,
+        truncated,
+        message: if let Value::Object(message) = message { message } else { Map::new() },
+        finish_reason: answer.finish_reason.map(|reason| text::one_line(&reason, NAME_CHARS_MAX)),
+        usage: answer.usage.filter(|usage| usage.to_string().len() < AROUND_CHARS / 2),
+        cost: report.as_ref().and_then(RequestReport::cost),
+        remaining: report.as_ref().and_then(RequestReport::remaining),
+        request_id: answer.request_id,
+        attempts: report.iter().flat_map(RequestReport::attempts).map(text::attempt).collect(),
     }
 }
 
-async fn report(session: &Session, key: &Secret, answer: ChatResult) -> Output {
-    let report = match (session.client().await, &answer.request_id) {
-        (Ok(client), Some(id)) => client.report(key, id).await.ok().flatten(),
-        _ => None,
-    };
-    let message = match text::visible_value(Value::Object(answer.message)) {
-        Value::Object(message) => message,
-        _ => Map::new(),
-    };
-    let content = message.get("content").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Output {
-        model: answer.model,
-        provider: report.as_ref().map(|report| report.provider.clone()),
-        content,
-        message,
-        finish_reason: answer.finish_reason,
-        usage: answer.usage,
-        cost: report.as_ref().and_then(crate::client::RequestReport::cost),
-        remaining: report.as_ref().and_then(crate::client::RequestReport::remaining),
-        request_id: answer.request_id,
-        attempts: report.as_ref().map(crate::client::RequestReport::attempts).unwrap_or_default(),
+/// The text of a message's content, which can come in parts.
+fn words_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect::<Vec<_>>().join("\n"),
+        _ => String::new(),
     }
 }
 
@@ -172,34 +228,15 @@ fn body_of(args: Args) -> Result<Map<String, Value>, ToolError> {
     Ok(body)
 }
 
-/// A limit that the gateway would not obey must not be promised.
-pub(super) async fn check_max_cost(session: &Session, key: &Secret, max_cost: Option<Money>) -> Result<(), ToolError> {
-    if max_cost.is_none() || session.obeys_max_cost(key).await? {
-        return Ok(());
-    }
-    Err(ToolError::new(
-        "max_cost_not_supported",
-        "This gateway does not limit the cost of a single call.",
-        "Leave max_cost out, and lower max_tokens instead.",
-    ))
-}
-
-/// An amount given as text.
-pub(super) fn read_money(text: Option<&str>) -> Result<Option<Money>, ToolError> {
-    let read = |text: &str| text.parse().ok().filter(|money: &Money| !money.is_negative());
-    text.map(|text| {
-        read(text).ok_or_else(|| ToolError::invalid(format!("max_cost: \"{text}\" is not an amount in US dollars such as \"0.05\"")))
-    })
-    .transpose()
-}
-
 impl Output {
-    pub(super) fn text(&self) -> String {
+    fn text(&self, chars_max: usize) -> String {
         let mut parts = Vec::new();
         if !self.content.is_empty() {
             parts.push(self.content.clone());
         }
-        parts.extend(self.message.get("tool_calls").map(|calls| format!("Tool calls: {calls}")));
+        parts.extend(self.truncated.as_ref().map(Truncated::words));
+        let left = chars_max.saturating_sub(AROUND_CHARS + self.content.chars().count());
+        parts.extend(self.message.get("tool_calls").map(|calls| format!("Tool calls: {}", text::shorten(&calls.to_string(), left).0)));
         parts.push(format!(
             "[{} · {} · cost {} USD · {} USD left]",
             self.model,

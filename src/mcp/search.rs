@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    answer::CHARS_MAX,
     args::{input_schema, output_schema},
     error::ToolError,
     login::Describe as _,
@@ -16,6 +17,9 @@ use crate::session::Session;
 const LIMIT_MAX: usize = 25;
 /// As much of a text that others wrote is passed on, in characters.
 const TEXT_CHARS_MAX: usize = 400;
+const NAME_CHARS_MAX: usize = 200;
+/// A longer example or price list is left out, in bytes.
+const PART_BYTES_MAX: usize = 2_000;
 
 /// What to look for.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
@@ -99,6 +103,7 @@ pub(super) async fn run(session: &Session, args: Result<Args, ToolError>) -> Res
     if args.cursor.as_ref().is_some_and(|cursor| cursor.parse::<usize>().is_err()) {
         return Err(ToolError::invalid("cursor: pass the next_cursor of the page before, unchanged"));
     }
+    let start = args.cursor.as_ref().and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
     let mut parameters = vec![("query", args.query)];
     let kind = args.kind.map(|kind| match kind {
         Kind::Model => "model",
@@ -111,13 +116,23 @@ pub(super) async fn run(session: &Session, args: Result<Args, ToolError>) -> Res
     parameters.extend(args.cursor.map(|cursor| ("cursor", cursor)));
     let page = session.client().await?.search(&parameters).await?;
     let results = page.results.into_iter().filter_map(|hit| serde_json::from_value::<Hit>(hit).ok()).map(Hit::made_safe).collect();
-    Ok(Output { total: page.total, results, next_cursor: page.next_cursor })
+    Ok(Output { total: page.total, results, next_cursor: page.next_cursor }.within(start, CHARS_MAX))
 }
 
 impl Hit {
     fn made_safe(mut self) -> Self {
         self.summary = text::one_line(&self.summary, TEXT_CHARS_MAX);
-        self.label = text::one_line(&self.label, TEXT_CHARS_MAX);
+        for name in
+            [&mut self.id, &mut self.provider, &mut self.label, &mut self.url, &mut self.kind, &mut self.method, &mut self.credentials]
+        {
+            *name = text::one_line(name, NAME_CHARS_MAX);
+        }
+        self.docs_url = self.docs_url.map(|url| text::one_line(&url, NAME_CHARS_MAX));
+        for part in [&mut self.example_body, &mut self.pricing] {
+            if part.to_string().len() > PART_BYTES_MAX {
+                *part = Value::Null;
+            }
+        }
         self
     }
 
@@ -132,6 +147,22 @@ impl Hit {
 }
 
 impl Output {
+    /// As many results as fit; the others are on the next page, which begins after them.
+    fn within(mut self, start: usize, chars_max: usize) -> Self {
+        let size = |hit: &Hit| serde_json::to_string(hit).map_or(0, |text| text.chars().count() + 1);
+        let mut chars = 100;
+        let fit = self.results.iter().take_while(|hit| {
+            chars += size(hit);
+            chars <= chars_max
+        });
+        let fit = fit.count();
+        if fit < self.results.len() {
+            self.results.truncate(fit);
+            self.next_cursor = Some((start + fit).to_string());
+        }
+        self
+    }
+
     pub(super) fn text(&self) -> String {
         if self.results.is_empty() {
             return "Nothing found. Try other words, or fewer.".to_owned();

@@ -5,18 +5,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Call,
+    Call, LavaMcp,
+    answer::{Answer, Stop},
     args::{input_schema, output_schema},
     error::ToolError,
     login::Describe as _,
+    text,
 };
 use crate::{
     client::{RequestReport, SpendKeyObject},
-    session::Session,
+    domain::Money,
+    session::Payer,
 };
 
-const LIMIT_DEFAULT: usize = 10;
+pub(super) const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 50;
+/// As much of the name of a model or provider is shown, in characters.
+const NAME_CHARS_MAX: usize = 100;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -63,12 +68,19 @@ pub(super) fn tool() -> Tool {
         )
 }
 
-pub(super) async fn run(session: &Session, call: &Call, args: Result<Args, ToolError>) -> Result<Output, ToolError> {
+pub(super) async fn run(server: &LavaMcp, call: &Call, args: Result<Args, ToolError>) -> Result<Answer, Stop> {
     let limit = args?.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(ToolError::invalid(format!("limit: a number between 1 and {LIMIT_MAX} is needed")));
+        return Err(ToolError::invalid(format!("limit: a number between 1 and {LIMIT_MAX} is needed")).into());
     }
-    let key = session.spend_key(&call.payer).await?;
+    let output = of(server, &call.payer, limit).await?;
+    Ok(Answer::new(&output, &output.text()))
+}
+
+/// The spending of a payer, with its newest requests.
+pub(super) async fn of(server: &LavaMcp, payer: &Payer, limit: usize) -> Result<Output, Stop> {
+    let session = &server.session;
+    let key = session.spend_key(payer).await?;
     let client = session.client().await?;
     let object = match client.own_key(&key).await {
         Err(error) if error.is_unauthorised() => {
@@ -92,23 +104,31 @@ impl From<RequestReport> for Request {
     fn from(report: RequestReport) -> Self {
         let cost = report.cost();
         let RequestReport { request_id, status, provider, model, created_at, .. } = report;
-        Self { request_id, status, provider, model, cost, created_at }
+        let name = |text: String| text::one_line(&text, NAME_CHARS_MAX);
+        Self { request_id, status, provider: name(provider), model: model.map(name), cost, created_at }
     }
 }
 
+/// An amount without the zeros at its end.
+fn amount(text: &str) -> String {
+    text.parse().map_or_else(|_| text.to_owned(), |amount: Money| amount.to_string())
+}
+
 impl Output {
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         let mut lines = Vec::new();
         match &self.spend_key {
             Some(key) => {
                 let limit = key
                     .spend_limit
                     .as_ref()
-                    .map_or_else(|| "no limit".to_owned(), |limit| format!("limit {} USD {}", limit.amount, limit.cycle.as_str()));
-                let left = self.remaining.as_deref().unwrap_or("unlimited");
+                    .map_or_else(|| "no limit".to_owned(), |limit| format!("limit {} USD {}", amount(&limit.amount), limit.cycle.as_str()));
+                let left = self.remaining.as_deref().map_or_else(|| "unlimited".to_owned(), amount);
                 lines.push(format!(
                     "{}: {} USD spent this cycle, {limit}, {left} USD left, {} requests.",
-                    key.name, key.current_spend, key.current_requests
+                    key.name,
+                    amount(&key.current_spend),
+                    key.current_requests
                 ));
                 lines.extend(self.resets_at.as_ref().map(|at| format!("Resets at {at}.")));
             }

@@ -87,6 +87,9 @@ async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) {
             continue;
         }
         if answer(&mut socket, &script, body["stream"] == true).await.is_none() {
+            if script == "endless" {
+                seen.lock().unwrap().push(Seen { head: "hung up".to_owned(), body: Value::Null });
+            }
             return;
         }
     }
@@ -153,12 +156,43 @@ async fn answer(socket: &mut TcpStream, script: &str, is_streamed: bool) -> Opti
             body["usage"] = json!({"prompt_tokens": "many", "completion_tokens": -4});
             plain(socket, 200, &body.to_string(), "").await
         }
+        "png" => bytes(socket, "image/png", PNG).await,
+        "wav-called-png" => bytes(socket, "image/png", b"RIFF\0\0\0\0WAVEfmt ").await,
+        "binary" => bytes(socket, "application/octet-stream", &[0xff; 3_000]).await,
+        "draws" => {
+            let mut body = completion("Here it is.", Some(USED));
+            let url = format!("data:image/png;base64,{}", base64(PNG));
+            body["choices"][0]["message"]["images"] = json!([{"type": "image_url", "image_url": {"url": url}}]);
+            body["choices"][0]["message"]["audio"] = json!({"id": "a", "data": base64(b"ID3 sound"), "transcript": "Here"});
+            plain(socket, 200, &body.to_string(), "").await
+        }
+        "hides" => plain(socket, 200, &completion("a\u{202e}b\u{200b}c", Some(USED)).to_string(), "").await,
+        _ if script.starts_with("long-") => {
+            // Its end tells whether all of it came.
+            let length: usize = script["long-".len()..].parse().unwrap();
+            let text = format!("{}end", "line with \"quotes\"\n".repeat(length / 19));
+            plain(socket, 200, &completion(&text, Some(USED)).to_string(), "").await
+        }
         "embed" => {
             plain(socket, 200, &json!({"data": [{"embedding": [0.5]}], "usage": {"prompt_tokens": 11, "total_tokens": 11}}).to_string(), "")
                 .await
         }
         _ => plain(socket, 200, &completion("Hello there.", Some(USED)).to_string(), "").await,
     }
+}
+
+/// The smallest image there is.
+pub(crate) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
+
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
+}
+
+/// Answers with something that is not JSON.
+async fn bytes(socket: &mut TcpStream, content_type: &str, body: &[u8]) -> Option<()> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n", body.len());
+    socket.write_all(head.as_bytes()).await.ok()?;
+    socket.write_all(body).await.ok()
 }
 
 fn completion(text: &str, used: Option<(u64, u64)>) -> Value {
@@ -183,6 +217,12 @@ async fn stream(socket: &mut TcpStream, script: &str) -> Option<()> {
     socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\nconnection: close\r\n\r\n").await.ok()?;
     let piece = |text: &str| json!({"model": "fake", "choices": [{"index": 0, "delta": {"content": text}}]});
     let usage = json!({"model": "fake", "choices": [], "usage": {"prompt_tokens": USED.0, "completion_tokens": USED.1, "total_tokens": USED.0 + USED.1}});
+    if script == "endless" {
+        loop {
+            socket.write_all(format!("data: {}\n\n", piece("on ")).as_bytes()).await.ok()?;
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
     for text in ["Hel", "lo ", "thé", "re."] {
         let event = format!("data: {}\n\n", piece(text));
         if script == "trickle" {

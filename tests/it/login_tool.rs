@@ -8,7 +8,7 @@ use std::{
 use lava_mcp::{
     config::{Environment, SetBy},
     domain::SpendLimit,
-    mcp::LavaMcp,
+    mcp::{LavaMcp, Options},
     session::{Browser, Parts, Session},
 };
 use rmcp::{
@@ -91,7 +91,7 @@ impl Client {
     /// Connects to a server with this session.
     async fn connect(session: &Arc<Session>, modern: bool, able: Able, person: Person) -> Self {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
-        let server = LavaMcp::new(session.clone());
+        let server = LavaMcp::new(session.clone(), Options { results: std::env::temp_dir(), ask_above: None });
         tokio::spawn(async move { serve_server(server, theirs).await.unwrap().waiting().await });
         let asked = Arc::<Mutex<Vec<Value>>>::default();
         let handler = Handler { able, person, asked: asked.clone() };

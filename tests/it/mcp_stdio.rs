@@ -11,23 +11,48 @@ use serde_json::{Value, json};
 
 use crate::{cli::program, fake_upstream::FakeUpstream};
 
+const NEWEST: &str = "2026-07-28";
+
 pub(crate) struct Server {
     pub(crate) child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
-    modern: bool,
+    pub(crate) modern: bool,
     next: u64,
+    /// What the client says it can do.
+    capabilities: Value,
+    name: &'static str,
 }
 
 impl Server {
-    pub(crate) fn start(mut command: Command, modern: bool) -> Self {
+    pub(crate) fn start(command: Command, modern: bool) -> Self {
+        Self::start_with(command, modern, json!({}))
+    }
+
+    pub(crate) fn start_with(command: Command, modern: bool, capabilities: Value) -> Self {
+        Self::open(command, if modern { NEWEST } else { "2025-06-18" }, capabilities, "raw test")
+    }
+
+    /// As a client that speaks this revision.
+    pub(crate) fn start_as(command: Command, revision: &str) -> Self {
+        Self::open(command, revision, json!({}), "raw test")
+    }
+
+    /// As a client of this name.
+    pub(crate) fn start_named(command: Command, name: &'static str) -> Self {
+        Self::open(command, NEWEST, json!({}), name)
+    }
+
+    fn open(mut command: Command, revision: &str, capabilities: Value, name: &'static str) -> Self {
+        let modern = revision == NEWEST;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        let mut server = Self { child, input, output, modern, next: 0 };
+        let mut server = Self { child, input, output, modern, next: 0, capabilities, name };
         if modern {
             server.request("server/discover", json!({}));
         } else {
-            let about = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw test", "version": "1"}});
+            let about =
+                json!({"protocolVersion": revision, "capabilities": server.capabilities, "clientInfo": {"name": name, "version": "1"}});
             assert_eq!(server.request("initialize", about)["result"]["serverInfo"]["name"], "lava-mcp");
             server.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string());
         }
@@ -40,7 +65,7 @@ impl Server {
         Self::start(command, modern)
     }
 
-    fn send(&mut self, line: &str) {
+    pub(crate) fn send(&mut self, line: &str) {
         writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
@@ -48,10 +73,13 @@ impl Server {
     pub(crate) fn post(&mut self, method: &str, mut params: Value) -> u64 {
         self.next += 1;
         if self.modern {
-            params["_meta"] = json!({
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
-                "io.modelcontextprotocol/clientInfo": {"name": "raw test", "version": "1"},
-            });
+            for (name, value) in [
+                ("protocolVersion", json!(NEWEST)),
+                ("clientCapabilities", self.capabilities.clone()),
+                ("clientInfo", json!({"name": self.name, "version": "1"})),
+            ] {
+                params["_meta"][format!("io.modelcontextprotocol/{name}")] = value;
+            }
         }
         let line = json!({"jsonrpc": "2.0", "id": self.next, "method": method, "params": params}).to_string();
         self.send(&line);
@@ -59,21 +87,33 @@ impl Server {
     }
 
     /// The answer to a request; every line of stdout must be JSON-RPC.
-    fn answer(&mut self, id: u64) -> Value {
+    pub(crate) fn answer(&mut self, id: u64) -> Value {
         loop {
-            let mut line = String::new();
-            assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "the server ended");
-            let message: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON on stdout: {line}"));
-            assert_eq!(message["jsonrpc"], "2.0");
+            let message = self.read();
             if message["id"] == id {
                 return message;
             }
         }
     }
 
-    fn request(&mut self, method: &str, params: Value) -> Value {
+    /// The next message, whatever it is.
+    pub(crate) fn read(&mut self) -> Value {
+        let mut line = String::new();
+        assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "the server ended");
+        let message: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON on stdout: {line}"));
+        assert_eq!(message["jsonrpc"], "2.0");
+        message
+    }
+
+    pub(crate) fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.post(method, params);
         self.answer(id)
+    }
+
+    /// Cancels the request that was sent last.
+    pub(crate) fn cancel_last(&mut self) {
+        let cancelled = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": self.next}});
+        self.send(&cancelled.to_string());
     }
 
     pub(crate) fn call(&mut self, tool: &str, arguments: Value) -> Value {
@@ -106,7 +146,7 @@ impl Server {
     }
 }
 
-fn error_code(result: &Value) -> &str {
+pub(crate) fn error_code(result: &Value) -> &str {
     assert_eq!(result["isError"], true, "{result}");
     let error = &result["structuredContent"]["error"];
     assert!(error["message"].is_string() && error["hint"].is_string(), "{error}");
@@ -378,7 +418,7 @@ pub(crate) fn ledger(home: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(home.join(".local/share/lava-mcp/ledger.db")).unwrap()
 }
 
-fn entries(home: &Path) -> Vec<(String, String, i64, i64)> {
+pub(crate) fn entries(home: &Path) -> Vec<(String, String, i64, i64)> {
     let ledger = ledger(home);
     let mut statement = ledger.prepare("SELECT kind, basis, amount_n, held_n FROM entry ORDER BY seq").unwrap();
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap().map(Result::unwrap).collect()
@@ -443,17 +483,18 @@ async fn nothing_metered_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_call_stops_the_provider_and_is_settled() {
+async fn a_cancelled_call_is_settled() {
     let upstream = FakeUpstream::start().await;
-    let home = tempfile::tempdir().unwrap();
-    let mut server = Server::start(with_upstream(home.path(), &upstream), false);
-    hanging_prompt(&mut server, home.path(), true);
-    let id = server.next;
-    server.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}).to_string());
-    // This provider bills on when a stream is closed, so the gateway reads on for its usage; the server answers meanwhile.
-    assert_eq!(server.call("usage", json!({}))["isError"], false);
-    server.close();
-    assert_eq!(entries(home.path()).len(), 1);
+    for modern in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let mut server = Server::start(with_upstream(home.path(), &upstream), modern);
+        hanging_prompt(&mut server, home.path(), true);
+        server.cancel_last();
+        // This provider bills on when a stream is closed, so the gateway reads on for its usage; the server answers meanwhile.
+        assert_eq!(server.call("usage", json!({}))["isError"], false);
+        server.close();
+        assert_eq!(entries(home.path()).len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,229 @@
+//! Results that are too long or no text: kept whole in the data folder, to be read on from there for a day or so.
+//!
+//! A file's name is all there is: a random id, whose it is, and what it is. Whoever does not know both the id and its owner finds nothing.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::media;
+use crate::session::Payer;
+
+/// Where results are read.
+pub(super) const ADDRESS: &str = "lava-mcp://results/";
+/// How long a result is kept at least, unless room is needed.
+const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
+/// Most results of one payer, and of all, with their bytes.
+const OF_ONE: Room = Room { count: 100, bytes: 128 << 20 };
+const OF_ALL: Room = Room { count: 2_000, bytes: 1 << 30 };
+const ID_BYTES: usize = 16;
+
+struct Room {
+    count: usize,
+    bytes: u64,
+}
+
+/// The folder of results. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Results {
+    folder: Arc<Path>,
+}
+
+/// A result that was kept.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    /// Such as `lava-mcp://results/0123…`.
+    pub(super) uri: String,
+    /// Its file, for a client on the same machine.
+    pub(super) file: Option<String>,
+}
+
+impl Results {
+    /// Results in this folder, which need not exist yet.
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// Keeps a result for `payer`; `None` when that cannot be done, which is no reason to lose the rest of the answer.
+    pub(super) async fn keep(&self, payer: &Payer, kind: &str, bytes: Bytes) -> Option<Kept> {
+        let (folder, owner, extension) = (self.folder.clone(), owner(payer), media::extension(kind));
+        let kept = tokio::task::spawn_blocking(move || {
+            let id = random_id()?;
+            let path = folder.join(format!("{id}-{owner}.{extension}"));
+            write(&folder, &path, &bytes)?;
+            clean(&folder, &path, &owner);
+            Ok::<_, io::Error>((id, path))
+        });
+        match kept.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok((id, path)) => {
+                // Who pays with a key of its own may sit at another machine, where the path means nothing and is nobody's business.
+                let file = matches!(payer, Payer::Client(_)).then(|| path.display().to_string());
+                Some(Kept { uri: format!("{ADDRESS}{id}"), file })
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a result could not be kept");
+                None
+            }
+        }
+    }
+
+    /// A result of `payer` with its media type.
+    pub(super) async fn read(&self, payer: &Payer, id: &str) -> Option<(&'static str, Kept, Bytes)> {
+        if id.len() != ID_BYTES * 2 || !id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        let (folder, beginning) = (self.folder.clone(), format!("{id}-{}.", owner(payer)));
+        let found = tokio::task::spawn_blocking(move || {
+            let path = files(&folder).into_iter().map(|file| file.path).find(|path| name_of(path).starts_with(&beginning))?;
+            let kind = media::kind_of_file(path.extension()?.to_str()?)?;
+            Some((kind, path.display().to_string(), Bytes::from(fs::read(&path).ok()?)))
+        });
+        let (kind, file, bytes) = found.await.ok().flatten()?;
+        let file = matches!(payer, Payer::Client(_)).then_some(file);
+        Some((kind, Kept { uri: format!("{ADDRESS}{id}"), file }, bytes))
+    }
+}
+
+/// An id that nobody can guess: 128 bits as hexadecimal digits.
+pub(super) fn random_id() -> io::Result<String> {
+    let mut bytes = [0_u8; ID_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(hex(&bytes))
+}
+
+/// A payer's part of a file name.
+fn owner(payer: &Payer) -> String {
+    hex(&Sha256::digest(payer.scope())[..ID_BYTES])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn name_of(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}
+
+/// Answers can be private: nobody else on the machine may read them.
+fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut make = fs::DirBuilder::new();
+    make.recursive(true);
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        make.mode(0o700);
+        options.mode(0o600);
+    }
+    make.create(folder)?;
+    io::Write::write_all(&mut options.open(path)?, bytes)
+}
+
+struct File {
+    path: PathBuf,
+    modified: SystemTime,
+    bytes: u64,
+}
+
+/// The results in the folder; nothing else that may lie there.
+fn files(folder: &Path) -> Vec<File> {
+    let is_result = |path: &Path| {
+        let Some((stem, _)) = name_of(path).rsplit_once('.') else { return false };
+        stem.len() == ID_BYTES * 4 + 1 && stem.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+    };
+    let read = |entry: fs::DirEntry| {
+        let about = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+        Some(File { path: entry.path(), modified: about.modified().ok()?, bytes: about.len() })
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(read).filter(|file| is_result(&file.path)).collect()
+}
+
+/// Removes what is old, as seen from the newest file, and the oldest where there is too much.
+fn clean(folder: &Path, newest: &Path, owner: &str) {
+    let mut files = files(folder);
+    files.sort_unstable_by_key(|file| std::cmp::Reverse(file.modified));
+    let Some(now) = fs::metadata(newest).and_then(|about| about.modified()).ok() else { return };
+    let (mut mine, mut all) = ((0, 0), (0, 0));
+    let is_over = |(count, bytes): (usize, u64), room: &Room| count > room.count || bytes > room.bytes;
+    for file in files {
+        all = (all.0 + 1, all.1 + file.bytes);
+        let is_mine = name_of(&file.path).contains(owner);
+        if is_mine {
+            mine = (mine.0 + 1, mine.1 + file.bytes);
+        }
+        let is_old = now.duration_since(file.modified).is_ok_and(|age| age > KEPT_FOR);
+        if file.path != newest && (is_old || is_over(all, &OF_ALL) || is_mine && is_over(mine, &OF_ONE)) {
+            let _ = fs::remove_file(&file.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Secret;
+
+    fn in_folder() -> (tempfile::TempDir, Results) {
+        let folder = tempfile::tempdir().unwrap();
+        let results = Results::new(folder.path().join("results"));
+        (folder, results)
+    }
+
+    #[tokio::test]
+    async fn only_its_payer_reads_a_result() {
+        let (_folder, results) = in_folder();
+        let (client, key) = (Payer::Client("a".into()), Payer::Key(Secret::new("lava_sk_a")));
+        for (payer, other) in [(&client, &key), (&key, &client), (&client, &Payer::Client("b".into()))] {
+            let kept = results.keep(payer, "application/json", Bytes::from_static(b"{}")).await.unwrap();
+            let id = kept.uri.strip_prefix(ADDRESS).unwrap();
+            let (kind, _, bytes) = results.read(payer, id).await.unwrap();
+            assert_eq!((kind, &bytes[..]), ("application/json", &b"{}"[..]));
+            assert!(results.read(other, id).await.is_none());
+            assert_eq!(kept.file.is_some(), matches!(payer, Payer::Client(_)));
+        }
+        for id in ["", "../../etc/passwd", "0123456789abcdef0123456789abcdeF", &"0".repeat(32)] {
+            assert!(results.read(&client, id).await.is_none(), "{id}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn nobody_else_on_the_machine_reads_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_folder, results) = in_folder();
+        let kept = results.keep(&Payer::Client("a".into()), "image/png", Bytes::from_static(b"x")).await.unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(Path::new(&kept.file.unwrap())), mode(&results.folder)), (0o600, 0o700));
+    }
+
+    #[tokio::test]
+    async fn old_results_and_too_many_make_room() {
+        let (_folder, results) = in_folder();
+        let payer = Payer::Client("a".into());
+        let keep = async || results.keep(&payer, "text/plain", Bytes::from_static(b"x")).await.unwrap().file.unwrap();
+        let (old, other) = (keep().await, results.folder.join("notes.txt"));
+        fs::write(&other, "not a result").unwrap();
+        let set = |path: &str, age: Duration| {
+            let now = fs::metadata(path).unwrap().modified().unwrap();
+            fs::File::options().write(true).open(path).unwrap().set_modified(now - age).unwrap();
+        };
+        set(&old, KEPT_FOR + Duration::from_secs(60));
+        let first = keep().await;
+        assert!(!Path::new(&old).exists() && Path::new(&first).exists());
+        set(&first, Duration::from_secs(60));
+        for _ in 0..OF_ONE.count {
+            keep().await;
+        }
+        assert!(!Path::new(&first).exists(), "the oldest makes room");
+        assert_eq!(files(&results.folder).len(), OF_ONE.count);
+        assert!(other.exists());
+    }
+}
