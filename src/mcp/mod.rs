@@ -35,8 +35,8 @@ use rmcp::{
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CompletionInfo, GetPromptRequestParams,
         GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-        PaginatedRequestParams, PromptsCapability, ReadResourceRequestParams, ReadResourceResponse, Reference, ResourcesCapability,
-        ServerCapabilities, ServerConfig, Tool, ToolsCapability,
+        PaginatedRequestParams, Prompt, PromptsCapability, ReadResourceRequestParams, ReadResourceResponse, Reference, Resource,
+        ResourceTemplate, ResourcesCapability, ServerCapabilities, ServerConfig, Tool, ToolsCapability,
     },
     service::RequestContext,
 };
@@ -128,6 +128,21 @@ impl LavaMcp {
         vec![login::tool(), search::tool(), prompt::tool(), call::tool(), docs::tool(), usage::tool()]
     }
 
+    /// All prompts, always in this order.
+    pub fn prompts() -> Vec<Prompt> {
+        prompts::list()
+    }
+
+    /// All resources that have an address of their own, always in this order.
+    pub fn resources() -> Vec<Resource> {
+        resources::list()
+    }
+
+    /// The addresses of all other resources, always in this order.
+    pub fn resource_templates() -> Vec<ResourceTemplate> {
+        resources::templates()
+    }
+
     /// Who pays: what came with an HTTP request was told by the listener; on stdio it is the one client there is.
     fn payer(&self, context: &RequestContext<RoleServer>) -> Payer {
         let told = context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get::<Payer>());
@@ -187,7 +202,7 @@ impl ServerHandler for LavaMcp {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(resources::list()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
+        Ok(ListResourcesResult::with_all_items(Self::resources()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
     }
 
     async fn list_resource_templates(
@@ -195,7 +210,7 @@ impl ServerHandler for LavaMcp {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let templates = ListResourceTemplatesResult::with_all_items(resources::templates());
+        let templates = ListResourceTemplatesResult::with_all_items(Self::resource_templates());
         Ok(templates.with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
     }
 
@@ -208,7 +223,7 @@ impl ServerHandler for LavaMcp {
     }
 
     async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult::with_all_items(prompts::list()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
+        Ok(ListPromptsResult::with_all_items(Self::prompts()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
     }
 
     async fn get_prompt(&self, request: GetPromptRequestParams, _: RequestContext<RoleServer>) -> Result<GetPromptResponse, ErrorData> {
@@ -216,12 +231,18 @@ impl ServerHandler for LavaMcp {
     }
 
     async fn complete(&self, request: CompleteRequestParams, _: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
-        let is_model = match &request.r#ref {
-            Reference::Prompt(prompt) => prompt.name == "compare_models" && request.argument.name == "models",
-            Reference::Resource(template) => template.uri.starts_with("lava-mcp://models/") && request.argument.name == "id",
-            _ => false,
+        let typed = request.argument.value.as_str();
+        // Of a list, its last entry is completed.
+        let (before, beginning) = match &request.r#ref {
+            Reference::Prompt(prompt) if prompt.name == "compare_models" && request.argument.name == "models" => {
+                typed.rfind(',').map_or(("", typed), |comma| typed.split_at(comma + 1))
+            }
+            Reference::Resource(template) if template.uri.starts_with(resources::MODELS) && request.argument.name == "id" => ("", typed),
+            _ => return Ok(CompleteResult::default()),
         };
-        let found = if is_model { resources::complete_model(self, &request.argument.value).await.unwrap_or_default() } else { Vec::new() };
+        let found = resources::complete_model(self, beginning.trim_start()).await.unwrap_or_default();
+        let space = if before.is_empty() { "" } else { " " };
+        let found = found.into_iter().map(|id| format!("{before}{space}{id}")).collect();
         Ok(CompleteResult::new(CompletionInfo::new(found).unwrap_or_default()))
     }
 }

@@ -7,7 +7,8 @@ use rmcp::{
     model::{ProgressNotificationParam, ProgressToken},
     service::{Peer, RequestContext},
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::text;
 
@@ -16,10 +17,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Clients give up on a call that says nothing; this is well below their limits.
 const HEARTBEAT: Duration = Duration::from_secs(8);
 
-/// Sends progress notes for one call, if its client asked for them.
+/// Sends progress notes for one call, if its client asked for them. When it is dropped, as with a call that fails, there are no more.
 pub(super) struct Progress {
     texts: mpsc::UnboundedSender<String>,
-    sender: JoinHandle<()>,
+    sender: AbortOnDropHandle<()>,
 }
 
 impl Progress {
@@ -27,7 +28,7 @@ impl Progress {
     pub(super) fn start(context: &RequestContext<RoleServer>) -> Option<Self> {
         let token = context.meta.get_progress_token()?;
         let (texts, received) = mpsc::unbounded_channel();
-        let sender = tokio::spawn(send(context.peer.clone(), token, received));
+        let sender = AbortOnDropHandle::new(tokio::spawn(send(context.peer.clone(), token, received)));
         Some(Self { texts, sender })
     }
 

@@ -22,7 +22,7 @@ use crate::{client::Client, session::Payer};
 
 const CATALOG: &str = "lava-mcp://catalog";
 const SESSION: &str = "lava-mcp://session";
-const MODELS: &str = "lava-mcp://models/";
+pub(super) const MODELS: &str = "lava-mcp://models/";
 /// Most models in the catalog resource; search finds the others.
 const MODELS_MAX: usize = 150;
 /// How long what is read may be kept, in milliseconds: prices change with the program and its settings, spending with each call, and a result never.

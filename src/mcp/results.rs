@@ -151,11 +151,12 @@ fn clean(folder: &Path, newest: &Path, owner: &str) {
     let mut files = files(folder);
     files.sort_unstable_by_key(|file| std::cmp::Reverse(file.modified));
     let Some(now) = fs::metadata(newest).and_then(|about| about.modified()).ok() else { return };
+    let owner = format!("-{owner}.");
     let (mut mine, mut all) = ((0, 0), (0, 0));
     let is_over = |(count, bytes): (usize, u64), room: &Room| count > room.count || bytes > room.bytes;
     for file in files {
         all = (all.0 + 1, all.1 + file.bytes);
-        let is_mine = name_of(&file.path).contains(owner);
+        let is_mine = name_of(&file.path).contains(&owner);
         if is_mine {
             mine = (mine.0 + 1, mine.1 + file.bytes);
         }

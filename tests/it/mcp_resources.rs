@@ -93,14 +93,19 @@ fn prompts_are_filled_in() {
         }
         let report = server.request("prompts/get", json!({"name": "spend_report"}))["result"].clone();
         assert!(report["messages"][0]["content"]["text"].as_str().unwrap().contains("usage"));
-        for (reference, name) in [
-            (json!({"type": "ref/prompt", "name": "compare_models"}), "models"),
-            (json!({"type": "ref/resource", "uri": "lava-mcp://models/{+id}"}), "id"),
+        let prompt = json!({"type": "ref/prompt", "name": "compare_models"});
+        let template = json!({"type": "ref/resource", "uri": "lava-mcp://models/{+id}"});
+        for (reference, name, typed, completed) in [
+            (&prompt, "models", "gpt-4o-m", "openai/gpt-4o-mini"),
+            (&prompt, "models", "openai/gpt-4o, gpt-4o-m", "openai/gpt-4o, openai/gpt-4o-mini"),
+            (&template, "id", "gpt-4o-m", "openai/gpt-4o-mini"),
         ] {
-            let asked = json!({"ref": reference, "argument": {"name": name, "value": "gpt-4o-m"}});
-            let completed = server.request("completion/complete", asked)["result"]["completion"]["values"].clone();
-            assert!(completed.as_array().unwrap().contains(&json!("openai/gpt-4o-mini")), "{completed}");
+            let asked = json!({"ref": reference, "argument": {"name": name, "value": typed}});
+            let values = server.request("completion/complete", asked)["result"]["completion"]["values"].clone();
+            assert!(values.as_array().unwrap().contains(&json!(completed)), "{values}");
         }
+        let asked = json!({"ref": prompt, "argument": {"name": "question", "value": "gpt"}});
+        assert_eq!(server.request("completion/complete", asked)["result"]["completion"]["values"], json!([]));
         server.close();
     }
 }
