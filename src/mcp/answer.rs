@@ -93,3 +93,27 @@ pub(super) fn respond(result: Result<Answer, Stop>) -> CallToolResponse {
         Err(Stop::Ask(question)) => Arc::unwrap_or_clone(question).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_hidden_leaves_by_any_door() {
+        let hidden = "a\u{202e}b\u{200b}c";
+        let error = || Err(Stop::Failed(ToolError::new(hidden, hidden, hidden)));
+        for result in [Ok(Answer::new(&json!({hidden: [hidden]}), hidden)), error()] {
+            let CallToolResponse::Complete(result) = respond(result) else { panic!("a result") };
+            let shown = serde_json::to_string(&result).unwrap();
+            assert!(shown.contains("abc") && !shown.contains(['\u{202e}', '\u{200b}']), "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_counted_in_memory() {
+        let answer = Answer::new(&json!({}), "words").with(vec![ContentBlock::image("x".repeat(1_000), "image/png")]);
+        assert!((1_000..2_000).contains(&answer.bytes()), "{}", answer.bytes());
+    }
+}

@@ -173,3 +173,28 @@ impl Output {
         lines.join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_page_that_is_too_long_goes_on_where_it_ends() {
+        let hit = |n: usize| -> Hit {
+            let summary = "s".repeat(300);
+            let hit = json!({"id": n.to_string(), "kind": "model", "provider": "p", "label": "l", "summary": summary, "method": "POST", "url": "u",
+                             "credentials": "ready", "example_body": {"long": "x".repeat(2 * PART_BYTES_MAX)}});
+            serde_json::from_value::<Hit>(hit).unwrap().made_safe()
+        };
+        let page = || Output { total: 30, results: (0..20).map(hit).collect(), next_cursor: Some("25".to_owned()) };
+        let whole = page().within(5, 20_000);
+        assert_eq!((whole.results.len(), whole.next_cursor.as_deref()), (20, Some("25")));
+        let cut = page().within(5, 5_000);
+        let shown = cut.results.len();
+        assert!(shown < 12 && serde_json::to_string(&cut).unwrap().len() <= 5_000, "{shown}");
+        assert_eq!(cut.next_cursor, Some((5 + shown).to_string()));
+        assert_eq!(cut.results[0].example_body, Value::Null, "what others wrote is only so long");
+    }
+}

@@ -166,6 +166,13 @@ async fn answer(socket: &mut TcpStream, script: &str, is_streamed: bool) -> Opti
             body["choices"][0]["message"]["audio"] = json!({"id": "a", "data": base64(b"ID3 sound"), "transcript": "Here"});
             plain(socket, 200, &body.to_string(), "").await
         }
+        "calls-long" => {
+            let mut body = completion("Calling.", Some(USED));
+            let arguments = json!({"text": "x".repeat(40_000)}).to_string();
+            body["choices"][0]["message"]["tool_calls"] =
+                json!([{"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}]);
+            plain(socket, 200, &body.to_string(), "").await
+        }
         "hides" => plain(socket, 200, &completion("a\u{202e}b\u{200b}c", Some(USED)).to_string(), "").await,
         _ if script.starts_with("long-") => {
             // Its end tells whether all of it came.

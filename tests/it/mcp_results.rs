@@ -80,6 +80,24 @@ async fn a_long_answer_is_cut_and_can_be_read_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_call_of_a_function_is_kept_whole() {
+    let upstream = FakeUpstream::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let mut server = ready(home.path(), &upstream, true);
+    let prompt = server.call("prompt", json!({"model": "fake/calls-long", "input": "Hi"}));
+    assert!(is_within(&prompt, CHARS_MAX), "{}", prompt.to_string().len());
+    let answer = &prompt["structuredContent"];
+    assert_eq!((&answer["content"], &answer["message"]), (&json!("Calling."), &json!({"role": "assistant"})));
+    let whole: Value = serde_json::from_str(&read_on(&mut server, &answer["truncated"])).unwrap();
+    assert_eq!(whole["tool_calls"][0]["function"]["arguments"].as_str().unwrap().len(), 40_011);
+    let asked = json!({"model": "fake/calls-long", "input": "Hi", "max_tokens": 20_000});
+    let prompt = server.call("prompt", asked);
+    assert!(is_within(&prompt, 100_000));
+    assert_eq!(prompt["structuredContent"]["message"]["tool_calls"], whole["tool_calls"]);
+    server.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_was_asked_for_at_length_comes_whole() {
     let upstream = FakeUpstream::start().await;
     let home = tempfile::tempdir().unwrap();
