@@ -293,8 +293,15 @@ mod tests {
         let settings = load([]).unwrap();
         assert_eq!(settings.mode, Mode::Embedded);
         assert_eq!((settings.ceiling.limit, settings.ceiling.set_by), (SESSION_LIMIT_DEFAULT, SetBy::Default));
-        assert!(settings.ask);
+        assert!(settings.ask && settings.ask_above.is_none());
         assert!(!settings.sandbox);
+    }
+
+    #[test]
+    fn the_threshold_above_which_a_person_is_asked() {
+        assert_eq!(load([("LAVA_ASK_ABOVE", " 0.50 ")]).unwrap().ask_above, Some("0.50".parse().unwrap()));
+        assert_eq!(ask_above(&Environment::default(), Some("0")).unwrap(), Some(Money::ZERO), "every call that costs something");
+        assert!(ask_above(&Environment::default(), Some("cheap")).is_err());
     }
 
     #[test]

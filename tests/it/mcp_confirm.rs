@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     fake_upstream::FakeUpstream,
     mcp_stdio::{Server, entries, error_code, with_upstream},
+    remote,
 };
 
 /// At the test's prices 100,000 tokens of output cost 0.20 USD.
@@ -136,4 +137,23 @@ async fn a_yes_is_good_for_one_call_and_no_other() {
     assert_eq!(server.call("prompt", keyed)["structuredContent"], first["structuredContent"]);
     assert_eq!(entries(home.path()).len(), 2);
     server.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_price_is_told_beforehand_each_call_is_asked_about() {
+    let address = remote::start().await;
+    for modern in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = remote::client(home.path(), &address);
+        command.env("LAVA_ASK_ABOVE", "1.00");
+        let mut server = Server::start_with(command, modern, json!({"elicitation": {"form": {}}}));
+        server.call("login", json!({}));
+        let asked = json!({"model": "gpt-4o-mini", "input": "Hi"});
+        let (question, refused) = answered(&mut server, "prompt", &asked, "decline");
+        assert!(question.contains("does not tell beforehand"), "{question}");
+        assert_eq!(error_code(&refused), "declined");
+        let (_, paid) = answered(&mut server, "prompt", &asked, "accept");
+        assert_eq!(paid["structuredContent"]["content"], "Hello from Lava", "{paid}");
+        server.close();
+    }
 }

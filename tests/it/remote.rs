@@ -101,7 +101,7 @@ async fn services(Query(query): Query<std::collections::HashMap<String, String>>
 }
 
 /// Starts the server; returns its address.
-async fn start() -> String {
+pub(crate) async fn start() -> String {
     let router = Router::new()
         .route("/v1/spend_keys", post(create))
         .route("/v1/spend_keys/{id}", get(retrieve).delete(revoke))
@@ -122,7 +122,7 @@ async fn start() -> String {
     address
 }
 
-fn client(home: &std::path::Path, address: &str) -> Command {
+pub(crate) fn client(home: &std::path::Path, address: &str) -> Command {
     let mut command = program(home);
     command.env("LAVA_API_URL", address).env("LAVA_SECRET_KEY", SECRET);
     command
