@@ -154,11 +154,11 @@ fn clients() -> Value {
 
 /// The client's file on each system, in the way people write paths.
 fn files(client: Client) -> Value {
-    let systems = [("linux", Os::Linux), ("macos", Os::MacOs), ("windows", Os::Windows)];
+    let systems = [("linux", Os::Linux), ("macos", Os::Mac), ("windows", Os::Windows)];
     let paths = systems.into_iter().filter_map(|(name, os)| {
         let variable = |name: &str| match (os, name) {
             (Os::Windows, "USERPROFILE" | "APPDATA" | "LOCALAPPDATA") => Some(format!("%{name}%")),
-            (Os::Linux | Os::MacOs, "HOME") => Some("~".to_owned()),
+            (Os::Linux | Os::Mac, "HOME") => Some("~".to_owned()),
             _ => None,
         };
         let machine = Machine { os, variable: &variable, exists: &|_| false };

@@ -127,3 +127,25 @@ fn create(path: &Path, is_private: bool) -> io::Result<fs::File> {
     let _ = is_private;
     options.open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_wrote_meanwhile_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mcp.json");
+        fs::write(&path, "{}").unwrap();
+        let old = read(&path).unwrap();
+        fs::write(&path, "{\"theirs\": 1}").unwrap();
+        assert_eq!(replace(&path, old.as_ref(), "ours", true), Ok(None));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"theirs\": 1}");
+        assert_eq!(replace(&path, None, "ours", true), Ok(None), "a file that was not there when we looked");
+        let old = read(&path).unwrap();
+        assert!(replace(&path, old.as_ref(), "ours", true).unwrap().is_some());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "ours");
+        let names = fs::read_dir(folder.path()).unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+        assert!(names.filter(|name| !name.contains(BACKUP)).eq(["mcp.json"]), "nothing half-written is left");
+    }
+}

@@ -8,7 +8,7 @@ use super::client::{Client, Scope};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Os {
     Linux,
-    MacOs,
+    Mac,
     Windows,
 }
 
@@ -17,7 +17,7 @@ impl Os {
     pub(crate) const HERE: Self = if cfg!(windows) {
         Self::Windows
     } else if cfg!(target_os = "macos") {
-        Self::MacOs
+        Self::Mac
     } else {
         Self::Linux
     };
@@ -76,7 +76,7 @@ impl Machine<'_> {
             Client::Zed => Ok(match self.os {
                 Os::Windows => self.app_folder()?.join("Zed"),
                 Os::Linux => self.app_folder()?.join("zed"),
-                Os::MacOs => self.home()?.join(".config").join("zed"),
+                Os::Mac => self.home()?.join(".config").join("zed"),
             }
             .join("settings.json")),
             Client::Gemini => Ok(self.folder("GEMINI_CLI_HOME").map_or_else(|| self.home(), Ok)?.join(".gemini/settings.json")),
@@ -111,7 +111,7 @@ impl Machine<'_> {
     fn app_folder(&self) -> Result<PathBuf, String> {
         match self.os {
             Os::Linux => self.xdg_config(),
-            Os::MacOs => Ok(self.home()?.join("Library").join("Application Support")),
+            Os::Mac => Ok(self.home()?.join("Library").join("Application Support")),
             Os::Windows => self.folder("APPDATA").map_or_else(|| Ok(self.home()?.join("AppData").join("Roaming")), Ok),
         }
     }
@@ -190,7 +190,7 @@ mod tests {
         ];
         for (client, linux, mac, windows) in TABLE {
             assert_eq!(place(Os::Linux, client, &[("HOME", "/h")], &[]).as_deref(), Ok(linux));
-            assert_eq!(place(Os::MacOs, client, &[("HOME", "/h")], &[]).as_deref(), Ok(mac));
+            assert_eq!(place(Os::Mac, client, &[("HOME", "/h")], &[]).as_deref(), Ok(mac));
             assert_eq!(place(Os::Windows, client, &WINDOWS, &[]).as_deref(), Ok(windows));
             assert_eq!(place(Os::Windows, client, &WINDOWS[..1], &[]).as_deref(), Ok(windows), "without the variables of the folders");
             assert!(place(Os::Linux, client, &[], &[]).unwrap_err().contains("HOME"));
@@ -218,7 +218,7 @@ mod tests {
         ] {
             assert_eq!(place(Os::Linux, client, &[("HOME", "/h"), (name, "/x")], &[]).as_deref(), Ok(expected));
         }
-        let mac = place(Os::MacOs, Client::Zed, &[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")], &[]);
+        let mac = place(Os::Mac, Client::Zed, &[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")], &[]);
         assert_eq!(mac.as_deref(), Ok("/h/.config/zed/settings.json"), "Zed does not look there on a Mac");
     }
 
