@@ -196,6 +196,20 @@ fn our_entry_is_brought_up_to_date_and_keeps_what_a_person_added() {
     }
 }
 
+/// As `codex mcp add` writes it, with a table for the variables.
+#[test]
+fn an_entry_that_codex_wrote_keeps_its_layout() {
+    let others = "[mcp_servers.other]\ncommand = \"true\"\n";
+    let theirs = "[mcp_servers.lava]\ncommand = \"/old/lava-mcp\"\nenv_vars = []\n\n[mcp_servers.lava.env]\nA = \"b\"\n\n";
+    let home = Home::with("codex", &[theirs, others].concat());
+    assert_eq!(home.done("install", &["--sandbox"])["action"], "updated");
+    let text = home.bytes();
+    assert!(text.contains("\n\n[mcp_servers.lava.env]\nA = \"b\"\nLAVA_SANDBOX = \"1\"\n\n[mcp_servers.other]\n"), "{text}");
+    assert!(!text.contains("/old/"), "{text}");
+    home.done("uninstall", &[]);
+    assert_eq!(home.bytes(), others);
+}
+
 #[test]
 fn a_file_that_cannot_be_read_is_left_alone() {
     for client in CLIENTS {
