@@ -33,6 +33,7 @@ pub(super) struct Output {
     /// The provider's own documentation.
     docs_url: Option<String>,
     /// What can be called: method, url, summary.
+    #[schemars(with = "Vec<serde_json::Map<String, Value>>")]
     endpoints: Vec<Value>,
     /// How the gateway shows its credential, and where that is set.
     auth: Value,

@@ -88,6 +88,7 @@ struct Output {
     remaining: Option<String>,
     request_id: Option<String>,
     /// Which providers were tried, in order, with outcome and cost.
+    #[schemars(with = "Vec<serde_json::Map<String, Value>>")]
     attempts: Vec<Value>,
 }
 
