@@ -23,9 +23,18 @@ pub(super) fn input_schema<T: JsonSchema>() -> Arc<JsonObject> {
     schema::<T>(true)
 }
 
-/// The schema of a tool's result.
+/// The schema of a tool's result. It covers failures too: the TypeScript SDK holds every structured result against it, and would keep from the model what went
+/// wrong and what to do next.
 pub(super) fn output_schema<T: JsonSchema>() -> Arc<JsonObject> {
-    schema::<T>(false)
+    let mut schema = Arc::unwrap_or_clone(schema::<T>(false));
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        let about = "Set, and nothing else is, when the call failed: code, message, hint, and what the gateway said.";
+        properties.insert("error".to_owned(), json!({"type": "object", "description": about}));
+    }
+    if let Some(required) = schema.remove("required") {
+        schema.insert("anyOf".to_owned(), json!([{"required": required}, {"required": ["error"]}]));
+    }
+    Arc::new(schema)
 }
 
 fn schema<T: JsonSchema>(is_input: bool) -> Arc<JsonObject> {
@@ -51,6 +60,10 @@ fn simplify(schema: &mut Value, is_input: bool) {
                 object.remove("oneOf");
                 object.insert("type".to_owned(), json!("string"));
                 object.insert("enum".to_owned(), words);
+            }
+            // Rust's own; JSON Schema has no such formats, and validators warn of each.
+            if object.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+                object.remove("format");
             }
             object.values_mut().for_each(|value| simplify(value, is_input));
         }
@@ -94,6 +107,7 @@ mod tests {
         cycle: Option<crate::domain::Cycle>,
         words: Option<Vec<String>>,
         more: Option<serde_json::Map<String, Value>>,
+        count: u32,
     }
 
     #[test]
@@ -104,7 +118,7 @@ mod tests {
         assert_eq!(schema["properties"]["more"]["type"], "object");
         assert_eq!(schema["additionalProperties"], false);
         let text = schema.to_string();
-        assert!(!text.contains("null") && !text.contains("$ref") && !text.contains("oneOf"), "{text}");
+        assert!(!text.contains("uint") && !text.contains("null") && !text.contains("$ref") && !text.contains("oneOf"), "{text}");
     }
 
     #[test]
