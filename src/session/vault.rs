@@ -133,7 +133,7 @@ async fn keyring<T: Send + 'static>(call: impl FnOnce() -> keyring::Result<T> + 
 
 fn describe(error: &keyring::Error) -> String {
     match error {
-        keyring::Error::NoStorageAccess(detail) => format!("it is locked, or access was denied ({detail})"),
+        keyring::Error::NoStorageAccess(detail) => format!("it is locked, was never set up, or access was denied ({detail})"),
         keyring::Error::NoDefaultStore | keyring::Error::PlatformFailure(_) => match keyring::Entry::store_status() {
             Err(status) => format!("there is none on this system, or it is not running ({status})"),
             Ok(()) => error.to_string(),

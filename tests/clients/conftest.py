@@ -1,5 +1,6 @@
 """Fixtures: an empty machine, real upstreams on loopback, a real Secret Service."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -150,14 +151,14 @@ class SecretService:
             self._process.wait()
 
 
-@pytest.fixture
-def secret_service():
+@contextlib.contextmanager
+def running_secret_service(**settings: str):
     for program in ("dbus-run-session", "gnome-keyring-daemon"):
         assert shutil.which(program), f"{program} is missing: apt-get install dbus gnome-keyring"
     process = subprocess.Popen(
         # The shell keeps the session open until the test closes its standard input.
         [HERE / "with-keyring.sh", "sh", "-c", 'echo "$DBUS_SESSION_BUS_ADDRESS"; echo "$XDG_RUNTIME_DIR"; cat >/dev/null'],
-        env={**os.environ, "KEYRING_PASSWORD": "correct horse"},
+        env={**os.environ, **settings},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -168,6 +169,35 @@ def secret_service():
     service = SecretService(process, {"DBUS_SESSION_BUS_ADDRESS": bus, "XDG_RUNTIME_DIR": runtime})
     yield service
     service.close()
+
+
+@pytest.fixture
+def secret_service():
+    with running_secret_service(KEYRING_PASSWORD="correct horse") as service:
+        yield service
+
+
+@pytest.fixture
+def secret_service_without_keyring():
+    with running_secret_service(KEYRING_NEVER_CREATED="1") as service:
+        yield service
+
+
+@pytest.fixture
+def bare_bus(tmp_path):
+    """The address of a session bus with no services on it, and none that could be started on demand."""
+    config = tmp_path / "bus.conf"
+    config.write_text(
+        f"""<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "busconfig.dtd">
+<busconfig><type>session</type><listen>unix:dir={tmp_path}</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>"""
+    )
+    bus = subprocess.Popen(
+        ["dbus-daemon", f"--config-file={config}", "--print-address", "--nofork"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    yield bus.stdout.readline().strip()
+    bus.kill()
+    bus.wait()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,10 +1,13 @@
 """The vault in a real Secret Service: unlocked, missing, locked, and one that never answers."""
 
-import subprocess
+import asyncio
+import pathlib
+import re
 import time
 
+import fake_secret_service
 import pytest
-from harness import ERAS, WHOLE_KEY, ok, refused
+from harness import ERAS, WHOLE_KEY, Wire, ok, refused
 
 pytestmark = pytest.mark.anyio
 
@@ -85,23 +88,47 @@ async def test_without_a_bus(keyring_machine):
     await login_fails_with_the_way_out(keyring_machine)
 
 
-async def test_with_a_bus_but_no_secret_service(keyring_machine, tmp_path):
-    # A bus of its own with no services on it, so that nothing can be started on demand either.
-    config = tmp_path / "bus.conf"
-    config.write_text(
-        f"""<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "busconfig.dtd">
-<busconfig><type>session</type><listen>unix:dir={tmp_path}</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy></busconfig>"""
-    )
-    bus = subprocess.Popen(
-        ["dbus-daemon", f"--config-file={config}", "--print-address", "--nofork"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+async def test_with_a_bus_but_no_secret_service(keyring_machine, bare_bus):
+    keyring_machine.env["DBUS_SESSION_BUS_ADDRESS"] = bare_bus
+    await login_fails_with_the_way_out(keyring_machine)
+
+
+async def test_a_service_whose_keyring_was_never_created(keyring_machine, secret_service_without_keyring):
+    # It would ask for a new password now, and has no display to do so.
+    keyring_machine.env.update(secret_service_without_keyring.env)
+    await login_fails_with_the_way_out(keyring_machine)
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["never answered", "closed"])
+async def test_a_dialog_for_the_password(keyring_machine, bare_bus, ends):
+    machine = keyring_machine
+    machine.env["DBUS_SESSION_BUS_ADDRESS"] = bare_bus
+    bus, dialog = await fake_secret_service.start(bare_bus, dialog_ends=ends)
     try:
-        keyring_machine.env["DBUS_SESSION_BUS_ADDRESS"] = bus.stdout.readline().strip()
-        await login_fails_with_the_way_out(keyring_machine)
+        await login_fails_with_the_way_out(machine)
+        assert dialog.opened >= 1, "the keyring's owner was asked"
+        # Nor does a thread that waits for the dialog keep the process alive once its client has gone.
+        process = machine.start("--sandbox")
+        wire = Wire(process)
+        wire.call(1, "login", {})
+        await asyncio.to_thread(wire.answer, 1)
+        gone = time.monotonic()
+        process.stdin.close()
+        assert await asyncio.to_thread(process.wait, 10) == 0
+        assert time.monotonic() - gone < 2
     finally:
-        bus.kill()
-        bus.wait()
+        bus.disconnect()
+
+
+async def test_an_environment_without_the_bus_finds_it_at_its_usual_place(keyring_machine, secret_service):
+    """Codex, and all that is built on the SDKs, hand a server next to nothing of the environment."""
+    machine = keyring_machine
+    address = secret_service.env["DBUS_SESSION_BUS_ADDRESS"]
+    (pathlib.Path(machine.env["XDG_RUNTIME_DIR"]) / "bus").symlink_to(re.search("path=([^,]+)", address)[1])
+    del machine.env["DBUS_SESSION_BUS_ADDRESS"]
+    async with machine.client("--sandbox") as client:
+        assert ok(await client.call_tool("login", {}))["stored_in"] == "keyring"
+    assert machine.keys_at_rest() == set()
 
 
 async def test_a_locked_keyring(keyring_machine, secret_service):
@@ -152,3 +179,33 @@ async def test_the_keyring_is_not_touched_before_it_is_needed(keyring_machine, s
         await client.list_tools()
         ok(await client.call_tool("search", {"query": "gpt"}))
         assert time.monotonic() - began < 2.5
+
+
+async def test_a_start_does_not_wait_for_the_keyring(keyring_machine, secret_service):
+    """Clients give a server as little as 5 s to start. The same start, with a keyring that answers and with one that does not."""
+    keyring_machine.env.update(secret_service.env)
+
+    def first_answer() -> float:
+        began = time.monotonic()
+        process = keyring_machine.start("--sandbox")
+        wire = Wire(process)
+        wire.send(1, "server/discover")
+        assert "result" in wire.answer(1)
+        took = time.monotonic() - began
+        process.stdin.close()
+        assert process.wait(5) == 0
+        return took
+
+    first_answer()
+    awake = min(first_answer() for _ in range(3))
+    secret_service.freeze()
+    assert min(first_answer() for _ in range(3)) < awake + 0.5
+
+
+def test_the_command_line_names_the_way_out_too(keyring_machine, secret_service):
+    keyring_machine.env.update(secret_service.env)
+    secret_service.lock()
+    for command in ("login", "doctor"):
+        done = keyring_machine.run("--sandbox", command)
+        said = done.stdout + done.stderr
+        assert "LAVA_CREDENTIAL_STORE=file" in said and "lock" in said, f"{command}: {said}"

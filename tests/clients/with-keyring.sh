@@ -1,6 +1,7 @@
 #!/bin/sh
 # with-keyring.sh COMMAND...: runs COMMAND in a D-Bus session of its own whose Secret Service is real (gnome-keyring) and unlocked.
 # KEYRING_PASSWORD is the keyring's password, empty if unset; a keyring without one cannot be locked again.
+# KEYRING_NEVER_CREATED=1: the service as it is before its user has ever logged in, with no keyring at all.
 # Exit code 97: the Secret Service did not come up.
 set -eu
 
@@ -17,8 +18,12 @@ if [ -z "${WITH_KEYRING_INNER:-}" ]; then
     exit "$code"
 fi
 
-# The newline is the password's end: with nothing at all on standard input the daemon stays locked.
-printf '%s\n' "${KEYRING_PASSWORD:-}" | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1
+if [ -n "${KEYRING_NEVER_CREATED:-}" ]; then
+    gnome-keyring-daemon --start --components=secrets >/dev/null 2>&1
+else
+    # The newline is the password's end: with nothing at all on standard input the daemon stays locked.
+    printf '%s\n' "${KEYRING_PASSWORD:-}" | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1
+fi
 
 # The daemon returns before it owns its name. Asking too early makes D-Bus start a second daemon, a locked one.
 tries=0
