@@ -33,8 +33,6 @@ use super::{
     edge::{self, Form, Response, body_of, respond_as, respond_json},
     error::GatewayError,
     manage::manages_test,
-    metrics::Code,
-    strangers::LookedUpInVain,
 };
 use crate::{
     domain::{KeyHash, PlainKey, Secret},
@@ -113,26 +111,28 @@ impl Connect {
                 Ok(back(&asker.callback("error=access_denied")))
             }
             Some("authorize") => {
-                let (test, shown) = match needs_key.then(|| self.who(fields.get("secret_key").unwrap_or_default())).transpose() {
-                    Ok(shown) => shown.map_or((self.gateway.sandbox, None), |(test, hash)| (test, Some(hash))),
-                    Err(error @ (GatewayError::InvalidKey(_) | GatewayError::UnknownKey | GatewayError::Forbidden(_))) => {
+                let right = if needs_key { self.right_of(fields.get("secret_key").unwrap_or_default()) } else { Ok(self.right_of_owner()) };
+                match right {
+                    Ok(right) => self.let_in(form, &asker, right),
+                    Err(error) if is_wrong_key(&error) => {
                         let mut page = again(Note::Wrong(WRONG_KEY), StatusCode::FORBIDDEN)?;
-                        page.extensions_mut().insert(Code(error.code()));
-                        if matches!(error, GatewayError::UnknownKey) {
-                            page.extensions_mut().insert(LookedUpInVain);
-                        }
-                        return Ok(page);
+                        edge::mark(&mut page, &error);
+                        Ok(page)
                     }
-                    Err(error) => return Err(error),
-                };
-                self.forms.close(form, self.now())?;
-                let grant = Grant { name: asker.key_name(), test, shown, given_at: self.now() };
-                let code = self.codes.issue(grant).map_err(no_randomness)?.ok_or(GatewayError::Forbidden(CROWDED))?;
-                tracing::info!(port = asker.port, "a person authorised a login");
-                Ok(back(&asker.callback(&format!("code={code}"))))
+                    Err(error) => Err(error),
+                }
             }
             _ => Err(GatewayError::BadRequest("The form says neither authorize nor deny.".to_owned())),
         }
+    }
+
+    fn let_in(&self, form: forms::Form, asker: &Asker, Right { test, shown }: Right) -> Result<Response, GatewayError> {
+        let now = self.now();
+        self.forms.close(form, now)?;
+        let grant = Grant { name: asker.key_name(), test, shown, given_at: now };
+        let code = self.codes.issue(grant).map_err(no_randomness)?.ok_or(GatewayError::Forbidden(CROWDED))?;
+        tracing::info!(port = asker.port, "a person let a program in");
+        Ok(back(&asker.callback(&format!("code={code}"))))
     }
 
     fn question(&self, asker: &Asker, needs_key: bool, note: Option<Note>, status: StatusCode) -> Result<Response, GatewayError> {
@@ -151,17 +151,34 @@ impl Connect {
         }
     }
 
-    /// The holder of a secret key: whether what they let in only reaches the sandbox, and the digest of what they showed.
-    fn who(&self, text: &str) -> Result<(bool, KeyHash), GatewayError> {
-        let text = Secret::new(text.trim());
-        let Caller::Secret(owner) = identify(&self.gateway, Some(&text))? else { return Err(GatewayError::Forbidden(WRONG_KEY)) };
-        let key = PlainKey::parse(text.expose()).map_err(|_| GatewayError::UnknownKey)?;
-        Ok((manages_test(&self.gateway, &owner), key.hash(&self.gateway.pepper)))
+    /// What the user who runs this gateway may do: they own its ledger.
+    fn right_of_owner(&self) -> Right {
+        Right { test: self.gateway.sandbox, shown: None }
+    }
+
+    /// What the holder of a secret key may do.
+    fn right_of(&self, key: &str) -> Result<Right, GatewayError> {
+        let key = Secret::new(key.trim());
+        let Caller::Secret(holder) = identify(&self.gateway, Some(&key))? else { return Err(GatewayError::Forbidden(WRONG_KEY)) };
+        let shown = PlainKey::parse(key.expose()).ok().map(|key| key.hash(&self.gateway.pepper));
+        Ok(Right { test: manages_test(&self.gateway, &holder), shown })
     }
 
     fn now(&self) -> Timestamp {
         (self.gateway.clock)()
     }
+}
+
+/// For what a person may let a program in: nobody gives more than they have.
+struct Right {
+    /// Only for the sandbox.
+    test: bool,
+    /// The secret key by which they may.
+    shown: Option<KeyHash>,
+}
+
+const fn is_wrong_key(error: &GatewayError) -> bool {
+    matches!(error, GatewayError::InvalidKey(_) | GatewayError::UnknownKey | GatewayError::Forbidden(_))
 }
 
 const WRONG_KEY: &str = "That is no secret key of this gateway. It begins with aks_, and somebody may have deleted it.";

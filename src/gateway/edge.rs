@@ -290,16 +290,21 @@ fn error_response(form: &Form, error: &GatewayError) -> Response {
         json_response(error.status(), &error.body(form.shape, form.request.as_ref()))
     };
     response.headers_mut().extend(error.headers(form.shape));
-    response.extensions_mut().insert(Code(error.code()));
-    if matches!(error, GatewayError::UnknownKey | GatewayError::LoginCode) {
-        response.extensions_mut().insert(LookedUpInVain);
-    }
+    mark(&mut response, error);
     if error.status().is_server_error() {
         tracing::warn!(code = error.code(), %error, "request failed");
     } else {
         tracing::debug!(code = error.code(), "request refused");
     }
     response
+}
+
+/// Tells metrics and door what an answer refuses.
+pub(super) fn mark(response: &mut Response, error: &GatewayError) {
+    response.extensions_mut().insert(Code(error.code()));
+    if matches!(error, GatewayError::UnknownKey | GatewayError::LoginCode) {
+        response.extensions_mut().insert(LookedUpInVain);
+    }
 }
 
 /// A body that is complete.

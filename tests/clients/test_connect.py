@@ -129,7 +129,7 @@ def test_the_login_is_listed_and_can_be_ended(tmp_path, browser, login):
         begun = login(gateway.root)
         browser.open(begun.address() + "&client=Cursor&machine=laptop&limit=5.00/daily")
         time.sleep(READING_S)
-        browser.press("Authorize")
+        assert browser.press("Authorize").failed is None
         credentials = begun.outcome()["credentials"]
         assert credentials["secret_key"].startswith("aks_live_")
         listed = json.loads(gateway.machine.run("--json", "secret-keys", "list").stdout)

@@ -14,6 +14,9 @@ const PORT_MIN: u16 = 1_024;
 /// Longest name of a program or a machine that is shown, in characters.
 const NAME_MAX: usize = 60;
 
+/// Most fields that are looked at; a login has eight.
+const FIELDS_MAX: usize = 32;
+
 /// A program that waits for the answer on a port of the machine on which the browser runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asker {
@@ -95,6 +98,9 @@ impl Fields {
     pub(super) fn read(encoded: &[u8]) -> Result<Self, GatewayError> {
         let mut fields: Vec<(String, String)> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(encoded) {
+            if fields.len() >= FIELDS_MAX {
+                return Err(GatewayError::BadRequest(format!("There are more than {FIELDS_MAX} fields, and a login has eight.")));
+            }
             if fields.iter().any(|(other, _)| *other == name) {
                 return Err(wrong(&one_line(&name, NAME_MAX), "it stands there twice"));
             }
@@ -160,5 +166,9 @@ mod tests {
             let message = read(&query).unwrap_err();
             assert!(message.starts_with(&format!("{field}: ")), "{query}: {message}");
         }
+        let many: String = (0..100_000).map(|n| format!("&{n}")).collect();
+        let began = std::time::Instant::now();
+        assert!(read(&many).unwrap_err().starts_with("There are more than 32 fields"));
+        assert!(began.elapsed().as_secs() < 2, "looked for among each other they would take half a minute");
     }
 }
