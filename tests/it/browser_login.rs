@@ -190,10 +190,12 @@ async fn two_at_once_share_one_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_asked_for_what_cannot_be_kept() {
     let (lava, folder) = (FakeLava::start().await, tempfile::tempdir().unwrap());
-    let blocked = folder.path().join("blocked");
-    std::fs::write(&blocked, "a file where a folder should be").unwrap();
-    let session = lava.session(folder.path(), |parts| parts.vault = lava_mcp::session::Vault::File(blocked.clone()));
+    // A vault that can be read, and not written: what should be its lock file is a folder.
+    let in_the_way = folder.path().join("keys.json.lock");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let session = lava.session(folder.path(), |_| {});
     assert!(matches!(session.begin_web_login("test").await.err(), Some(SessionError::Vault(_))));
+    std::fs::remove_dir(in_the_way).unwrap();
     // It becomes unusable while the person is away: then the page says so, and nothing is kept.
     let session = lava.session(folder.path(), |_| {});
     let pending = begin(&session).await;
@@ -205,26 +207,28 @@ async fn nobody_is_asked_for_what_cannot_be_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_key_that_is_gone_is_asked_for_again_and_the_session_key_stays() {
-    let (lava, folder) = (FakeLava::start().await, tempfile::tempdir().unwrap());
-    let session = lava.session(folder.path(), |_| {});
-    let log_in = || async {
-        let pending = begin(&session).await;
-        browse(pending.url().as_str()).await;
-        assert!(session.await_web_login(&pending, LONG).await.unwrap());
-    };
-    log_in().await;
-    session.login(&payer(), &Narrowing::default(), false).await.unwrap();
-    lava.delete_secrets();
-    assert!(matches!(session.login(&payer(), &Narrowing::default(), true).await, Err(SessionError::NoSecretKey)));
-    log_in().await;
-    // The new secret key is of another account here, which cannot see the old session key.
-    session.login(&payer(), &Narrowing::default(), false).await.unwrap();
-    assert!(vault(folder.path()).contains("lava_sk_of_the_fake_1") && !vault(folder.path()).contains("lava_sk_of_the_fake_0"));
-    // One whose secret key still works is revoked when another account takes its place.
-    session.bring_secret_key(lava_mcp::domain::Secret::new(lava.secret())).await.unwrap();
-    assert_eq!(lava.keys()[1]["status"], "revoked");
-    assert!(matches!(session.status(&payer()).await, Err(SessionError::NotLoggedIn)));
+async fn session_keys_of_another_account_do_not_stay() {
+    for is_ours in [false, true] {
+        let (lava, folder) = (FakeLava::start().await, tempfile::tempdir().unwrap());
+        lava.tells_keys_about_themselves(is_ours);
+        let session = lava.session(folder.path(), |_| {});
+        let log_in = || async {
+            let pending = begin(&session).await;
+            browse(pending.url().as_str()).await;
+            assert!(session.await_web_login(&pending, LONG).await.unwrap());
+            session.login(&payer(), &Narrowing::default(), false).await.unwrap().key.unwrap().spend_key_id
+        };
+        assert_eq!(log_in().await, "id-0");
+        // A secret key that is gone is asked for again. Each is of an account of its own here.
+        lava.delete_secrets();
+        assert!(matches!(session.login(&payer(), &Narrowing::default(), true).await, Err(SessionError::NoSecretKey)), "ours {is_ours}");
+        assert_eq!(log_in().await, "id-1", "ours {is_ours}");
+        assert!(!vault(folder.path()).contains("lava_sk_of_the_fake_0"), "ours {is_ours}");
+        // One whose secret key still works is revoked when another account takes its place.
+        session.bring_secret_key(lava_mcp::domain::Secret::new(lava.secret())).await.unwrap();
+        assert_eq!(lava.keys()[1]["status"], "revoked");
+        assert!(matches!(session.status(&payer()).await, Err(SessionError::NotLoggedIn)));
+    }
 }
 
 fn command(home: &Path, lava: &FakeLava, arguments: &[&str]) -> Command {

@@ -32,6 +32,7 @@ struct Books {
     keys: Vec<Value>,
     forwarded_with: Vec<String>,
     forwards_spend_keys: bool,
+    tells_keys_about_themselves: bool,
 }
 
 #[derive(Clone)]
@@ -96,6 +97,11 @@ impl FakeLava {
 
     pub(crate) fn keys(&self) -> Vec<Value> {
         self.books.lock().unwrap().keys.clone()
+    }
+
+    /// As our own gateway does, and hosted Lava does not.
+    pub(crate) fn tells_keys_about_themselves(&self, yes: bool) {
+        self.books.lock().unwrap().tells_keys_about_themselves = yes;
     }
 
     pub(crate) fn forwards_spend_keys(&self, yes: bool) {
@@ -227,6 +233,12 @@ fn with_key(lava: &FakeLava, headers: &HeaderMap, id: &str, change: impl FnOnce(
 }
 
 async fn retrieve(State(lava): State<FakeLava>, headers: HeaderMap, Segment(id): Segment<String>) -> Response {
+    if id == "self" && lava.books.lock().unwrap().tells_keys_about_themselves {
+        let told = headers["authorization"].to_str().unwrap().trim_start_matches("Bearer ");
+        let own = lava.keys().into_iter().find(|key| key["key"] == told && key["status"] == "active");
+        let answer = own.map_or_else(|| refuse(StatusCode::UNAUTHORIZED, "invalid_api_key"), |key| Json(shown(key)).into_response());
+        return ([("x-lava-mcp-gateway", "1")], answer).into_response();
+    }
     with_key(&lava, &headers, &id, |key| shown(key.clone()))
 }
 

@@ -69,17 +69,17 @@ mod tests {
 
     const STATE: &str = "0123456789abcdef0123456789abcdef";
 
-    fn visit(method: Method, host: &str, target: &str) -> Visit {
+    fn visit(method: &Method, host: &str, target: &str) -> Visit {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
-        read(&method, &target.parse().unwrap(), &headers, 4000, STATE)
+        read(method, &target.parse().unwrap(), &headers, 4000, STATE)
     }
 
     fn get(target: &str) -> Visit {
-        visit(Method::GET, "127.0.0.1:4000", target)
+        visit(&Method::GET, "127.0.0.1:4000", target)
     }
 
-    fn status(visit: Visit) -> u16 {
+    fn status(visit: &Visit) -> u16 {
         let Visit::Refused(status) = visit else { panic!("{visit:?}") };
         status.as_u16()
     }
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn only_the_login_s_own_answer_counts() {
         for host in ["127.0.0.1:4000", "localhost:4000"] {
-            let visit = visit(Method::GET, host, &format!("/callback?code=c%2B1&state={STATE}"));
+            let visit = visit(&Method::GET, host, &format!("/callback?code=c%2B1&state={STATE}"));
             assert!(matches!(visit, Visit::Code(code) if code.expose() == "c+1"), "{host}");
         }
         for query in [format!("state={STATE}"), format!("error=access_denied&state={STATE}"), format!("code=&state={STATE}")] {
@@ -104,15 +104,15 @@ mod tests {
     fn what_is_not_ours_is_turned_away() {
         let right = format!("/callback?code=c&state={STATE}");
         for host in ["evil.example:4000", "127.0.0.1", "127.0.0.1:4001", "localhost.evil.example:4000", "[::1]:4000"] {
-            assert_eq!(status(visit(Method::GET, host, &right)), 403, "{host}");
+            assert_eq!(status(&visit(&Method::GET, host, &right)), 403, "{host}");
         }
-        assert_eq!(status(get(&format!("http://evil.example{right}"))), 403);
-        for method in [Method::POST, Method::HEAD, Method::OPTIONS] {
-            assert_eq!(status(visit(method, "127.0.0.1:4000", &right)), 405);
+        assert_eq!(status(&get(&format!("http://evil.example{right}"))), 403);
+        for method in &[Method::POST, Method::HEAD, Method::OPTIONS] {
+            assert_eq!(status(&visit(method, "127.0.0.1:4000", &right)), 405);
         }
         for path in ["/", "/callback/", "/Callback", "/favicon.ico"] {
-            assert_eq!(status(get(path)), 404, "{path}");
+            assert_eq!(status(&get(path)), 404, "{path}");
         }
-        assert_eq!(status(get(&format!("{right}&more={}", "x".repeat(QUERY_BYTES_MAX)))), 414);
+        assert_eq!(status(&get(&format!("{right}&more={}", "x".repeat(QUERY_BYTES_MAX)))), 414);
     }
 }
