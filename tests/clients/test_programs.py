@@ -54,15 +54,23 @@ class Codex:
             text=True,
         )
         self._id = 0
+        # What its user was asked, and would see as a form.
+        self.questions: list[str] = []
         self.ask("initialize", {"clientInfo": {"name": "lava-mcp-tests", "version": "1"}})
+
+    def _send(self, message: dict) -> None:
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
 
     def ask(self, method: str, params: dict) -> dict:
         self._id += 1
-        self._process.stdin.write(json.dumps({"id": self._id, "method": method, "params": params}) + "\n")
-        self._process.stdin.flush()
+        self._send({"id": self._id, "method": method, "params": params})
         for line in self._process.stdout:
             message = json.loads(line)
-            if message.get("id") == self._id:
+            if message.get("method") == "mcpServer/elicitation/request":
+                self.questions.append(message["params"]["message"])
+                self._send({"id": message["id"], "result": {"action": "accept", "content": {"amount": "0.50", "cycle": "weekly"}}})
+            elif message.get("id") == self._id:
                 assert "result" in message, message
                 return message["result"]
         raise AssertionError(f"codex closed its output before it answered {method}")
@@ -96,7 +104,8 @@ def test_codex_connects_and_calls(machine):
                     call = {"threadId": thread, "server": name, "tool": tool, "arguments": arguments}
                     answer = app.ask("mcpServer/tool/call", call)
                     assert not answer.get("isError"), answer
-                assert float(answer["structuredContent"]["cost"]) > 0, answer
+                assert 0.4 < float(answer["structuredContent"]["remaining"]) < 0.5, answer
+            assert app.questions and "How much" in app.questions[0]
         finally:
             app.close()
     assert servers.keys() == {"lava-stdio", "lava-http"}, servers
