@@ -17,7 +17,8 @@ fn dear() -> Value {
 
 fn start(home: &Path, upstream: &FakeUpstream, modern: bool, can_ask: bool) -> Server {
     let mut command = with_upstream(home, upstream);
-    command.env("LAVA_ASK_ABOVE", "0.01");
+    // The limit of the session is another question.
+    command.env("LAVA_ASK_ABOVE", "0.01").env("LAVA_ASK", "0");
     let capabilities = if can_ask { json!({"elicitation": {}}) } else { json!({}) };
     let mut server = Server::start_with(command, modern, capabilities);
     assert_eq!(server.call("login", json!({}))["isError"], false);
@@ -145,7 +146,7 @@ async fn where_no_price_is_told_beforehand_each_call_is_asked_about() {
     for modern in [false, true] {
         let home = tempfile::tempdir().unwrap();
         let mut command = remote::client(home.path(), &address);
-        command.env("LAVA_ASK_ABOVE", "1.00");
+        command.env("LAVA_ASK_ABOVE", "1.00").env("LAVA_ASK", "0");
         let mut server = Server::start_with(command, modern, json!({"elicitation": {"form": {}}}));
         server.call("login", json!({}));
         let asked = json!({"model": "gpt-4o-mini", "input": "Hi"});
