@@ -48,7 +48,7 @@ pub(super) fn print(args: &ManifestArgs) -> Result<(), Failure> {
 }
 
 /// Variables a person may set, with what they mean.
-const VARIABLES: [(&str, &str); 12] = [
+const VARIABLES: [(&str, &str); 13] = [
     ("LAVA_API_URL", "Address of a remote gateway, such as https://api.lava.so; unset means the embedded gateway"),
     ("LAVA_APP_URL", "Web page where a person logs in to a remote gateway"),
     ("LAVA_SECRET_KEY", "Secret key (aks_live_ or aks_test_) of a remote gateway"),
@@ -59,6 +59,7 @@ const VARIABLES: [(&str, &str); 12] = [
     ("LAVA_CREDENTIAL_STORE", "Where keys are kept: keyring or file"),
     ("LAVA_SESSION_LIMIT", "The most a session may spend, such as 5.00/daily"),
     ("LAVA_ASK", "0: never ask the user how much a new session may spend"),
+    ("LAVA_ASK_ABOVE", "Ask the user before a call that may cost more than this, such as 0.50"),
     ("LAVA_FORWARD_WITH", "spend-key, or secret-key where a remote gateway takes no spend keys for calls of a provider's own address"),
     ("LAVA_LOG", "What is logged on stderr, such as info"),
 ];

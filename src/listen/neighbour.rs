@@ -3,9 +3,16 @@
 //! Every user of a machine reaches its loopback, and so does a proxy that lets the world in. Linux tells which user a socket belongs to; where a system does
 //! not, everybody on the machine counts as the person who runs the gateway.
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+};
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::sync::OnceCell;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use tokio::sync::Semaphore;
 
 /// Both ends of a connection.
 #[derive(Clone, Debug)]
@@ -28,11 +35,15 @@ impl Ends {
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     async fn look(&self) -> bool {
-        let mut tables = String::new();
-        for path in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-            tables.push_str(&tokio::fs::read_to_string(path).await.unwrap_or_default());
-        }
-        table::are_of_one_user(&tables, self)
+        // One after the other, line by line: the tables of a busy machine are long, and every connection needs a look.
+        static ONE: Semaphore = Semaphore::const_new(1);
+        let Ok(_turn) = ONE.acquire().await else { return false };
+        let (here, there) = (self.here, self.there);
+        let looked = tokio::task::spawn_blocking(move || {
+            let files = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].into_iter().filter_map(|path| File::open(path).ok());
+            table::are_of_one_user(files.flat_map(|file| BufReader::new(file).lines().map_while(Result::ok)), here, there)
+        });
+        looked.await.unwrap_or(false)
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -47,20 +58,23 @@ impl Ends {
 mod table {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-    use super::Ends;
-
     /// A connection that both ends hold open. The kernel does not know whose a socket was that has been closed.
     const ESTABLISHED: &str = "01";
 
-    pub(super) fn are_of_one_user(table: &str, ends: &Ends) -> bool {
-        let owner = |from: SocketAddr, to: SocketAddr| {
-            let (from, to) = (canonical(from), canonical(to));
-            table.lines().filter_map(row).find(|row| row.0 == from && row.1 == to).map(|row| row.2)
-        };
-        match (owner(ends.here, ends.there), owner(ends.there, ends.here)) {
-            (Some(own), Some(other)) => own == other,
-            _ => false,
+    pub(super) fn are_of_one_user(lines: impl Iterator<Item = String>, here: SocketAddr, there: SocketAddr) -> bool {
+        let (here, there) = (canonical(here), canonical(there));
+        let (mut own, mut other) = (None, None);
+        for (from, to, user) in lines.filter_map(|line| row(&line)) {
+            if (from, to) == (here, there) {
+                own.get_or_insert(user);
+            } else if (from, to) == (there, here) {
+                other.get_or_insert(user);
+            }
+            if let (Some(own), Some(other)) = (own, other) {
+                return own == other;
+            }
         }
+        false
     }
 
     /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid …`
@@ -119,9 +133,9 @@ mod table {
                 ("127.0.0.1:4040", "127.0.0.1:50009", false),
                 ("[::1]:4040", "[::1]:50003", true),
             ] {
-                let ends = Ends::new(here.parse().unwrap(), there.parse().unwrap());
-                assert_eq!(are_of_one_user(TABLE, &ends), expected, "{there}");
-                assert!(!are_of_one_user("", &ends));
+                let found = |table: &str| are_of_one_user(table.lines().map(str::to_owned), here.parse().unwrap(), there.parse().unwrap());
+                assert_eq!(found(TABLE), expected, "{there}");
+                assert!(!found(""));
             }
         }
     }
