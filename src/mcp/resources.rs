@@ -142,7 +142,7 @@ fn as_json(uri: &str, value: &impl Serialize) -> ResourceContents {
 
 fn not_found(uri: &str) -> ErrorData {
     let message = format!("there is no resource {}; see resources/list and resources/templates/list", text::one_line(uri, 200));
-    ErrorData::resource_not_found(message, None)
+    ErrorData::resource_not_found(message, Some(json!({ "uri": text::one_line(uri, 200) })))
 }
 
 /// A failure to read what exists: there is no tool error to tell it with.
