@@ -21,13 +21,13 @@ fn tool(name: &str, input_schema: &Value) -> Value {
     json!({"name": name, "description": format!("A fixture of the conformance suite: {name}"), "inputSchema": input_schema})
 }
 
-fn takes(properties: Value, required: &[&str]) -> Value {
+fn takes(properties: &Value, required: &[&str]) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }
 
 /// All tools.
 pub(crate) fn tools() -> Value {
-    let nothing = takes(json!({}), &[]);
+    let nothing = takes(&json!({}), &[]);
     let text = json!({"type": "string"});
     let plain = [
         "test_simple_text",
@@ -51,12 +51,12 @@ pub(crate) fn tools() -> Value {
     ];
     let mut tools: Vec<Value> = plain.iter().chain(rounds::TOOLS).map(|name| tool(name, &nothing)).collect();
     tools.extend([
-        tool("test_sampling", &takes(json!({"prompt": text}), &["prompt"])),
-        tool("test_elicitation", &takes(json!({"message": text}), &["message"])),
-        tool("greet", &takes(json!({"name": text}), &["name"])),
-        tool("confirm_delete", &takes(json!({"filename": text}), &[])),
-        tool("slow_compute", &takes(json!({"seconds": {"type": "number"}, "label": text}), &["seconds"])),
-        tool("test_custom_header", &takes(json!({"region": {"type": "string", "x-mcp-header": "Region"}}), &["region"])),
+        tool("test_sampling", &takes(&json!({"prompt": text}), &["prompt"])),
+        tool("test_elicitation", &takes(&json!({"message": text}), &["message"])),
+        tool("greet", &takes(&json!({"name": text}), &["name"])),
+        tool("confirm_delete", &takes(&json!({"filename": text}), &[])),
+        tool("slow_compute", &takes(&json!({"seconds": {"type": "number"}, "label": text}), &["seconds"])),
+        tool("test_custom_header", &takes(&json!({"region": {"type": "string", "x-mcp-header": "Region"}}), &["region"])),
         tool("json_schema_2020_12_tool", &full_schema()),
     ]);
     json!({"tools": tools})

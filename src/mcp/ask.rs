@@ -21,8 +21,8 @@ use url::Url;
 use super::{Call, error::ToolError};
 use crate::session::SessionError;
 
-/// How long a person may take over a question. Clients that show questions know that people take their time.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a person may take over a question while its call waits; many clients give a call up after a minute.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long an answer may travel with the client.
 const STATE_TTL: Duration = Duration::from_secs(600);
 

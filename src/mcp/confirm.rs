@@ -15,11 +15,9 @@ use rmcp::model::{
 };
 use serde_json::Value;
 
-use super::{Call, LavaMcp, answer::Stop, error::ToolError, results::random_id};
+use super::{Call, LavaMcp, answer::Stop, ask::ANSWER_TIMEOUT, error::ToolError, results::random_id};
 use crate::{client::ClientError, domain::Money};
 
-/// How long a person may take to answer while a call waits.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a question of the newer protocol is good for. Its answer comes with another request.
 const QUESTION_TTL: Duration = Duration::from_secs(600);
 /// Most open questions of one payer, and of all; the oldest make room.

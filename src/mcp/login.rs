@@ -150,7 +150,9 @@ async fn ask_for_limit(session: &Session, talk: &Conversation<'_>) -> Result<Ask
             let word = |name: &str| match content.get(name) {
                 Some(serde_json::Value::String(text)) => text.trim().trim_start_matches('$').trim_end_matches("USD").trim().to_owned(),
                 Some(serde_json::Value::Number(number)) => number.to_string(),
-                _ => String::new(),
+                // What was offered and not changed may be left out.
+                _ if name == "amount" => offer.amount.to_string(),
+                _ => offer.cycle.as_str().to_owned(),
             };
             let limit = SpendLimit::parse_short(&format!("{}/{}", word("amount"), word("cycle")));
             Asked::Answer(limit.map_err(|wrong| {

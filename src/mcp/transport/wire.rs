@@ -18,7 +18,8 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An error that answers a request whose id is not known.
 pub(super) fn refuse(status: StatusCode, error: ErrorData) -> Response<Body> {
-    let body = json!({"jsonrpc": "2.0", "id": null, "error": error}).to_string();
+    let ErrorData { code, message, .. } = error;
+    let body = json!({"jsonrpc": "2.0", "id": null, "error": {"code": code.0, "message": message}}).to_string();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -153,7 +153,7 @@ async fn who_reads_nothing_or_writes_nothing_keeps_nobody_else_waiting() {
              mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/list\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        let sent = if n % 2 == 0 { &head[..30] } else { &*format!("{head}{}", body.repeat(1)) };
+        let sent = if n % 2 == 0 { &head[..30] } else { &*format!("{head}{body}") };
         socket.write_all(sent.as_bytes()).await.unwrap();
         slow.push(socket);
     }
