@@ -2,21 +2,11 @@
 
 use serde_json::Value;
 
+use crate::domain::text::is_hidden;
+pub(super) use crate::domain::text::{one_line, visible};
+
 /// As much of each text in an attempt is told, in characters: names of models and providers, mostly.
 const ATTEMPT_CHARS_MAX: usize = 120;
-
-/// Whether a character has no place in a text shown to a model or a person: controls, bidirectional overrides, zero-width and tag characters.
-const fn is_hidden(c: char) -> bool {
-    matches!(c,
-        '\u{0}'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
-        | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// The text without hidden characters.
-pub(super) fn visible(text: &str) -> String {
-    text.chars().filter(|c| !is_hidden(*c)).collect()
-}
 
 fn made_visible(text: String) -> String {
     if text.chars().any(is_hidden) { visible(&text) } else { text }
@@ -30,12 +20,6 @@ pub(super) fn visible_value(value: Value) -> Value {
         Value::Object(fields) => fields.into_iter().map(|(name, value)| (made_visible(name), visible_value(value))).collect(),
         other => other,
     }
-}
-
-/// The text on one line, without hidden characters, at most `max` characters long.
-pub(super) fn one_line(text: &str, max: usize) -> String {
-    let line = visible(text).split_whitespace().collect::<Vec<_>>().join(" ");
-    shorten(&line, max).0
 }
 
 /// The text cut to at most `max` characters, and whether it was cut.

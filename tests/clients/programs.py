@@ -82,26 +82,26 @@ class Listening:
         self._command = [str(part) for part in command]
 
     def __enter__(self):
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             self._command, env=self._machine.env, cwd=self._machine.home, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        first_line = self._process.stderr.readline()
+        first_line = self.process.stderr.readline()
         found = re.search(r"(http://\S+)/mcp", first_line)
         assert found, f"the server did not start: {first_line}"
         self.root = found[1]
         self.url, self.sse = f"{self.root}/mcp", f"{self.root}/sse"
         self.log = []
         # A server whose standard error nobody reads stops when the pipe is full.
-        self._reader = threading.Thread(target=self.log.extend, args=(self._process.stderr,), daemon=True)
+        self._reader = threading.Thread(target=self.log.extend, args=(self.process.stderr,), daemon=True)
         self._reader.start()
         return self
 
     def __exit__(self, *_):
-        self._process.terminate()
+        self.process.terminate()
         try:
-            assert self._process.wait(10) == 0, "".join(self.log)
+            assert self.process.wait(10) == 0, "".join(self.log)
         finally:
-            self._process.kill()
+            self.process.kill()
         self._reader.join(5)
         assert "panicked" not in "".join(self.log)
 

@@ -139,6 +139,23 @@ async fn a_client_that_hangs_up_in_the_middle_of_a_call_stops_and_settles_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_with_a_key_of_its_own_goes_on_when_its_answer_is_lost_and_is_paid_once() {
+    let upstream = FakeUpstream::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let serving = buying(home.path(), &upstream).await;
+    let asked = json!({"model": "openai/slow-1000", "input": "Hi", "max_tokens": 20, "idempotency_key": "lost"});
+    let params = json!({"name": "prompt", "arguments": asked});
+    let lost = tokio::time::timeout(Duration::from_millis(300), serving.modern("tools/call", params).send()).await;
+    assert!(lost.is_err(), "the provider takes a second");
+    let answer = serving.call("prompt", asked.clone()).await;
+    assert_eq!(answer["structuredContent"]["content"], "Hello there.", "{answer}");
+    let again = serving.call("prompt", asked).await;
+    assert_eq!(again["structuredContent"]["request_id"], answer["structuredContent"]["request_id"]);
+    assert_eq!(upstream.seen().len(), 1);
+    holds_nothing_but_has_spent(&serving, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_reads_nothing_or_writes_nothing_keeps_nobody_else_waiting() {
     let home = tempfile::tempdir().unwrap();
     let serving = Serving::sandbox(home.path());
