@@ -26,7 +26,7 @@ pub(super) struct ServeArgs {
     /// Allow an address that other machines can reach. Each request then needs a spend key. Traffic is not encrypted: put a TLS proxy in front.
     #[arg(long)]
     allow_remote: bool,
-    /// A name under which the server is reached, through a proxy for example; can be given several times.
+    /// A name under which the server is reached through a proxy; can be given several times. Each request then needs a spend key.
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
     /// Leave out the legacy HTTP+SSE transport (/sse and /messages).
@@ -40,6 +40,9 @@ pub(super) async fn serve(settings: Settings, args: ServeArgs) -> Result<(), Fai
             "{} can be reached by other machines, and traffic is not encrypted. Listen on 127.0.0.1, or pass --allow-remote and put a TLS proxy in front",
             args.listen
         )));
+    }
+    if let Some(name) = args.host.iter().find(|name| name.is_empty() || name.contains([':', '/', ' '])) {
+        return Err(Failure::Error(format!("--host {name}: a name such as mcp.example.com is needed, without scheme, port or path")));
     }
     let options = serve::mcp_options(&settings);
     let app = App::new(settings)?;

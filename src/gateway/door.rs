@@ -11,15 +11,18 @@ use super::{
     edge::{self, Response},
     error::GatewayError,
     metrics::{self, Metrics, Readers},
-    strangers::{LookedUpInVain, Strangers},
 };
-use crate::listen::{Peer, host, is_no_foreign_page, is_this_machine};
+use crate::listen::{Peer, Strangers, host, is_no_foreign_page, is_this_machine};
 use axum::{
     Router,
     extract::{Request, State},
     middleware::Next,
     routing::get,
 };
+
+/// Marks the answer to a key that was looked up in vain.
+#[derive(Clone, Copy)]
+pub(super) struct LookedUpInVain;
 
 struct Door {
     gateway: Arc<Gateway>,

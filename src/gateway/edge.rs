@@ -28,11 +28,11 @@ use super::{
     connect,
     credential::Credential,
     discover,
+    door::LookedUpInVain,
     error::GatewayError,
     journey, manage,
     metrics::{Code, Metrics},
     owner, reports,
-    strangers::LookedUpInVain,
 };
 use crate::domain::{Money, RequestId, RequestShape};
 

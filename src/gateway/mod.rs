@@ -43,7 +43,6 @@ mod route;
 mod sandbox;
 pub mod server;
 mod settle;
-mod strangers;
 mod tokens;
 mod upstream;
 

@@ -4,6 +4,7 @@
 mod caller;
 mod neighbour;
 mod newcomers;
+mod strangers;
 
 use std::{
     io,
@@ -27,6 +28,7 @@ pub use caller::Peer;
 pub(crate) use caller::{host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one};
 pub(crate) use neighbour::Ends;
 use newcomers::{Newcomer, Newcomers};
+pub(crate) use strangers::Strangers;
 
 /// Most connections at a time. For one more, the oldest that has not asked for anything makes room.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -37,6 +39,9 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 const HEAD_FIELDS_MAX: usize = 100;
 /// Most requests at a time on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 100;
+/// A client that reads nothing of an answer for this long is gone, in milliseconds.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const READ_TIMEOUT_MS: u32 = 60_000;
 /// Pause after the system refused a connection, when it is out of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -89,6 +94,9 @@ pub(crate) async fn serve(router: Router, listener: TcpListener, stop: impl Futu
         };
         // Small writes must not wait for each other: that is what stalls streams for 40 ms.
         let _ = socket.set_nodelay(true);
+        // Who takes nothing of what is sent for this long is gone, although its socket is open.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&socket, READ_TIMEOUT_MS);
         let newcomer = newcomers.welcome();
         let peer = Peer::of(there);
         let ends = socket.local_addr().ok().filter(|_| peer.is_none()).map(|here| Ends::new(here, there));

@@ -2,10 +2,10 @@
 //! client asks for.
 
 use axum::{Json, extract::Request, response::IntoResponse};
-use http::{HeaderValue, header, uri::Scheme};
+use http::{HeaderValue, header};
 use serde_json::{Value, json};
 
-use crate::listen::host;
+use crate::listen::{host, is_this_machine};
 
 /// Where the extension's draft puts the card: below the server's own address.
 pub(super) const PATH: &str = "/mcp/server-card";
@@ -15,8 +15,10 @@ pub(super) const WELL_KNOWN_PATH: &str = "/.well-known/mcp/server-card.json";
 const NAME: &str = "so.lava/lava-mcp";
 
 pub(super) async fn card(request: Request) -> impl IntoResponse {
-    let scheme = request.uri().scheme().unwrap_or(&Scheme::HTTP).clone();
     let host = host(&request).ok().flatten().unwrap_or("127.0.0.1");
+    // Under a domain's name a proxy with TLS stands in front, and a client must not send its key past it in the clear.
+    let is_address = host.starts_with('[') || host.split(':').next().is_some_and(|name| name.parse::<std::net::Ipv4Addr>().is_ok());
+    let scheme = if is_address || is_this_machine(host) { "http" } else { "https" };
     (
         [(header::CONTENT_TYPE, HeaderValue::from_static("application/mcp-server-card+json"))],
         Json(describe(&format!("{scheme}://{host}/mcp"))),

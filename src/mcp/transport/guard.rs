@@ -3,7 +3,7 @@
 //! Programs of the same user on this machine need no key, and pay with the session's. Everybody else sends `Authorization: Bearer <spend key>` and pays with that.
 //! Whatever comes to check callers in other ways belongs here, in [`Guard::payer`].
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -17,7 +17,7 @@ use rmcp::model::{ErrorCode, ErrorData};
 use super::wire::refuse;
 use crate::{
     domain::Secret,
-    listen::{Ends, host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one},
+    listen::{Ends, Peer, Strangers, host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one},
     session::Payer,
 };
 
@@ -35,12 +35,13 @@ pub struct Guard {
     /// Names, without ports, under which the server is reached beside those of this machine.
     names: Vec<String>,
     knows_key: KnowsKey,
+    strangers: Strangers,
 }
 
 impl Guard {
     /// The rules for a listener at `address` that is also reached as one of `names`.
     pub fn new(address: SocketAddr, names: Vec<String>, knows_key: KnowsKey) -> Self {
-        Self { is_local: address.ip().is_loopback(), names, knows_key }
+        Self { is_local: address.ip().is_loopback(), names, knows_key, strangers: Strangers::default() }
     }
 
     /// Whether the name and the page behind a request are ours, or what is wrong with them.
@@ -58,22 +59,37 @@ impl Guard {
         if is_fine || is_own_page { Ok(()) } else { Err(Refusal::Foreign) }
     }
 
-    /// Who pays for a request, which comes from a neighbour on this machine or from elsewhere, and calls this server by a name of this machine or another one.
-    async fn payer(&self, headers: &HeaderMap, neighbour: Option<&Ends>, is_called_here: bool) -> Result<Payer, Refusal> {
-        match bearer(headers)? {
-            Some(key) => match (self.knows_key)(key.clone()).await {
-                Ok(true) => Ok(Payer::Key(key)),
-                Ok(false) => Err(Refusal::UnknownKey),
-                Err(reason) => Err(Refusal::CannotTell(reason)),
-            },
-            None => {
-                if !self.is_local || is_relayed(headers) || !is_called_here {
-                    return Err(Refusal::NoKey);
+    /// Who pays for a request that comes from `from`.
+    async fn payer(&self, headers: &HeaderMap, from: &Origin) -> Result<Payer, Refusal> {
+        if let Some(key) = bearer(headers)? {
+            return self.payer_with(key, from.peer).await;
+        }
+        // A server that has names is reached through a proxy, and a proxy need not say that it is one.
+        if !self.is_local || !self.names.is_empty() || is_relayed(headers) {
+            return Err(Refusal::NoKey);
+        }
+        match &from.neighbour {
+            Some(ends) if ends.are_of_one_user().await => Ok(Payer::Client(SHARED.to_owned())),
+            _ => Err(Refusal::AnotherUser),
+        }
+    }
+
+    async fn payer_with(&self, key: Secret, peer: Option<Peer>) -> Result<Payer, Refusal> {
+        if let Some(wait) = peer.and_then(|peer| self.strangers.wait(peer, Instant::now())) {
+            return Err(Refusal::TooManyUnknownKeys { wait_s: wait.as_secs() + 1 });
+        }
+        match (self.knows_key)(key.clone()).await {
+            Ok(true) => Ok(Payer::Key(key)),
+            Ok(false) => {
+                if let Some(peer) = peer {
+                    self.strangers.count(peer, Instant::now());
                 }
-                match neighbour {
-                    Some(ends) if ends.are_of_one_user().await => Ok(Payer::Client(SHARED.to_owned())),
-                    _ => Err(Refusal::AnotherUser),
-                }
+                Err(Refusal::UnknownKey)
+            }
+            Err(reason) => {
+                // Strangers need not know where the gateway is, nor what ails it.
+                tracing::warn!(reason, "whether a spend key is valid could not be found out");
+                Err(Refusal::CannotTell)
             }
         }
     }
@@ -87,12 +103,22 @@ impl Guard {
     }
 }
 
+/// The other end of a request's connection: another machine, or a program on this one.
+struct Origin {
+    peer: Option<Peer>,
+    neighbour: Option<Ends>,
+}
+
 /// The key of the `Authorization` header.
 fn bearer(headers: &HeaderMap) -> Result<Option<Secret>, Refusal> {
     let Some(value) = one(headers, &header::AUTHORIZATION).map_err(|()| Refusal::NotBearer)? else { return Ok(None) };
     let (scheme, key) = value.trim().split_once(' ').ok_or(Refusal::NotBearer)?;
     let key = key.trim();
-    if scheme.eq_ignore_ascii_case("bearer") && !key.is_empty() { Ok(Some(Secret::new(key))) } else { Err(Refusal::NotBearer) }
+    if !scheme.eq_ignore_ascii_case("bearer") || key.is_empty() {
+        return Err(Refusal::NotBearer);
+    }
+    // It manages keys and has no limit of its own: nothing to hand to an agent.
+    if key.starts_with("aks_") { Err(Refusal::SecretKey) } else { Ok(Some(Secret::new(key))) }
 }
 
 pub(super) async fn enter(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response<Body> {
@@ -100,8 +126,8 @@ pub(super) async fn enter(State(guard): State<Arc<Guard>>, mut request: Request,
         return refusal.into_response();
     }
     if !OPEN.contains(&request.uri().path()) {
-        let is_called_here = host(&request).is_ok_and(|host| host.is_some_and(is_this_machine));
-        match guard.payer(request.headers(), request.extensions().get(), is_called_here).await {
+        let from = Origin { peer: request.extensions().get().copied(), neighbour: request.extensions().get().cloned() };
+        match guard.payer(request.headers(), &from).await {
             Ok(payer) => drop(request.extensions_mut().insert(payer)),
             Err(refusal) => return refusal.into_response(),
         }
@@ -119,8 +145,10 @@ enum Refusal {
     NoKey,
     AnotherUser,
     NotBearer,
+    SecretKey,
     UnknownKey,
-    CannotTell(String),
+    TooManyUnknownKeys { wait_s: u64 },
+    CannotTell,
 }
 
 impl Refusal {
@@ -153,8 +181,20 @@ impl Refusal {
                 "The gateway does not accept this spend key: it may be mistyped, revoked, rotated or expired. Ask whoever gave it out for a new one.",
                 Some("Bearer realm=\"lava-mcp\", error=\"invalid_token\""),
             ),
-            Self::CannotTell(reason) => {
-                let text = format!("Whether the spend key is valid could not be found out: {reason}. Try again in a moment.");
+            Self::SecretKey => (
+                StatusCode::UNAUTHORIZED,
+                "This is a secret key, which manages spend keys and is not for agents. Send a spend key (lava_sk_…); `lava-mcp keys create` makes one.",
+                Some("Bearer realm=\"lava-mcp\", error=\"invalid_token\""),
+            ),
+            Self::TooManyUnknownKeys { wait_s } => {
+                let text = format!("Too many unknown keys came from this address. Wait {wait_s} seconds.");
+                let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, ErrorData::invalid_request(text, None));
+                response.headers_mut().insert(header::RETRY_AFTER, wait_s.into());
+                return response;
+            }
+            Self::CannotTell => {
+                let text =
+                    "Whether the spend key is valid could not be found out. Try again in a moment; the log of this server says more.";
                 return refuse(StatusCode::SERVICE_UNAVAILABLE, ErrorData::internal_error(text, None));
             }
         };
@@ -163,5 +203,50 @@ impl Refusal {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, middleware::from_fn_with_state, routing::get};
+    use futures_util::FutureExt;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    fn router(knows: Result<bool, String>) -> Router {
+        let knows_key: KnowsKey = Arc::new(move |_| std::future::ready(knows.clone()).boxed());
+        let guard = Guard::new("192.0.2.1:8484".parse().unwrap(), Vec::new(), knows_key);
+        Router::new().route("/mcp", get(async || "in")).layer(from_fn_with_state(Arc::new(guard), enter))
+    }
+
+    async fn ask(router: &Router, peer: &str, key: &str) -> Response<Body> {
+        let request = Request::get("/mcp").header("host", "192.0.2.1:8484").header("authorization", format!("Bearer {key}"));
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Peer::of(peer.parse().unwrap()).unwrap());
+        router.clone().oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_tries_keys_is_soon_not_listened_to() {
+        let router = router(Ok(false));
+        for _ in 0..10 {
+            assert_eq!(ask(&router, "198.51.100.7:1", "lava_sk_x").await.status(), StatusCode::UNAUTHORIZED);
+        }
+        let refused = ask(&router, "198.51.100.7:2", "lava_sk_y").await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert!(refused.headers().contains_key(header::RETRY_AFTER));
+        assert_eq!(ask(&router, "198.51.100.8:1", "lava_sk_x").await.status(), StatusCode::UNAUTHORIZED);
+    }
+
+    #[tokio::test]
+    async fn a_secret_key_pays_for_nothing_and_trouble_is_not_told() {
+        let answer = ask(&router(Ok(true)), "198.51.100.7:1", "aks_live_x").await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(ask(&router(Ok(true)), "198.51.100.7:1", "lava_sk_x").await.status(), StatusCode::OK);
+        let answer = ask(&router(Err("http://10.0.0.1:4040 is down".to_owned())), "198.51.100.7:1", "lava_sk_x").await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let body = axum::body::to_bytes(answer.into_body(), 10_000).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("10.0.0.1"));
     }
 }

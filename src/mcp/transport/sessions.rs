@@ -30,6 +30,7 @@ use crate::session::Payer;
 const SESSIONS_MAX: usize = 500;
 /// A session that nobody uses ends after this long. Many clients do not start over when theirs has ended, so it is not short.
 const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 type Inner = LocalSessionManager;
@@ -62,7 +63,9 @@ impl Sessions {
     }
 
     fn touch(&self, id: &SessionId) {
-        self.lock().entry(id.clone()).or_insert(Open { used_at: Instant::now(), owner: None }).used_at = Instant::now();
+        if let Some(session) = self.lock().get_mut(id) {
+            session.used_at = Instant::now();
+        }
     }
 
     /// The session that has to go before another one can come.
@@ -117,10 +120,11 @@ impl SessionManager for Sessions {
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Failed> {
         if let Some(oldest) = self.oldest() {
             tracing::info!("the session that was idle longest makes room for a new one");
-            let _ = self.inner.close_session(&oldest).await;
+            // One whose client reads nothing may not hear it; nobody waits for that.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.inner.close_session(&oldest)).await;
         }
         let created = self.inner.create_session().await?;
-        self.touch(&created.0);
+        self.lock().insert(created.0.clone(), Open { used_at: Instant::now(), owner: None });
         Ok(created)
     }
 

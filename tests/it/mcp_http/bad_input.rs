@@ -85,6 +85,16 @@ async fn buying(home: &std::path::Path, upstream: &FakeUpstream) -> Serving {
     serving
 }
 
+/// Waits until a provider has got so many requests.
+async fn until_seen(upstream: &FakeUpstream, requests: usize) {
+    let seen = async {
+        while upstream.seen().len() < requests {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), seen).await.expect("the provider was asked");
+}
+
 async fn holds_nothing_but_has_spent(serving: &Serving, requests: u64) {
     let deadline = std::time::Instant::now() + Duration::from_secs(5);
     loop {
@@ -113,7 +123,7 @@ async fn a_client_that_hangs_up_in_the_middle_of_a_call_stops_and_settles_it() {
     let mut sse = Sse::connect(&serving).await;
     sse.introduce(&serving.http).await;
     sse.send(&serving.http, &json!({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": asked})).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until_seen(&upstream, 2).await;
     let endpoint = sse.endpoint.clone();
     drop(sse);
     holds_nothing_but_has_spent(&serving, 2).await;
@@ -130,7 +140,7 @@ async fn a_client_that_hangs_up_in_the_middle_of_a_call_stops_and_settles_it() {
     let session = serving.initialize().await;
     let message = json!({"jsonrpc": "2.0", "id": 6, "method": "tools/call", "params": asked});
     let running = tokio::spawn(serving.in_session(&session, &message).send());
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until_seen(&upstream, 3).await;
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 6}});
     assert_eq!(serving.in_session(&session, &cancel).send().await.unwrap().status(), StatusCode::ACCEPTED);
     holds_nothing_but_has_spent(&serving, 3).await;
@@ -156,7 +166,7 @@ async fn a_call_with_a_key_of_its_own_goes_on_when_its_answer_is_lost_and_is_pai
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_reads_nothing_or_writes_nothing_keeps_nobody_else_waiting() {
+async fn who_sends_half_a_request_or_leaves_an_answer_unread_keeps_nobody_waiting() {
     let home = tempfile::tempdir().unwrap();
     let serving = Serving::sandbox(home.path());
     let address = serving.root.strip_prefix("http://").unwrap().to_owned();

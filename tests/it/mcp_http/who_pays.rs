@@ -127,12 +127,17 @@ async fn beyond_this_machine_everybody_brings_a_key() {
     assert_eq!(status(list(&remote).bearer_auth(&own).header("origin", "https://evil.example")).await, StatusCode::FORBIDDEN);
     // Whether the server is alive, and what it is, may be known.
     assert_eq!(status(remote.http.get(format!("{}/healthz", remote.root))).await, StatusCode::OK);
-    // A proxy in front: under its name a key is needed, under this machine's names none, unless the request says that it was passed on.
+    // A proxy in front, which may hide that it is one: everybody needs a key. Without names a request that says that it was passed on does.
     assert_eq!(status(list(&named).header("host", "mcp.example.com")).await, StatusCode::UNAUTHORIZED);
     assert_eq!(status(list(&named).header("host", "mcp.example.com").bearer_auth(&own)).await, StatusCode::OK);
     assert_eq!(status(list(&named).header("host", "other.example.com").bearer_auth(&own)).await, StatusCode::FORBIDDEN);
-    assert_eq!(status(list(&named)).await, StatusCode::OK);
-    assert_eq!(status(list(&named).header("x-forwarded-for", "198.51.100.7")).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(list(&named)).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(list(&named).bearer_auth(&own)).await, StatusCode::OK);
+    let card = named.http.get(format!("{}/mcp/server-card", named.root)).header("host", "mcp.example.com").send().await.unwrap();
+    assert_eq!(json_of(card).await["remotes"][0]["url"], "https://mcp.example.com/mcp");
+    let local = Serving::sandbox(home.path());
+    assert_eq!(status(list(&local)).await, StatusCode::OK);
+    assert_eq!(status(list(&local).header("x-forwarded-for", "198.51.100.7")).await, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::listen::Peer;
+use super::Peer;
 
 /// As many unknown keys are looked up for a peer.
 const TRIES_MAX: u32 = 10;
@@ -20,10 +20,6 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Most peers that are remembered; the one that began longest ago makes room.
 const PEERS_MAX: usize = 4_096;
 
-/// Marks the answer to a key that was looked up in vain.
-#[derive(Clone, Copy)]
-pub(super) struct LookedUpInVain;
-
 struct Tries {
     since: Instant,
     count: u32,
@@ -31,7 +27,7 @@ struct Tries {
 
 /// The peers that tried unknown keys of late.
 #[derive(Default)]
-pub(super) struct Strangers {
+pub(crate) struct Strangers {
     peers: Mutex<HashMap<Peer, Tries>>,
     /// Whether there are any, so that as a rule no request waits for the lock.
     has_any: AtomicBool,
@@ -39,7 +35,7 @@ pub(super) struct Strangers {
 
 impl Strangers {
     /// How long a peer's keys are not looked up any more, if they are not.
-    pub(super) fn wait(&self, peer: Peer, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, peer: Peer, now: Instant) -> Option<Duration> {
         if !self.has_any.load(Ordering::Relaxed) {
             return None;
         }
@@ -49,7 +45,7 @@ impl Strangers {
     }
 
     /// Counts a key that was looked up in vain.
-    pub(super) fn count(&self, peer: Peer, now: Instant) {
+    pub(crate) fn count(&self, peer: Peer, now: Instant) {
         let is_over = |tries: &Tries| now.saturating_duration_since(tries.since) >= WINDOW;
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if peers.len() >= PEERS_MAX && !peers.contains_key(&peer) {
