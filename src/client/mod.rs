@@ -139,9 +139,11 @@ impl Client {
     /// [`ClientError`] when the gateway cannot be asked.
     pub async fn report(&self, key: &Secret, request: &str) -> Result<Option<RequestReport>, ClientError> {
         let deadline = Instant::now() + REPORT_TIMEOUT;
+        // Our gateway answers when the request is settled; another one has to be asked again.
+        let path = format!("/v1/requests/{}?wait_s={}", segment(request), REPORT_TIMEOUT.as_secs());
         let mut pause = Duration::from_micros(500);
         while Instant::now() < deadline {
-            match self.json::<RequestReport>(Method::GET, &format!("/v1/requests/{}", segment(request)), Some(key), None).await {
+            match self.json::<RequestReport>(Method::GET, &path, Some(key), None).await {
                 Ok(report) if report.status != "pending" => return Ok(Some(report)),
                 Ok(_) => {
                     tokio::time::sleep(pause).await;

@@ -51,7 +51,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use credentials::{Credentials, Environment, KeyVault, Loading};
@@ -59,7 +59,7 @@ pub use owner::ToReview;
 pub use providers::{CustomProvider, Registry};
 
 use crate::{
-    domain::{PlainKey, key::KeyKind, key::Pepper},
+    domain::{PlainKey, RequestId, key::KeyKind, key::Pepper},
     store::{Clock, NewSecretKey, SecretKey, Store, StoreError},
 };
 use authorise::{Authorised, Inbound, authorise};
@@ -75,6 +75,9 @@ use upstream::{Upstream, send};
 /// Ids of the local model servers that are looked for.
 pub const LOCAL_SERVERS: [&str; 4] = local::IDS;
 
+/// Settlements that those who wait for one may lag behind; who lags further looks again.
+const SETTLED_QUEUE: usize = 64;
+
 /// Everything a request needs, built once.
 pub struct Gateway {
     store: Store,
@@ -84,6 +87,8 @@ pub struct Gateway {
     upstream: Upstream,
     lines: Lines,
     habits: Habits,
+    /// Tells those who wait for a report which request has been settled.
+    settled: broadcast::Sender<RequestId>,
     /// Whether every key only reaches the sandbox.
     sandbox: bool,
     metrics: Metrics,
@@ -99,7 +104,20 @@ impl Gateway {
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
         let (upstream, lines, habits) = (Upstream::default(), Lines::default(), Habits::default());
         let metrics = Metrics::new(clock());
-        Arc::new(Self { store, clock, pepper, registry, upstream, lines, habits, sandbox, metrics, tasks, stopping })
+        Arc::new(Self {
+            store,
+            clock,
+            pepper,
+            registry,
+            upstream,
+            lines,
+            habits,
+            settled: broadcast::Sender::new(SETTLED_QUEUE),
+            sandbox,
+            metrics,
+            tasks,
+            stopping,
+        })
     }
 
     /// Makes a secret key, with which spend keys can be managed; those of a `test` one only reach the sandbox. It is told once, here.

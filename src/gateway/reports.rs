@@ -1,10 +1,10 @@
 //! What happened: requests, with what each cost and how that is known.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::extract::{Path, Query, State};
 use http::{HeaderMap, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
@@ -19,6 +19,9 @@ use crate::{
     domain::ledger::{Attempt, RequestRecord},
     store::RequestPage,
 };
+
+/// The status of a request whose cost is not known yet.
+const PENDING: &str = "pending";
 
 /// A request as Lava's API shows it; `lava_mcp` is ours.
 #[derive(Serialize)]
@@ -93,11 +96,41 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
     respond_json(StatusCode::OK, listing)
 }
 
-pub(super) async fn retrieve(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    let found = (|| {
+#[derive(Default, Deserialize)]
+pub(super) struct Patience {
+    /// Seconds to wait for a request that is still pending. An extension of ours: a report right after an answer would else have to be asked for again and again.
+    wait_s: Option<u64>,
+}
+
+/// Longest wait for a settlement.
+const WAIT_S_MAX: u64 = 10;
+
+pub(super) async fn retrieve(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    Query(patience): Query<Patience>,
+    headers: HeaderMap,
+) -> Response {
+    let look = || {
         let scope = scope(&gateway, &headers)?;
         let record = gateway.store.requests(&RequestPage { only: Some(id.clone()), limit: 1, ..scope })?;
         record.first().map(|record| RequestObject::new(&gateway, record)).ok_or_else(|| GatewayError::NotFound(format!("request {id}")))
-    })();
+    };
+    let until_settled = async {
+        // Listened to before the first look, so that a settlement in between is not missed.
+        let mut settled = gateway.settled.subscribe();
+        loop {
+            match look() {
+                Ok(report) if report.status == PENDING => {}
+                found => return found,
+            }
+            while settled.recv().await.is_ok_and(|request| request.as_str() != id) {}
+        }
+    };
+    let wait = Duration::from_secs(patience.wait_s.unwrap_or_default().min(WAIT_S_MAX));
+    let found = match wait {
+        Duration::ZERO => look(),
+        wait => tokio::time::timeout(wait, until_settled).await.unwrap_or_else(|_| look()),
+    };
     respond_json(StatusCode::OK, found)
 }

@@ -55,6 +55,8 @@ impl Tally {
     pub(super) async fn return_unsent(&mut self, gateway: &Gateway, held: Held) {
         held.guard.settle(Outcome::Void { dispatched: false }, None).await;
         gateway.lines.money_is_back(&held.key);
+        // Nobody may be waiting.
+        let _ = gateway.settled.send(held.request);
     }
 
     /// Books an attempt.
@@ -77,6 +79,8 @@ impl Tally {
         }
         held.guard.settle(outcome, upstream_status).await;
         gateway.lines.money_is_back(&held.key);
+        // Nobody may be waiting.
+        let _ = gateway.settled.send(held.request);
     }
 }
 
