@@ -78,7 +78,7 @@ pub(super) async fn logout(settings: Settings, args: LogoutArgs, json: bool) -> 
         let key = if outcome == LoggedOut::Revoked {
             "its key is revoked"
         } else {
-            "its key is forgotten here, but not revoked: there is no secret key to do that with"
+            "its key is forgotten here, but not revoked: there is no secret key that the gateway accepts to do that with"
         };
         output::say(&format!("Logged out {name}; {key}."));
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Link, Session, SessionError, VaultError};
+use super::{Link, LoggedOut, Session, SessionError, VaultError};
 use crate::{
     client::{ClientError, PageQuery},
     domain::{Secret, SpendLimit},
@@ -22,7 +22,7 @@ pub(super) struct Kept {
 
 /// The secret key as the vault keeps it.
 #[derive(Serialize, Deserialize)]
-struct KeptSecret {
+pub(super) struct KeptSecret {
     key: String,
     /// Its id at the gateway, where a login told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,23 +91,49 @@ impl Session {
         Ok(secret)
     }
 
-    /// Keeps the secret key of a login. Session keys that it cannot see belong to another account: they are revoked with the secret key that made them, if that is
-    /// still here, and forgotten.
-    pub(super) async fn adopt(&self, secret: Secret, id: Option<String>) -> Result<(), SessionError> {
+    /// Keeps the secret key of a login, and returns the one whose place it takes.
+    pub(super) async fn replace_secret(&self, secret: &Secret, id: Option<String>) -> Result<Option<KeptSecret>, SessionError> {
         let before = self.kept_secret().await?;
-        self.keep_secret(&secret, id).await?;
-        let client = self.client().await?;
+        self.keep_secret(secret, id).await?;
+        let before = before.filter(|before| before.key != secret.expose());
+        if let Some(before) = &before {
+            let id = before.id.as_deref().unwrap_or("its id is not known");
+            tracing::warn!("The secret key of an earlier login ({id}) is replaced. It still works until it is deleted in its account.");
+        }
+        Ok(before)
+    }
+
+    /// Ends the session keys that belong to another account than the secret key that is kept now, with the one that made them.
+    pub(super) async fn end_foreign_keys(&self, secret: &Secret, before: Option<KeptSecret>) -> Result<(), SessionError> {
+        let before = before.map(|before| Secret::new(before.key));
+        let mut ended = Ok(());
         for name in self.clients().await? {
-            let Some(kept) = self.kept(&name).await? else { continue };
-            if let Err(ClientError::Refused { status: 404, .. }) = client.spend_key(&secret, &kept.spend_key_id).await {
-                if let Some(before) = &before {
-                    let _ = client.revoke_spend_key(&Secret::new(before.key.clone()), &kept.spend_key_id).await;
-                }
-                self.vault.remove(&self.account(&name)).await?;
-            }
+            // Where one cannot be ended, the others still are: their secret key is not at hand again.
+            ended = ended.and(self.end_if_foreign(&name, secret, before.as_ref()).await);
         }
         self.forget().await;
-        Ok(())
+        ended
+    }
+
+    /// A key is forgotten once it is revoked, or once there is nothing left to revoke it with.
+    async fn end_if_foreign(&self, client_name: &str, secret: &Secret, before: Option<&Secret>) -> Result<(), SessionError> {
+        let Some(kept) = self.kept(client_name).await? else { return Ok(()) };
+        match self.client().await?.spend_key(secret, &kept.spend_key_id).await {
+            Ok(_) => return Ok(()),
+            Err(ClientError::Refused { status: 404, .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let outcome = match before {
+            Some(before) => self.revoke(before, &kept.spend_key_id).await?,
+            None => LoggedOut::Forgotten,
+        };
+        if outcome == LoggedOut::Forgotten {
+            let id = &kept.spend_key_id;
+            tracing::warn!(
+                "The spend key {id} of another account is forgotten here, but not revoked: there is no secret key to do that with."
+            );
+        }
+        Ok(self.vault.remove(&self.account(client_name)).await?)
     }
 
     /// Takes a secret key that a person brings, once the gateway has accepted it.
@@ -118,7 +144,10 @@ impl Session {
         match self.client().await?.spend_keys(&secret, &PageQuery { limit: Some(1), cursor: None }).await {
             Err(error) if error.is_unauthorised() => Err(SessionError::KeyRefused("stdin")),
             Err(error) => Err(error.into()),
-            Ok(_) => self.adopt(secret, None).await,
+            Ok(_) => {
+                let before = self.replace_secret(&secret, None).await?;
+                self.end_foreign_keys(&secret, before).await
+            }
         }
     }
 

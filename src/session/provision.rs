@@ -21,7 +21,7 @@ pub enum LoggedOut {
     NothingToDo,
     /// The key is revoked and forgotten.
     Revoked,
-    /// The key is forgotten here; there is no secret key to revoke it with.
+    /// The key is forgotten here, and may still work; there is no secret key to revoke it with, or the gateway does not accept it.
     Forgotten,
 }
 
@@ -99,16 +99,21 @@ impl Session {
     pub async fn logout(&self, client_name: &str) -> Result<LoggedOut, SessionError> {
         self.forget().await;
         let Some(kept) = self.kept(client_name).await? else { return Ok(LoggedOut::NothingToDo) };
-        let secret = self.secret_key().await?;
-        if let Some(secret) = &secret {
-            // A key that is gone already is as good as revoked.
-            match self.client().await?.revoke_spend_key(secret, &kept.spend_key_id).await {
-                Ok(()) | Err(ClientError::Refused { status: 401 | 404, .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let outcome = match self.secret_key().await? {
+            Some(secret) => self.revoke(&secret, &kept.spend_key_id).await?,
+            None => LoggedOut::Forgotten,
+        };
         self.vault.remove(&self.account(client_name)).await?;
-        Ok(if secret.is_some() { LoggedOut::Revoked } else { LoggedOut::Forgotten })
+        Ok(outcome)
+    }
+
+    /// Revokes a spend key. One that is gone already is as good as revoked; of one whose secret key is not accepted nothing is known, nor ever will be.
+    pub(super) async fn revoke(&self, secret: &Secret, spend_key_id: &str) -> Result<LoggedOut, SessionError> {
+        match self.client().await?.revoke_spend_key(secret, spend_key_id).await {
+            Ok(()) | Err(ClientError::Refused { status: 404, .. }) => Ok(LoggedOut::Revoked),
+            Err(error) if error.is_unauthorised() => Ok(LoggedOut::Forgotten),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Logs every client out; returns the names of those that were logged in.

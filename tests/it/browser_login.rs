@@ -11,7 +11,8 @@ use std::{
 
 use lava_mcp::{
     config::Environment,
-    session::{Browser, Narrowing, Payer, PendingLogin, Session, SessionError, WebLogin},
+    domain::Secret,
+    session::{Browser, KeySource, LoggedOut, Narrowing, Payer, PendingLogin, Session, SessionError, WebLogin},
 };
 use serde_json::Value;
 
@@ -225,10 +226,62 @@ async fn session_keys_of_another_account_do_not_stay() {
         assert_eq!(log_in().await, "id-1", "ours {is_ours}");
         assert!(!vault(folder.path()).contains("lava_sk_of_the_fake_0"), "ours {is_ours}");
         // One whose secret key still works is revoked when another account takes its place.
-        session.bring_secret_key(lava_mcp::domain::Secret::new(lava.secret())).await.unwrap();
+        session.bring_secret_key(Secret::new(lava.secret())).await.unwrap();
         assert_eq!(lava.keys()[1]["status"], "revoked");
         assert!(matches!(session.status(&payer()).await, Err(SessionError::NotLoggedIn)));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_key_is_forgotten_only_once_it_is_known_to_be_gone() {
+    for broken in [http::Method::GET, http::Method::DELETE] {
+        let (lava, folder) = (FakeLava::start().await, tempfile::tempdir().unwrap());
+        let session = lava.session(folder.path(), |_| {});
+        session.bring_secret_key(Secret::new(lava.secret())).await.unwrap();
+        session.login(&payer(), &Narrowing::default(), false).await.unwrap();
+        // Another account takes its place, and whether that key is of it, or is ended, cannot be found out.
+        lava.breaks(Some(broken.clone()));
+        let pending = begin(&session).await;
+        browse(pending.url().as_str()).await;
+        let error = session.await_web_login(&pending, LONG).await.unwrap_err();
+        assert!(
+            matches!(error, SessionError::Client(_)),
+            "{broken}: the secret key was kept, and this is no trouble of the vault: {error}"
+        );
+        assert_eq!(session.secret_key_source().await.unwrap(), Some(KeySource::Vault));
+        assert!(vault(folder.path()).contains("lava_sk_of_the_fake_0"), "{broken}");
+        assert_eq!(lava.keys()[0]["status"], "active");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_that_the_gateway_refuses_is_not_called_a_revocation() {
+    let (lava, folder) = (FakeLava::start().await, tempfile::tempdir().unwrap());
+    let session = lava.session(folder.path(), |_| {});
+    session.bring_secret_key(Secret::new(lava.secret())).await.unwrap();
+    session.login(&payer(), &Narrowing::default(), false).await.unwrap();
+    lava.delete_secrets();
+    assert_eq!(session.logout("test").await.unwrap(), LoggedOut::Forgotten);
+    assert_eq!(lava.keys()[0]["status"], "active");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_code_is_exchanged_for_is_kept_although_somebody_declines_meanwhile() {
+    let (lava, folder) = (FakeLava::start().await, tempfile::tempdir().unwrap());
+    lava.exchange_takes(2 * SHORT);
+    let session = lava.session(folder.path(), |_| {});
+    let pending = begin(&session).await;
+    let (asked, code) = (asked(pending.url()), lava.code());
+    let back = format!("http://127.0.0.1:{}/callback?code={code}&state={}", asked["port"], asked["state"]);
+    let declined = async {
+        while !lava.is_used(&code) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        session.decline_web_login(&pending).await;
+    };
+    let (page, ()) = tokio::join!(browse(&back), declined);
+    assert!(page.text().await.unwrap().contains("You are logged in"));
+    assert!(vault(folder.path()).contains(SECRET), "no secret key is left that nobody has");
 }
 
 fn command(home: &Path, lava: &FakeLava, arguments: &[&str]) -> Command {

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::{Path as Segment, Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode},
     response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
 };
@@ -32,6 +32,8 @@ struct Books {
     keys: Vec<Value>,
     forwarded_with: Vec<String>,
     forwards_spend_keys: bool,
+    exchange_takes: Duration,
+    broken: Option<Method>,
     tells_keys_about_themselves: bool,
 }
 
@@ -104,6 +106,25 @@ impl FakeLava {
         self.books.lock().unwrap().tells_keys_about_themselves = yes;
     }
 
+    /// How long the exchange of a code takes.
+    pub(crate) fn exchange_takes(&self, time: Duration) {
+        self.books.lock().unwrap().exchange_takes = time;
+    }
+
+    /// Whether a code has been brought, even if the answer to that is still to come.
+    pub(crate) fn is_used(&self, code: &str) -> bool {
+        !self.books.lock().unwrap().codes.iter().any(|known| known == code)
+    }
+
+    /// What is asked about a spend key with this method fails from now on.
+    pub(crate) fn breaks(&self, method: Option<Method>) {
+        self.books.lock().unwrap().broken = method;
+    }
+
+    fn is_broken(&self, method: &Method) -> bool {
+        self.books.lock().unwrap().broken.as_ref() == Some(method)
+    }
+
     pub(crate) fn forwards_spend_keys(&self, yes: bool) {
         self.books.lock().unwrap().forwards_spend_keys = yes;
     }
@@ -124,7 +145,7 @@ impl FakeLava {
         let url: url::Url = self.address.parse().unwrap();
         let api = url.clone();
         let mut web = WebLogin::new(url.clone(), Browser::none());
-        web.patience = Duration::from_millis(400);
+        web.patience = Duration::from_secs(1);
         let mut parts = Parts {
             connect: Arc::new(move || {
                 let api = api.clone();
@@ -187,6 +208,8 @@ async fn exchange(State(lava): State<FakeLava>, headers: HeaderMap, Json(body): 
     if !known {
         return refuse(StatusCode::BAD_REQUEST, "invalid_code");
     }
+    let takes = lava.books.lock().unwrap().exchange_takes;
+    tokio::time::sleep(takes).await;
     let secret = lava.secret();
     Json(json!({"wallet_id": "w", "secret_key_id": "sk-id-7", "secret_key": secret, "merchant_id": "m", "account_id": "a"})).into_response()
 }
@@ -239,6 +262,9 @@ async fn retrieve(State(lava): State<FakeLava>, headers: HeaderMap, Segment(id):
         let answer = own.map_or_else(|| refuse(StatusCode::UNAUTHORIZED, "invalid_api_key"), |key| Json(shown(key)).into_response());
         return ([("x-lava-mcp-gateway", "1")], answer).into_response();
     }
+    if lava.is_broken(&Method::GET) {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "broken");
+    }
     with_key(&lava, &headers, &id, |key| shown(key.clone()))
 }
 
@@ -252,6 +278,9 @@ async fn update(State(lava): State<FakeLava>, headers: HeaderMap, Segment(id): S
 }
 
 async fn revoke(State(lava): State<FakeLava>, headers: HeaderMap, Segment(id): Segment<String>) -> Response {
+    if lava.is_broken(&Method::DELETE) {
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "broken");
+    }
     with_key(&lava, &headers, &id, |key| {
         key["status"] = "revoked".into();
         json!({"success": true})

@@ -12,13 +12,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{Browser, Session, SessionError, host_name};
 use crate::{
-    client::ClientError,
+    client::{ClientError, Credentials},
     domain::{Secret, SpendLimit},
 };
 use listener::{Answer, Listener};
@@ -74,6 +77,7 @@ pub enum Led {
 pub struct PendingLogin {
     url: Url,
     state: String,
+    until: Instant,
     led: Mutex<Led>,
     pasted: mpsc::Sender<Answer>,
     cancel: CancellationToken,
@@ -84,6 +88,11 @@ impl PendingLogin {
     /// The page on which a person finishes it. It proves nothing and opens nothing by itself.
     pub const fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// How long a person still has.
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 
     /// How far a person has been led.
@@ -170,13 +179,11 @@ impl Session {
         let (pasted, pastes) = mpsc::channel(1);
         let (end, outcome) = watch::channel(None);
         let cancel = CancellationToken::new();
-        let pending = Arc::new(PendingLogin { url, state, led: Mutex::new(Led::Nowhere), pasted, cancel: cancel.clone(), outcome });
-        let (session, timeout) = (self.clone(), web.timeout);
+        let until = Instant::now() + web.timeout;
+        let pending = Arc::new(PendingLogin { url, state, until, led: Mutex::new(Led::Nowhere), pasted, cancel: cancel.clone(), outcome });
+        let session = self.clone();
         tokio::spawn(async move {
-            let ended = tokio::select! {
-                ended = session.run_web_login(listener, pastes, timeout) => ended,
-                () = cancel.cancelled() => Err(SessionError::Declined),
-            };
+            let ended = session.run_web_login(listener, pastes, until, cancel).await;
             let _ = end.send(Some(ended));
         });
         *slot = Some(pending.clone());
@@ -199,7 +206,7 @@ impl Session {
         ended.map(|()| true)
     }
 
-    /// Ends a login because the person does not want it.
+    /// Ends a login because the person does not want it. Once they have agreed on the page it is too late: what comes of that is kept.
     pub async fn decline_web_login(&self, pending: &Arc<PendingLogin>) {
         pending.cancel.cancel();
         let mut slot = self.pending.lock().await;
@@ -210,10 +217,11 @@ impl Session {
         &self,
         mut listener: Listener,
         mut pastes: mpsc::Receiver<Answer>,
-        timeout: Duration,
+        until: Instant,
+        cancel: CancellationToken,
     ) -> Result<(), SessionError> {
         let mut is_pasted = false;
-        let answer = tokio::time::timeout(timeout, async {
+        let answer = tokio::time::timeout_at(until, async {
             tokio::select! {
                 answer = listener.answer() => answer,
                 Some(answer) = pastes.recv() => {
@@ -222,11 +230,17 @@ impl Session {
                 }
             }
         });
-        let (ended, page) = match answer.await {
+        // Only until there is an answer: what a code is exchanged for has to be kept, whoever has changed their mind.
+        let answer = tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = cancel.cancelled() => return Err(SessionError::Declined),
+        };
+        let (ended, page) = match answer {
             Err(_) => return Err(SessionError::LoginExpired),
             Ok(Answer::TooManyWrong) => return Err(SessionError::WrongStates),
             Ok(Answer::Denied) => (Err(SessionError::Declined), Page::Denied),
-            Ok(Answer::Code(code)) => match self.redeem_in_time(&code).await {
+            Ok(Answer::Code(code)) => match self.redeem(&code).await {
                 Ok(()) => (Ok(()), Page::LoggedIn),
                 Err(error) => (Err(error), Page::Failed),
             },
@@ -236,18 +250,17 @@ impl Session {
         ended
     }
 
-    async fn redeem_in_time(&self, code: &Secret) -> Result<(), SessionError> {
-        let late = || SessionError::LoginRefused(ClientError::Unreachable("it did not answer in time".to_owned()));
-        tokio::time::timeout(EXCHANGE_TIMEOUT, self.redeem(code)).await.unwrap_or_else(|_| Err(late()))
-    }
-
+    /// Exchanges the code and keeps what comes of it. The limit is on the exchange alone: a key that was given must not be lost to a slow keyring.
     async fn redeem(&self, code: &Secret) -> Result<(), SessionError> {
-        let given = self.client().await?.exchange_code(code).await.map_err(SessionError::LoginRefused)?;
-        let secret_key_id = given.secret_key_id.clone();
-        match self.adopt(given.secret_key, given.secret_key_id).await {
-            Err(SessionError::Vault(error)) => Err(SessionError::NotKept { secret_key_id, error }),
-            adopted => adopted,
-        }
+        let client = self.client().await?;
+        let late = || ClientError::Unreachable("it did not answer in time".to_owned());
+        let given = tokio::time::timeout(EXCHANGE_TIMEOUT, client.exchange_code(code)).await.unwrap_or_else(|_| Err(late()));
+        let Credentials { secret_key, secret_key_id } = given.map_err(SessionError::LoginRefused)?;
+        let before = self.replace_secret(&secret_key, secret_key_id.clone()).await.map_err(|error| match error {
+            SessionError::Vault(error) => SessionError::NotKept { secret_key_id, error },
+            other => other,
+        })?;
+        self.end_foreign_keys(&secret_key, before).await
     }
 }
 
