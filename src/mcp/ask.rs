@@ -16,12 +16,13 @@ use rmcp::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use url::Url;
 
 use super::{Call, error::ToolError};
 use crate::session::SessionError;
 
-/// How long a person may take over a question while its call waits; many clients give a call up after a minute.
+/// How long a call may wait for a person, whatever they are asked; many clients give a call up after a minute.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 /// How long an answer may travel with the client.
 const STATE_TTL: Duration = Duration::from_secs(600);
@@ -40,6 +41,8 @@ impl Seal {
 /// What came of a question.
 pub(super) enum Asked<T> {
     Answer(T),
+    /// Nobody answered before the call had to end.
+    Unanswered,
     /// The client cannot ask.
     Unable,
     /// The call ends here; the client asks, and makes it again with the answer.
@@ -60,11 +63,14 @@ pub(super) struct Conversation<'a> {
     /// Who asked for what: an answer counts for nothing else.
     binding: String,
     answered: Option<(Travelling, InputResponses)>,
+    /// When the call has to end, so that several questions together take no longer than one.
+    until: Instant,
 }
 
 impl<'a> Conversation<'a> {
-    /// Reads what came with the call. An answer that is not to a question of ours, about this very call, is refused.
-    pub(super) fn open(seal: &'a Seal, call: &'a Call, request: CallToolRequestParams) -> Result<Self, ToolError> {
+    /// Reads what came with the call, which may wait so long for a person. An answer that is not to a question of ours, about this very call, is refused.
+    pub(super) fn open(seal: &'a Seal, call: &'a Call, request: CallToolRequestParams, patience: Duration) -> Result<Self, ToolError> {
+        let until = Instant::now() + patience;
         let arguments: [u8; 32] = Sha256::digest(serde_json::to_vec(&request.arguments).unwrap_or_default()).into();
         let arguments: String = arguments.iter().map(|byte| format!("{byte:02x}")).collect();
         let binding = format!("{}\n{}\n{arguments}", call.payer.scope(), request.name);
@@ -76,15 +82,21 @@ impl<'a> Conversation<'a> {
                 Some((opened.ok_or_else(not_ours)?, responses.unwrap_or_default()))
             }
         };
-        Ok(Self { context: &call.context, codec, binding, answered })
+        Ok(Self { context: &call.context, codec, binding, answered, until })
     }
 
-    /// Asks for a few values. Never for a secret: the client and its model may see them.
+    /// How long the call may still wait.
+    pub(super) fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Asks for a few values; without an answer in time there is nothing to go on with. Never for a secret: the client and its model may see them.
     pub(super) async fn form(&self, question: &str, message: String, schema: ElicitationSchema) -> Result<Asked<JsonObject>, ToolError> {
         let asked = ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema: schema };
         Ok(match self.ask(question, "", asked, self.modes().0).await? {
             Asked::Answer(Some(Value::Object(content))) => Asked::Answer(content),
             Asked::Answer(_) => Asked::Answer(JsonObject::new()),
+            Asked::Unanswered => return Err(unanswered()),
             Asked::Unable => Asked::Unable,
             Asked::Later(round) => Asked::Later(round),
         })
@@ -96,6 +108,7 @@ impl<'a> Conversation<'a> {
             ElicitRequestParams::UrlElicitationParams { meta: None, message, url: url.to_string(), elicitation_id: about.to_owned() };
         Ok(match self.ask(question, about, asked, self.modes().1).await? {
             Asked::Answer(_) => Asked::Answer(()),
+            Asked::Unanswered => Asked::Unanswered,
             Asked::Unable => Asked::Unable,
             Asked::Later(round) => Asked::Later(round),
         })
@@ -124,16 +137,12 @@ impl<'a> Conversation<'a> {
 
     async fn ask_now(&self, asked: ElicitRequestParams) -> Result<Asked<Option<Value>>, ToolError> {
         let answer = tokio::select! {
-            answer = self.context.peer.create_elicitation_with_timeout(asked, Some(ANSWER_TIMEOUT)) => answer,
+            answer = self.context.peer.create_elicitation_with_timeout(asked, Some(self.left())) => answer,
             () = self.context.ct.cancelled() => return Err(ToolError::new("cancelled", "The call was cancelled.", "Nothing was changed.")),
         };
         match answer {
             Ok(result) => accepted(result).map(Asked::Answer),
-            Err(ServiceError::Timeout { .. }) => Err(ToolError::new(
-                "login_unanswered",
-                "The user was asked, and did not answer.",
-                "When the user is there, call login again. With LAVA_ASK=0 in this server's environment nobody is asked how much may be spent.",
-            )),
+            Err(ServiceError::Timeout { .. }) => Ok(Asked::Unanswered),
             // It said that it can, and then could not: as if it had not said so.
             Err(_) => Ok(Asked::Unable),
         }
@@ -152,6 +161,14 @@ fn accepted(result: ElicitResult) -> Result<Option<Value>, ToolError> {
         ElicitationAction::Accept => Ok(result.content),
         _ => Err(SessionError::Declined.into()),
     }
+}
+
+fn unanswered() -> ToolError {
+    ToolError::new(
+        "login_unanswered",
+        "The user was asked, and did not answer.",
+        "When the user is there, call login again. With LAVA_ASK=0 in this server's environment nobody is asked how much may be spent.",
+    )
 }
 
 /// One text for every reason: it must not help to make one up.

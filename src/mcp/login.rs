@@ -1,7 +1,7 @@
 //! `login`: makes sure that there is a key to pay with, within what its owner allows. The key itself is never part of a result.
 //!
 //! Where that takes a person, a ladder is climbed down, from what keeps most out of the model's sight: a browser that we open, a page that the client opens, a link
-//! that the model passes on. No rung waits longer than the least patient of clients; then the answer is `pending`, and the next call goes on from there.
+//! that the model passes on. All rungs together wait no longer than the least patient of clients; then the answer is `pending`, and the next call goes on from there.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::{
     Call,
     answer::in_words,
     args::{self, input_schema, output_schema},
-    ask::{Asked, Conversation, Seal},
+    ask::{ANSWER_TIMEOUT, Asked, Conversation, Seal},
     error::ToolError,
     progress::Progress,
 };
@@ -59,7 +59,7 @@ pub(super) struct Output {
     login_url: Option<String>,
     /// What to do while it is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<&'static str>,
+    next: Option<String>,
     /// Where the key is kept: "environment", "request", "keyring" or "file"; null while there is none.
     stored_in: Option<&'static str>,
 }
@@ -95,13 +95,16 @@ async fn run(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallTool
     let args: Args = args::parse(request.arguments.clone().unwrap_or_default())?;
     let force = args.force;
     let narrowing = args.narrowing()?;
-    let talk = Conversation::open(seal, call, request)?;
+    let patience = session.web().map_or(ANSWER_TIMEOUT, |web| web.patience);
+    let talk = Conversation::open(seal, call, request, patience)?;
     // Clients that watch for signs of life see some while a person thinks.
     let _progress = Progress::start(&call.context);
     if session.asks_for_limit(&call.payer).await? {
-        match ask_for_limit(session, &talk).await? {
-            Asked::Answer(limit) => session.allow(&call.payer, limit)?,
-            Asked::Unable => {}
+        // Who calls over HTTP may be a program that answers in the person's stead.
+        let by_person = !is_http(call);
+        match ask_for_limit(session, &talk, by_person).await? {
+            Asked::Answer(limit) => session.allow(&call.payer, limit, by_person)?,
+            Asked::Unable | Asked::Unanswered => {}
             Asked::Later(round) => return Ok(Step::Ask(round)),
         }
     }
@@ -112,9 +115,9 @@ async fn run(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallTool
                 Asked::Later(round) => return Ok(Step::Ask(round)),
                 Asked::Answer(()) => {}
                 // Nobody can be waited for who has not been told yet.
-                Asked::Unable => return Ok(Step::Done(Box::new(Output::pending(session, &pending)))),
+                Asked::Unable | Asked::Unanswered => return Ok(Step::Done(Box::new(Output::pending(session, &pending)))),
             }
-            if !wait(session, call, &pending).await? {
+            if !wait(session, &talk, call, &pending).await? {
                 return Ok(Step::Done(Box::new(Output::pending(session, &pending))));
             }
             let logged_in = session.login(&call.payer, &narrowing, force).await?;
@@ -125,10 +128,10 @@ async fn run(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallTool
 }
 
 /// Asks the person how much this client may spend.
-async fn ask_for_limit(session: &Session, talk: &Conversation<'_>) -> Result<Asked<SpendLimit>, ToolError> {
-    let (offer, is_bound) = session.offer();
+async fn ask_for_limit(session: &Session, talk: &Conversation<'_>, by_person: bool) -> Result<Asked<SpendLimit>, ToolError> {
+    let (offer, is_bound) = session.offer(by_person);
     let most = if is_bound {
-        format!(" The settings of this machine allow at most {} USD {}.", offer.amount, offer.cycle.as_str())
+        format!(" At most {} USD {} can be chosen here; LAVA_SESSION_LIMIT sets that.", offer.amount, offer.cycle.as_str())
     } else {
         String::new()
     };
@@ -163,6 +166,7 @@ async fn ask_for_limit(session: &Session, talk: &Conversation<'_>) -> Result<Ask
                 )
             })?)
         }
+        Asked::Unanswered => Asked::Unanswered,
         Asked::Unable => Asked::Unable,
         Asked::Later(round) => Asked::Later(round),
     })
@@ -178,20 +182,14 @@ fn no_limit() -> ToolError {
     )
 }
 
-/// Leads the person to the page of a login. `Unable` means that only the model can, and has yet to be told.
+/// Leads the person to the page of a login. `Unable` and `Unanswered` mean that only the model can, and has yet to be told.
 async fn climb_down(session: &Session, talk: &Conversation<'_>, call: &Call, pending: &Arc<PendingLogin>) -> Result<Asked<()>, ToolError> {
     match pending.led() {
         Led::Nowhere => {}
-        Led::Page | Led::Link => return Ok(Asked::Answer(())),
-        // Perhaps it opened where nobody sees it: if they do not finish now, the link is told too.
-        Led::Browser => {
-            pending.lead(Led::Link);
-            return Ok(Asked::Answer(()));
-        }
+        Led::Browser | Led::Page | Led::Link => return Ok(Asked::Answer(())),
     }
     // Who calls over HTTP may sit at another machine.
-    let is_stdio = call.context.extensions.get::<http::request::Parts>().is_none();
-    if is_stdio
+    if !is_http(call)
         && let Some(web) = session.web()
         && web.browser.open(pending.url()).await
     {
@@ -210,7 +208,7 @@ async fn climb_down(session: &Session, talk: &Conversation<'_>, call: &Call, pen
     };
     match asked {
         Ok(Asked::Answer(())) => pending.lead(Led::Page),
-        Ok(Asked::Unable) => pending.lead(Led::Link),
+        Ok(Asked::Unable | Asked::Unanswered) => pending.lead(Led::Link),
         Err(ref error) if error.is_declined() => session.decline_web_login(pending).await,
         _ => {}
     }
@@ -218,12 +216,15 @@ async fn climb_down(session: &Session, talk: &Conversation<'_>, call: &Call, pen
 }
 
 /// Waits for the person; `false` when they need longer than a call may take.
-async fn wait(session: &Session, call: &Call, pending: &Arc<PendingLogin>) -> Result<bool, ToolError> {
-    let patience = session.web().map(|web| web.patience).unwrap_or_default();
+async fn wait(session: &Session, talk: &Conversation<'_>, call: &Call, pending: &Arc<PendingLogin>) -> Result<bool, ToolError> {
     tokio::select! {
-        ended = session.await_web_login(pending, patience) => Ok(ended?),
+        ended = session.await_web_login(pending, talk.left()) => Ok(ended?),
         () = call.context.ct.cancelled() => Err(ToolError::new("cancelled", "The call was cancelled.", "The login goes on; the next call of login finds it.")),
     }
+}
+
+fn is_http(call: &Call) -> bool {
+    call.context.extensions.get::<http::request::Parts>().is_some()
 }
 
 impl Args {
@@ -264,28 +265,38 @@ impl Output {
         }
     }
 
-    /// The link is told only where the model has to pass it on.
+    /// The link is told, but for where the client has shown the page: a browser that we started may show it where nobody looks.
     fn pending(session: &Session, pending: &PendingLogin) -> Self {
-        let by_hand = pending.led() == Led::Link;
-        let next = if by_hand {
-            "Show the user the link in login_url, word for word, and ask them to log in there; it works for two minutes, with a browser on the machine on \
-             which this server runs. Then call login again: it waits for them. Without such a browser they run `lava-mcp login --no-browser` in a terminal."
-        } else {
-            "The login page is open in the user's browser. Ask them to finish there, then call login again: it waits for them."
+        let led = pending.led();
+        let seconds = pending.left().as_secs();
+        let next = match led {
+            Led::Page => format!(
+                "The login page is open in the user's browser, and works for another {seconds} seconds. Ask them to finish there, then call login again: it \
+                 waits for them."
+            ),
+            Led::Browser => format!(
+                "The login page should be open in the user's browser, and works for another {seconds} seconds. Ask them to finish there; if they do not see it, \
+                 give them the link in login_url, word for word. Then call login again: it waits for them."
+            ),
+            Led::Link | Led::Nowhere => format!(
+                "Show the user the link in login_url, word for word, and ask them to log in there; it works for another {seconds} seconds, with a browser on the \
+                 machine on which this server runs. Then call login again: it waits for them. Without such a browser they run `lava-mcp login --no-browser` in \
+                 a terminal."
+            ),
         };
         Self {
             status: "pending",
             gateway: session.info().clone(),
             spend_key: None,
             remaining: None,
-            login_url: by_hand.then(|| pending.url().to_string()),
+            login_url: (led != Led::Page).then(|| pending.url().to_string()),
             next: Some(next),
             stored_in: None,
         }
     }
 
     fn text(&self) -> String {
-        if let Some(next) = self.next {
+        if let Some(next) = &self.next {
             let link = self.login_url.as_ref().map(|url| format!("\n{url}")).unwrap_or_default();
             return format!("The login is pending.{link}\n{next}");
         }

@@ -1,7 +1,8 @@
 //! How much a client may spend: what the settings say, and what the person at the client said when its session began.
 //!
 //! Where the settings have a limit, the person can only choose less than that. Where they have none, what the person says is the limit, and the default is only
-//! what they are offered. It is kept beside the key, so that every later process holds to it, and forgotten with the key at logout.
+//! what they are offered. Over HTTP it is the most all the same: every program of this user can call there, and answer in a person's stead. The limit is kept
+//! beside the key, so that every later process holds to it, and forgotten with the key at logout.
 
 use std::sync::PoisonError;
 
@@ -21,21 +22,21 @@ impl Session {
         Ok(self.ask && self.allowed(client_name).is_none() && self.kept(client_name).await?.is_none())
     }
 
-    /// What the person is offered, and whether it is also the most they can choose here.
-    pub fn offer(&self) -> (SpendLimit, bool) {
-        (self.ceiling.limit, self.ceiling.set_by == SetBy::Setting)
+    /// What the person is offered, and whether it is also the most they can choose: where the settings say so, and where it is not certain that a person chooses.
+    pub fn offer(&self, by_person: bool) -> (SpendLimit, bool) {
+        (self.ceiling.limit, !by_person || self.ceiling.set_by == SetBy::Setting)
     }
 
-    /// Takes what the person allows a payer that has no key yet.
+    /// Takes what the person allows a payer that has no key yet; `by_person` as in [`Self::offer`].
     ///
     /// # Errors
-    /// [`SessionError::NotNarrower`] when the settings allow less.
-    pub fn allow(&self, payer: &Payer, limit: SpendLimit) -> Result<(), SessionError> {
+    /// [`SessionError::NotNarrower`] when less is allowed here.
+    pub fn allow(&self, payer: &Payer, limit: SpendLimit, by_person: bool) -> Result<(), SessionError> {
         let Err(client_name) = self.given(payer) else { return Ok(()) };
-        let (most, is_bound) = self.offer();
+        let (most, is_bound) = self.offer(by_person);
         if is_bound && !is_within(limit, most) {
             return Err(SessionError::NotNarrower(format!(
-                "the user chose {} USD ({}), but LAVA_SESSION_LIMIT allows at most {} USD ({})",
+                "the user chose {} USD ({}), but at most {} USD ({}) can be chosen here; LAVA_SESSION_LIMIT sets that",
                 limit.amount,
                 limit.cycle.as_str(),
                 most.amount,
@@ -66,7 +67,7 @@ impl Session {
 
     /// The ceiling, given what a person chose: that holds, unless the settings have come to allow less.
     pub(super) fn under(&self, by_person: Option<SpendLimit>) -> Ceiling {
-        let (most, is_bound) = self.offer();
+        let (most, is_bound) = self.offer(true);
         match by_person.filter(|limit| !is_bound || is_within(*limit, most)) {
             Some(limit) => Ceiling { limit, set_by: SetBy::Person, ..self.ceiling.clone() },
             None => self.ceiling.clone(),

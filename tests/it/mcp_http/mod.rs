@@ -1,6 +1,7 @@
 //! MCP over HTTP, spoken byte by byte to the built program: both eras of Streamable HTTP, and legacy HTTP+SSE.
 
 mod bad_input;
+mod limit;
 mod many;
 mod who_pays;
 
