@@ -26,13 +26,23 @@ pub(super) struct ToolError {
     request_id: Option<String>,
     /// Whether something was charged before it failed.
     is_paid: bool,
+    /// Whether a server failed on the way, so that nobody can say how far the call had come.
+    is_unclear: bool,
 }
 
 impl ToolError {
     pub(super) fn new(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         // What was asked for is often part of the message.
         let message = text::shorten(&message.into(), MESSAGE_CHARS_MAX).0;
-        Self { code: code.to_owned(), message, hint: hint.into(), details: Box::default(), request_id: None, is_paid: false }
+        Self {
+            code: code.to_owned(),
+            message,
+            hint: hint.into(),
+            details: Box::default(),
+            request_id: None,
+            is_paid: false,
+            is_unclear: false,
+        }
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {
@@ -71,16 +81,23 @@ impl ToolError {
         if self.is_paid {
             return true;
         }
-        matches!(
-            self.code.as_str(),
+        match self.code.as_str() {
             "upstream_broken"
-                | "upstream_timeout"
-                | "upstream_error"
-                | "cancelled"
-                | "gateway_unreachable"
-                | "gateway_error"
-                | "shutting_down"
-        )
+            | "upstream_timeout"
+            | "upstream_error"
+            | "cancelled"
+            | "gateway_unreachable"
+            | "gateway_error"
+            | "shutting_down" => true,
+            // The embedded gateway says these before a provider has taken the call.
+            "upstream_unreachable"
+            | "ledger_unavailable"
+            | "vault_unavailable"
+            | "provider_credentials_missing"
+            | "provider_credentials_rejected" => false,
+            // A proxy between us and the gateway, or another gateway, has other codes.
+            _ => self.is_unclear,
+        }
     }
 
     /// Whether the person said no.
@@ -144,7 +161,7 @@ impl From<SessionError> for ToolError {
 impl From<ClientError> for ToolError {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Refused { code, message, details, request_id, .. } => {
+            ClientError::Refused { status, code, message, details, request_id } => {
                 let wait = details.get("retry_after_s").and_then(Value::as_u64);
                 let hint =
                     wait.map_or_else(|| hint_for(&code).to_owned(), |seconds| format!("Wait {seconds} seconds, then repeat the call."));
@@ -160,7 +177,7 @@ impl From<ClientError> for ToolError {
                 }
                 let code = text::one_line(&code, CODE_CHARS_MAX);
                 let message = text::one_line(&message, MESSAGE_CHARS_MAX);
-                Self { code, message, hint, details: Box::new(details), request_id, is_paid: false }
+                Self { code, message, hint, details: Box::new(details), request_id, is_paid: false, is_unclear: status >= 500 }
             }
             ClientError::Unreachable(_) => Self::new(
                 "gateway_unreachable",
@@ -208,4 +225,33 @@ fn sentence(text: &str) -> String {
     let rest = chars.as_str();
     let end = if rest.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{}{rest}{end}", first.to_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_failed_at_may_have_been_paid() {
+        let refused = |status: u16, code: &str| {
+            let error =
+                ClientError::Refused { status, code: code.to_owned(), message: String::new(), details: Box::default(), request_id: None };
+            ToolError::from(error).may_have_been_paid()
+        };
+        for (status, code) in
+            [(504, "http_504"), (500, "internal_error"), (502, "upstream_broken"), (503, "shutting_down"), (429, "upstream_error")]
+        {
+            assert!(refused(status, code), "{status} {code}");
+        }
+        for (status, code) in [
+            (503, "ledger_unavailable"),
+            (502, "upstream_unreachable"),
+            (502, "provider_credentials_rejected"),
+            (503, "vault_unavailable"),
+            (402, "budget_exceeded"),
+            (404, "http_404"),
+        ] {
+            assert!(!refused(status, code), "{status} {code}");
+        }
+    }
 }
