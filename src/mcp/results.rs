@@ -1,4 +1,4 @@
-//! Results that are too long or no text: kept whole in the data folder, to be read on from there for a day or so.
+//! Results that are too long or no text: kept whole in the data folder, to be read on from there for a day.
 //!
 //! A file's name is all there is: a random id, whose it is, and what it is. Whoever does not know both the id and its owner finds nothing.
 
@@ -17,7 +17,7 @@ use crate::session::Payer;
 
 /// Where results are read.
 pub(super) const ADDRESS: &str = "lava-mcp://results/";
-/// How long a result is kept at least, unless room is needed.
+/// How long a result is kept, unless room is needed.
 const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
 /// Most results of one payer, and of all, with their bytes.
 const OF_ONE: Room = Room { count: 100, bytes: 128 << 20 };
@@ -45,9 +45,12 @@ pub(super) struct Kept {
 }
 
 impl Results {
-    /// Results in this folder, which need not exist yet.
+    /// Results in this folder, which need not exist yet. What has grown old there is removed, whether or not another result will be kept.
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder: folder.into() }
+        let folder: Arc<Path> = folder.into();
+        let swept = folder.clone();
+        let _ = std::thread::Builder::new().spawn(move || young(&swept));
+        Self { folder }
     }
 
     /// Keeps a result for `payer`; `None` when that cannot be done, which is no reason to lose the rest of the answer.
@@ -80,7 +83,7 @@ impl Results {
         }
         let (folder, beginning) = (self.folder.clone(), format!("{id}-{}.", owner(payer)));
         let found = tokio::task::spawn_blocking(move || {
-            let path = files(&folder).into_iter().map(|file| file.path).find(|path| name_of(path).starts_with(&beginning))?;
+            let path = young(&folder).into_iter().map(|file| file.path).find(|path| name_of(path).starts_with(&beginning))?;
             let kind = media::kind_of_file(path.extension()?.to_str()?)?;
             Some((kind, path.display().to_string(), Bytes::from(fs::read(&path).ok()?)))
         });
@@ -132,6 +135,13 @@ struct File {
     bytes: u64,
 }
 
+impl File {
+    /// By the system's clock, which also wrote the file's time. No limit or expiry hangs on it.
+    fn is_old(&self) -> bool {
+        self.modified.elapsed().is_ok_and(|age| age > KEPT_FOR)
+    }
+}
+
 /// The results in the folder; nothing else that may lie there.
 fn files(folder: &Path) -> Vec<File> {
     let is_result = |path: &Path| {
@@ -146,11 +156,19 @@ fn files(folder: &Path) -> Vec<File> {
     entries.filter_map(read).filter(|file| is_result(&file.path)).collect()
 }
 
-/// Removes what is old, as seen from the newest file, and the oldest where there is too much.
+/// The results that are not old; the others are removed.
+fn young(folder: &Path) -> Vec<File> {
+    let (old, young): (Vec<File>, _) = files(folder).into_iter().partition(File::is_old);
+    for file in old {
+        let _ = fs::remove_file(&file.path);
+    }
+    young
+}
+
+/// Removes what is old, and the oldest where there is too much.
 fn clean(folder: &Path, newest: &Path, owner: &str) {
-    let mut files = files(folder);
+    let mut files = young(folder);
     files.sort_unstable_by_key(|file| std::cmp::Reverse(file.modified));
-    let Some(now) = fs::metadata(newest).and_then(|about| about.modified()).ok() else { return };
     let owner = format!("-{owner}.");
     let (mut mine, mut all) = ((0, 0), (0, 0));
     let is_over = |(count, bytes): (usize, u64), room: &Room| count > room.count || bytes > room.bytes;
@@ -160,8 +178,7 @@ fn clean(folder: &Path, newest: &Path, owner: &str) {
         if is_mine {
             mine = (mine.0 + 1, mine.1 + file.bytes);
         }
-        let is_old = now.duration_since(file.modified).is_ok_and(|age| age > KEPT_FOR);
-        if file.path != newest && (is_old || is_over(all, &OF_ALL) || is_mine && is_over(mine, &OF_ONE)) {
+        if file.path != newest && (is_over(all, &OF_ALL) || is_mine && is_over(mine, &OF_ONE)) {
             let _ = fs::remove_file(&file.path);
         }
     }
@@ -203,6 +220,31 @@ mod tests {
         let kept = results.keep(&Payer::Client("a".into()), "image/png", Bytes::from_static(b"x")).await.unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(Path::new(&kept.file.unwrap())), mode(&results.folder)), (0o600, 0o700));
+    }
+
+    #[tokio::test]
+    async fn an_old_result_is_not_read_and_the_next_process_removes_it() {
+        let (_folder, results) = in_folder();
+        let payer = Payer::Client("a".into());
+        let keep_old = async || {
+            let kept = results.keep(&payer, "text/plain", Bytes::from_static(b"x")).await.unwrap();
+            let file = PathBuf::from(kept.file.unwrap());
+            let old = fs::metadata(&file).unwrap().modified().unwrap() - KEPT_FOR - Duration::from_secs(60);
+            fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
+            (kept.uri, file)
+        };
+        let (uri, file) = keep_old().await;
+        assert!(results.read(&payer, uri.strip_prefix(ADDRESS).unwrap()).await.is_none());
+        assert!(!file.exists());
+        let (_, file) = keep_old().await;
+        let _next = Results::new(results.folder.to_path_buf());
+        for _ in 0..500 {
+            if !file.exists() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("it is still there");
     }
 
     #[tokio::test]
