@@ -2,7 +2,7 @@
 
 use jsonc_parser::{
     ParseOptions,
-    cst::{CstInputValue, CstObject, CstObjectProp, CstRootNode},
+    cst::{CstInputValue, CstNode, CstObject, CstObjectProp, CstRootNode},
 };
 use serde_json::Value;
 
@@ -69,8 +69,9 @@ pub(super) fn remove(text: &str, path: &[&str]) -> Result<String, String> {
     if let Some(entry) = found.pop() {
         entry.remove();
     }
+    // What a person has commented out in there stays, and with it the object around it.
     if let Some(around) = found.pop()
-        && around.object_value().is_some_and(|object| object.properties().is_empty())
+        && around.object_value().is_some_and(|object| object.properties().is_empty() && !object.children().iter().any(CstNode::is_comment))
     {
         around.remove();
     }
@@ -111,6 +112,7 @@ mod tests {
             "{\n  \"mcpServers\": {\n    \"x\": {\"command\": \"y\"}\n  }\n}",
             "{\n\t\"mcpServers\": {\n\t\t\"x\": {\"command\": \"y\"}, // why\n\t\t// last\n\t},\n}",
             "{\n  \"mcpServers\": {\n    \"x\": {\"command\": \"y\"} // why\n    /* end */\n  }, \"z\": [1,2]\n}",
+            "{\n  \"mcpServers\": {\n    // \"x\": {\"command\": \"y\"}\n  }\n}",
             "// head\n{\n    // c\n    \"a\": 1, // one\n\n    \"b\": 2 // two\n    // tail\n}\n// foot",
         ] {
             let with = put(text, &["mcpServers", "lava"], &json!({"command": "p", "env": {"A": "\"b\\"}})).unwrap();
