@@ -88,7 +88,8 @@ fn manifest() -> Value {
             "mcp_config": {
                 "command": "${__dirname}/server/lava-mcp",
                 "args": [],
-                "env": {"LAVA_SESSION_LIMIT": "${user_config.session_limit}", "LAVA_SANDBOX": "${user_config.sandbox}"},
+                // A switch has always a value, and would be stronger than the config file; whoever wants the sandbox switches it on there.
+                "env": {"LAVA_SESSION_LIMIT": "${user_config.session_limit}"},
                 "platform_overrides": {"win32": {"command": "${__dirname}/server/lava-mcp.exe"}},
             },
         },
@@ -99,10 +100,6 @@ fn manifest() -> Value {
             "session_limit": {
                 "type": "string", "title": "Spend limit", "description": "The most a session may spend: amount and cycle (daily, weekly, monthly, total)",
                 "default": "5.00/daily", "required": false,
-            },
-            "sandbox": {
-                "type": "boolean", "title": "Sandbox", "description": "Let nothing leave this machine; answers are made up, costs are counted",
-                "default": false, "required": false,
             },
         },
         "_meta": {
