@@ -272,11 +272,13 @@ fn the_next_process_uses_the_key_of_the_last_one() {
 fn a_key_that_has_expired_comes_back_with_what_it_has_spent() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::sandbox(home.path(), true);
-    let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_millis(1_500)).to_string();
-    let first = server.call("login", json!({"expires_at": soon}))["structuredContent"]["spend_key"].clone();
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(4);
+    let first = server.call("login", json!({"expires_at": soon.to_string()}))["structuredContent"]["spend_key"].clone();
     let asked = json!({"model": "gpt-4o-mini", "input": "Hi", "max_tokens": 9});
     assert_eq!(server.call("prompt", asked.clone())["isError"], false);
-    std::thread::sleep(Duration::from_millis(1_600));
+    while jiff::Timestamp::now() <= soon {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     assert_eq!(error_code(&server.call("prompt", asked.clone())), "invalid_api_key");
     // An agent does not get a new budget by letting its key expire.
     let second = server.call("login", json!({}))["structuredContent"]["spend_key"].clone();
@@ -341,7 +343,7 @@ fn a_server_that_is_told_to_end_settles_first() {
     let mut server = Server::sandbox(home.path(), false);
     server.call("login", json!({}));
     assert!(Command::new("kill").arg(server.child.id().to_string()).status().unwrap().success());
-    assert!(server.close() < Duration::from_secs(4));
+    assert!(server.close() < Duration::from_secs(2));
 }
 
 #[test]
@@ -449,7 +451,8 @@ async fn stdin_closed_in_the_middle_of_a_call_settles_it() {
         let home = tempfile::tempdir().unwrap();
         let mut server = Server::start(with_upstream(home.path(), &upstream), false);
         hanging_prompt(&mut server, home.path(), is_streamed);
-        assert!(server.close() < Duration::from_secs(4), "the process ends soon");
+        let took = server.close();
+        assert!(took < Duration::from_secs(2), "the process ends soon: {took:?}");
         let entries = entries(home.path());
         assert_eq!(entries.len(), 1, "{entries:?}");
         assert_eq!(entries[0].0, "charge");

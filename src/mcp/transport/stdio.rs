@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::asked_to_stop;
 use crate::mcp::LavaMcp;
 
-/// How long calls in flight may still run after the client has gone.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long calls in flight may still run after the client has gone. With what it takes to settle them, the process ends within two seconds.
+const GRACE: Duration = Duration::from_millis(500);
 /// Longest message. Above the gateway's limit for a body, so that a body over it is answered and not dropped.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
