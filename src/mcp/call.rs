@@ -115,7 +115,7 @@ pub(super) async fn run(server: &LavaMcp, call: Call, arguments: JsonObject) -> 
     if args.url.starts_with(results::ADDRESS) {
         return read_on(server, &call, &args.url).await;
     }
-    let digest = once::digest(&arguments);
+    let digest = once::digest("call", &arguments);
     let key = args.idempotency_key.clone();
     paid::run(server, call, ("call", key), &arguments, |server, call| async move { request(&server, &call, args, digest).await }).await
 }
@@ -144,7 +144,7 @@ async fn request(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) ->
     };
     let changes = matches!(method, Method::PUT | Method::PATCH | Method::DELETE);
     let body = body.map(|body| Bytes::from(Value::Object(body).to_string()));
-    let given_up = call.given_up(args.idempotency_key.is_some());
+    let given_up = call.given_up(&server.cancellations, args.idempotency_key.is_some());
     let progress = Progress::start(&call.context);
 
     let purchase = Purchase { what: format!("{method} {shown}"), max_cost, changes, is_bounded, digest };

@@ -49,6 +49,14 @@ pub(super) struct Permit {
 }
 
 impl Permit {
+    /// A yes to an amount is a yes to that much. One to a change, without an amount, says nothing of its price: that is asked about like any other.
+    fn after_yes(purchase: &Purchase, threshold: Money, amount: Option<Money>) -> Self {
+        match amount.or(purchase.max_cost) {
+            None if purchase.is_bounded => Self { max_cost: Some(threshold), is_threshold: true },
+            max_cost => Self { max_cost, is_threshold: false },
+        }
+    }
+
     /// Whether the call may have to be sent once more.
     pub(super) const fn may_be_widened(&self) -> bool {
         self.is_threshold
@@ -118,7 +126,7 @@ pub(super) async fn permit(server: &LavaMcp, call: &Call, purchase: &Purchase) -
         && let Some(question) = server.questions.take(&reply.state, &call.payer.scope(), &purchase.digest)
     {
         let said = reply.responses.get(QUESTION).and_then(|said| serde_json::from_value::<ElicitResult>(said.clone()).ok());
-        return decided(said.as_ref().map(|said| &said.action), question.amount.or(max_cost));
+        return decided(said.as_ref().map(|said| &said.action), Permit::after_yes(purchase, threshold, question.amount));
     }
     if purchase.changes || !purchase.is_bounded {
         let amount = max_cost.filter(|_| purchase.is_bounded);
@@ -166,29 +174,29 @@ async fn ask(server: &LavaMcp, call: &Call, purchase: &Purchase, threshold: Mone
         // Yes or no is all there is to say.
         requested_schema: ElicitationSchema::new(BTreeMap::new()),
     };
-    let agreed = amount.or(purchase.max_cost);
     if call.is_modern() {
-        let open = Open { asked: Instant::now(), payer: call.payer.scope(), digest: purchase.digest, amount: agreed };
+        let open = Open { asked: Instant::now(), payer: call.payer.scope(), digest: purchase.digest, amount };
         let handle = server.questions.open(open)?;
         let questions = [(QUESTION.to_owned(), InputRequest::Elicitation(ElicitRequest::new(question)))];
         return Err(Stop::Ask(Arc::new(InputRequiredResult::new(Some(questions.into()), Some(handle)))));
     }
+    let permit = Permit::after_yes(purchase, threshold, amount);
     let answered = tokio::select! {
         answered = call.context.peer.create_elicitation_with_timeout(question, Some(ANSWER_TIMEOUT)) => answered,
-        () = call.context.ct.cancelled() => return Err(ToolError::cancelled().into()),
+        () = call.context.ct.cancelled() => return decided(None, permit),
     };
     match answered {
-        Ok(answer) => decided(Some(&answer.action), agreed),
+        Ok(answer) => decided(Some(&answer.action), permit),
         Err(error) => {
             tracing::debug!(%error, "a question was not answered");
-            decided(None, None)
+            decided(None, permit)
         }
     }
 }
 
-fn decided(said: Option<&ElicitationAction>, max_cost: Option<Money>) -> Result<Permit, Stop> {
+fn decided(said: Option<&ElicitationAction>, permit: Permit) -> Result<Permit, Stop> {
     match said {
-        Some(ElicitationAction::Accept) => Ok(Permit { max_cost, is_threshold: false }),
+        Some(ElicitationAction::Accept) => Ok(permit),
         Some(ElicitationAction::Decline) => {
             let hint = "Do not repeat the call. Say what you wanted to do, and ask how to go on.";
             Err(ToolError::new("declined", "The user does not want to pay for this call. Nothing was spent.", hint).into())
@@ -229,6 +237,20 @@ fn cannot_ask(purchase: &Purchase, threshold: Money, amount: Option<Money>) -> T
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_yes_without_an_amount_is_none_to_any_price() {
+        let (threshold, five) = (Money::from_dollars(1), Some(Money::from_dollars(5)));
+        let permit = |max_cost, is_bounded, amount| {
+            let purchase = Purchase { what: "DELETE x".to_owned(), max_cost, changes: true, is_bounded, digest: [1; 32] };
+            Permit::after_yes(&purchase, threshold, amount)
+        };
+        assert_eq!(permit(None, true, None), Permit { max_cost: Some(threshold), is_threshold: true });
+        for agreed in [permit(five, true, None), permit(None, true, five)] {
+            assert_eq!(agreed, Permit { max_cost: five, is_threshold: false });
+        }
+        assert_eq!(permit(None, false, None), Permit { max_cost: None, is_threshold: false }, "no limit would be obeyed");
+    }
 
     #[test]
     fn a_question_is_answered_once_by_whom_it_was_put_to() {

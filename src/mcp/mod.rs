@@ -6,6 +6,7 @@ mod answer;
 mod args;
 mod ask;
 mod call;
+mod cancel;
 pub mod client;
 mod confirm;
 mod content;
@@ -33,12 +34,13 @@ use std::{
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CompletionInfo, GetPromptRequestParams,
-        GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-        PaginatedRequestParams, Prompt, PromptsCapability, ReadResourceRequestParams, ReadResourceResponse, Reference, Resource,
-        ResourceTemplate, ResourcesCapability, ServerCapabilities, ServerConfig, Tool, ToolsCapability,
+        CacheScope, CallToolRequestParams, CallToolResponse, CancelledNotificationParam, CompleteRequestParams, CompleteResult,
+        CompletionInfo, GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult,
+        ListResourcesResult, ListToolsResult, PaginatedRequestParams, Prompt, PromptsCapability, ReadResourceRequestParams,
+        ReadResourceResponse, Reference, Resource, ResourceTemplate, ResourcesCapability, ServerCapabilities, ServerConfig, Tool,
+        ToolsCapability,
     },
-    service::RequestContext,
+    service::{NotificationContext, RequestContext},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +50,7 @@ use crate::{
 };
 use answer::{in_words, respond};
 use ask::Seal;
+use cancel::Cancellations;
 use confirm::{Questions, Reply};
 use once::Once;
 use results::Results;
@@ -81,6 +84,7 @@ pub struct LavaMcp {
     seal: Arc<Seal>,
     results: Results,
     questions: Arc<Questions>,
+    cancellations: Arc<Cancellations>,
     ask_above: Option<Money>,
     /// Who pays on stdio. One process serves one client, so a name that changes later does not open another budget.
     client_name: Arc<OnceLock<String>>,
@@ -107,11 +111,15 @@ impl Call {
         elicitation.is_some_and(|can| can.form.is_some() || can.url.is_none())
     }
 
-    /// When to give up: the client cancelled. A call with an idempotency key whose stream breaks in the protocol without sessions goes on, since its client will
-    /// send it again for the result; there, a broken stream and a cancellation look the same.
-    fn given_up(&self, has_key: bool) -> CancellationToken {
+    /// When to give up: the client cancelled, or is gone. A call with an idempotency key over HTTP goes on when its connection ends, since its client will send it
+    /// again for the result. In the protocol without sessions it always goes on: there, a broken stream and a cancellation look the same.
+    fn given_up(&self, cancellations: &Cancellations, has_key: bool) -> Arc<CancellationToken> {
         let is_http = self.context.extensions.get::<http::request::Parts>().is_some();
-        if has_key && is_http && self.is_modern() { CancellationToken::new() } else { self.context.ct.clone() }
+        match has_key && is_http {
+            true if self.is_modern() => Arc::default(),
+            true => cancellations.watch(&self.context.peer, &self.context.id),
+            false => Arc::new(self.context.ct.clone()),
+        }
     }
 }
 
@@ -119,8 +127,16 @@ impl LavaMcp {
     /// A server for this session.
     pub fn new(session: Arc<Session>, options: Options) -> Self {
         let Options { results, ask_above } = options;
-        let (once, seal, questions, client_name) = (Arc::default(), Arc::new(Seal::new()), Arc::default(), Arc::default());
-        Self { session, once, seal, results: Results::new(results), questions, ask_above, client_name }
+        Self {
+            session,
+            once: Arc::default(),
+            seal: Arc::new(Seal::new()),
+            results: Results::new(results),
+            questions: Arc::default(),
+            cancellations: Arc::default(),
+            ask_above,
+            client_name: Arc::default(),
+        }
     }
 
     /// All tools, always in this order.
@@ -195,6 +211,12 @@ impl ServerHandler for LavaMcp {
         }
         let reply = Reply::new(request.request_state.clone(), request.input_responses.clone());
         Box::pin(self.dispatch(request, Call { payer, context, reply })).await
+    }
+
+    async fn on_cancelled(&self, cancelled: CancelledNotificationParam, context: NotificationContext<RoleServer>) {
+        if let Some(request) = &cancelled.request_id {
+            self.cancellations.cancel(&context.peer, request);
+        }
     }
 
     async fn list_resources(

@@ -1,6 +1,6 @@
 //! Paid calls that are sent twice: a client whose connection broke repeats its call under a new id, and must not pay again.
 //!
-//! Only calls with an `idempotency_key` are remembered, for ten minutes, in this process. Such a call runs in a task of its own: once begun it goes on to its
+//! Only calls with an `idempotency_key` are remembered, for ten minutes after their end, in this process. Such a call runs in a task of its own: once begun it goes on to its
 //! end, whoever still waits for it, and what it bought is there for the repetition.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 };
 
 use rmcp::model::JsonObject;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
@@ -45,8 +45,9 @@ struct Name {
 }
 
 struct Kept {
-    began: Instant,
-    /// Digest of the arguments.
+    /// When it ended; until then, when it began.
+    since: Instant,
+    /// Digest of tool and arguments.
     arguments: [u8; 32],
     outcome: watch::Receiver<Option<Outcome>>,
     /// Bytes of the result; `None` while the call is under way.
@@ -70,7 +71,7 @@ impl Once {
             return Err(ToolError::invalid("idempotency_key: 1 to 200 characters are needed").into());
         }
         let name = Name { payer, tool, key: key.to_owned() };
-        let mut outcome = match self.begin(&name, digest(arguments))? {
+        let mut outcome = match self.begin(&name, digest(tool, arguments))? {
             Begun::Before(outcome) => outcome,
             Begun::Now(sender, outcome) => {
                 let once = self.clone();
@@ -91,7 +92,7 @@ impl Once {
 
     fn begin(&self, name: &Name, arguments: [u8; 32]) -> Result<Begun, ToolError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, one| one.is_under_way() || one.began.elapsed() < KEPT_FOR);
+        kept.retain(|_, one| one.is_under_way() || one.since.elapsed() < KEPT_FOR);
         if let Some(one) = kept.get(name) {
             if one.arguments == arguments {
                 return Ok(Begun::Before(one.outcome.clone()));
@@ -110,7 +111,7 @@ impl Once {
             ));
         }
         let (sender, outcome) = watch::channel(None);
-        kept.insert(name.clone(), Kept { began: Instant::now(), arguments, outcome: outcome.clone(), bytes: None });
+        kept.insert(name.clone(), Kept { since: Instant::now(), arguments, outcome: outcome.clone(), bytes: None });
         Ok(Begun::Now(sender, outcome))
     }
 
@@ -127,7 +128,7 @@ impl Once {
             return;
         };
         if let Some(one) = kept.get_mut(name) {
-            one.bytes = Some(bytes);
+            (one.bytes, one.since) = (Some(bytes), Instant::now());
         }
         make_room(&mut kept, |other| other.payer == name.payer, KEPT_MAX, KEPT_BYTES_MAX);
         make_room(&mut kept, |_| true, usize::MAX, BYTES_MAX);
@@ -149,8 +150,8 @@ impl Kept {
 /// Forgets the oldest results until the rest is within both limits.
 fn make_room(kept: &mut HashMap<Name, Kept>, concerns: impl Fn(&Name) -> bool, count_max: usize, bytes_max: usize) {
     let mut results: Vec<(Instant, usize, Name)> =
-        kept.iter().filter(|(name, _)| concerns(name)).filter_map(|(name, one)| Some((one.began, one.bytes?, name.clone()))).collect();
-    results.sort_unstable_by_key(|(began, _, _)| *began);
+        kept.iter().filter(|(name, _)| concerns(name)).filter_map(|(name, one)| Some((one.since, one.bytes?, name.clone()))).collect();
+    results.sort_unstable_by_key(|(since, _, _)| *since);
     let mut bytes: usize = results.iter().map(|(_, bytes, _)| bytes).sum();
     let mut count = results.len();
     for (_, size, name) in results {
@@ -162,9 +163,9 @@ fn make_room(kept: &mut HashMap<Name, Kept>, concerns: impl Fn(&Name) -> bool, c
     }
 }
 
-/// A digest of the arguments, whatever the order of their names: a client that repeats a call may write them anew.
-pub(super) fn digest(arguments: &JsonObject) -> [u8; 32] {
-    Sha256::digest(serde_json::to_vec(&sorted(&Value::Object(arguments.clone()))).unwrap_or_default()).into()
+/// A digest of a tool and its arguments, whatever the order of their names: a client that repeats a call may write them anew.
+pub(super) fn digest(tool: &str, arguments: &JsonObject) -> [u8; 32] {
+    Sha256::digest(serde_json::to_vec(&json!([tool, sorted(&Value::Object(arguments.clone()))])).unwrap_or_default()).into()
 }
 
 fn sorted(value: &Value) -> Value {
@@ -182,8 +183,6 @@ fn sorted(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
-
-    use serde_json::json;
 
     use super::*;
 
@@ -243,6 +242,23 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(10), first).await.is_err(), "its client is gone");
         assert!(till.run("a", "k", json!({}), 0).await.unwrap().contains("run 0"));
         assert_eq!(till.runs.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn the_ten_minutes_begin_when_a_call_ends() {
+        let till = Till::new();
+        let age = |by: Duration| {
+            for one in till.once.kept.lock().unwrap().values_mut() {
+                one.since = one.since.checked_sub(by).unwrap();
+            }
+        };
+        let first = till.run("a", "k", json!({}), 60);
+        assert!(tokio::time::timeout(Duration::from_millis(10), first).await.is_err(), "it is under way");
+        age(KEPT_FOR);
+        assert!(till.run("a", "k", json!({}), 0).await.unwrap().contains("run 0"));
+        assert!(till.run("a", "k", json!({}), 0).await.unwrap().contains("run 0"), "it took long, and is remembered nevertheless");
+        age(KEPT_FOR);
+        assert!(till.run("a", "k", json!({}), 0).await.unwrap().contains("run 1"), "it is long over");
     }
 
     #[tokio::test]

@@ -111,7 +111,7 @@ pub(super) fn tool() -> Tool {
 
 pub(super) async fn run(server: &LavaMcp, call: Call, arguments: JsonObject) -> Result<Answer, Stop> {
     let args: Args = args::parse(arguments.clone())?;
-    let digest = once::digest(&arguments);
+    let digest = once::digest("prompt", &arguments);
     let key = args.idempotency_key.clone();
     paid::run(server, call, ("prompt", key), &arguments, |server, call| async move { ask(&server, &call, args, digest).await }).await
 }
@@ -121,7 +121,7 @@ async fn ask(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) -> Res
     let max_cost = paid::read_money(args.max_cost.as_deref())?;
     let what = format!("{} answers a prompt", text::one_line(&args.model, NAME_CHARS_MAX));
     let fallbacks = args.fallbacks.clone().unwrap_or_default();
-    let given_up = call.given_up(args.idempotency_key.is_some());
+    let given_up = call.given_up(&server.cancellations, args.idempotency_key.is_some());
     let chars_max = args.max_tokens.and_then(|tokens| usize::try_from(tokens).ok()).unwrap_or(0).saturating_mul(CHARS_PER_TOKEN);
     let chars_max = chars_max.clamp(CHARS_MAX, LONG_CHARS_MAX);
     let mut body = body_of(args)?;

@@ -166,6 +166,52 @@ async fn a_call_with_a_key_of_its_own_goes_on_when_its_answer_is_lost_and_is_pai
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn such_a_call_outlives_its_sse_stream_and_its_session_but_not_a_cancellation() {
+    let upstream = FakeUpstream::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let serving = buying(home.path(), &upstream).await;
+    let asked = |key: &str| json!({"model": "openai/slow-1000", "input": "Hi", "max_tokens": 20, "idempotency_key": key});
+    let message =
+        |key: &str| json!({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "prompt", "arguments": asked(key)}});
+    let begun = async |requests: usize| {
+        while upstream.seen().len() < requests {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+
+    let mut sse = Sse::connect(&serving).await;
+    sse.introduce(&serving.http).await;
+    sse.send(&serving.http, &message("sse")).await;
+    begun(1).await;
+    drop(sse);
+    let answer = serving.call("prompt", asked("sse")).await;
+    assert_eq!(answer["structuredContent"]["content"], "Hello there.", "{answer}");
+
+    let session = serving.initialize().await;
+    let running = tokio::spawn(serving.in_session(&session, &message("session")).send());
+    begun(2).await;
+    let end = serving.http.delete(format!("{}/mcp", serving.root)).header("mcp-session-id", &session);
+    assert!(end.header("mcp-protocol-version", "2025-11-25").send().await.unwrap().status().is_success());
+    let answer = serving.call("prompt", asked("session")).await;
+    assert_eq!(answer["structuredContent"]["content"], "Hello there.", "{answer}");
+    running.abort();
+
+    // Who sits at another connection cancels nothing, whatever the id.
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 5}});
+    let (session, other) = (serving.initialize().await, serving.initialize().await);
+    for (key, from, requests, content) in [("other", &other, 3, json!("Hello there.")), ("cancelled", &session, 4, json!(null))] {
+        let running = tokio::spawn(serving.in_session(&session, &message(key)).send());
+        begun(requests).await;
+        assert_eq!(serving.in_session(from, &cancel).send().await.unwrap().status(), StatusCode::ACCEPTED);
+        let answer = serving.call("prompt", asked(key)).await;
+        assert_eq!(answer["structuredContent"]["content"], content, "{answer}");
+        running.abort();
+    }
+    assert_eq!(upstream.seen().len(), 4);
+    holds_nothing_but_has_spent(&serving, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_sends_half_a_request_or_leaves_an_answer_unread_keeps_nobody_waiting() {
     let home = tempfile::tempdir().unwrap();
     let serving = Serving::sandbox(home.path());
