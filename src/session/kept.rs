@@ -98,7 +98,9 @@ impl Session {
         let before = before.filter(|before| before.key != secret.expose());
         if let Some(before) = &before {
             let id = before.id.as_deref().unwrap_or("its id is not known");
-            tracing::warn!("The secret key of an earlier login ({id}) is replaced. If it has not been deleted in its account, it still works.");
+            tracing::warn!(
+                "The secret key of an earlier login ({id}) is replaced. If it has not been deleted in its account, it still works."
+            );
         }
         Ok(before)
     }
