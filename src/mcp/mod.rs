@@ -205,6 +205,7 @@ impl ServerHandler for LavaMcp {
     }
 
     async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
+        self.results.sweep();
         let payer = self.payer(&context);
         if request.name == "login" {
             return Ok(login::respond(&self.session, &self.seal, &Call { payer, context, reply: None }, request).await);

@@ -5,7 +5,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Once},
     time::{Duration, SystemTime},
 };
 
@@ -33,6 +33,7 @@ struct Room {
 #[derive(Clone)]
 pub(super) struct Results {
     folder: Arc<Path>,
+    swept: Arc<Once>,
 }
 
 /// A result that was kept.
@@ -45,12 +46,17 @@ pub(super) struct Kept {
 }
 
 impl Results {
-    /// Results in this folder, which need not exist yet. What has grown old there is removed, whether or not another result will be kept.
+    /// Results in this folder, which need not exist yet.
     pub(super) fn new(folder: PathBuf) -> Self {
-        let folder: Arc<Path> = folder.into();
-        let swept = folder.clone();
-        let _ = std::thread::Builder::new().spawn(move || young(&swept));
-        Self { folder }
+        Self { folder: folder.into(), swept: Arc::new(Once::new()) }
+    }
+
+    /// Removes what has grown old, once in a process: not at its start, which is to be quick, and whether or not another result will be kept.
+    pub(super) fn sweep(&self) {
+        self.swept.call_once(|| {
+            let folder = self.folder.clone();
+            tokio::task::spawn_blocking(move || young(&folder));
+        });
     }
 
     /// Keeps a result for `payer`; `None` when that cannot be done, which is no reason to lose the rest of the answer.
@@ -237,7 +243,7 @@ mod tests {
         assert!(results.read(&payer, uri.strip_prefix(ADDRESS).unwrap()).await.is_none());
         assert!(!file.exists());
         let (_, file) = keep_old().await;
-        let _next = Results::new(results.folder.to_path_buf());
+        Results::new(results.folder.to_path_buf()).sweep();
         for _ in 0..500 {
             if !file.exists() {
                 return;
