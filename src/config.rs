@@ -219,8 +219,10 @@ impl Settings {
 
 fn mode(environment: &Environment, api: Option<&str>, app: Option<&str>) -> Result<Mode, ConfigError> {
     let Some(api) = environment.get("LAVA_API_URL").or(api) else { return Ok(Mode::Embedded) };
-    let app = environment.get("LAVA_APP_URL").or(app).unwrap_or(APP_URL_DEFAULT);
     let api = address::gateway(api).map_err(|error| bad_address("LAVA_API_URL", api, error))?;
+    // A gateway of one's own serves the page itself.
+    let own = if address::is_hosted_lava(&api) { APP_URL_DEFAULT } else { api.as_str() };
+    let app = environment.get("LAVA_APP_URL").or(app).unwrap_or(own);
     let app = address::safe(app).map_err(|error| bad_address("LAVA_APP_URL", app, error))?;
     Ok(Mode::Remote { api, app })
 }
@@ -322,6 +324,20 @@ mod tests {
             let error = load([(name, value)]).unwrap_err();
             assert!(error.contains(name), "{name}={value}: {error}");
         }
+    }
+
+    #[test]
+    fn a_person_logs_in_at_the_gateway_itself_or_at_lavas_page() {
+        let app = |variables: [(&str, &str); 2]| match load(variables).unwrap().mode {
+            Mode::Remote { app, .. } => app.as_str().trim_end_matches('/').to_owned(),
+            Mode::Embedded => panic!("remote"),
+        };
+        assert_eq!(app([("LAVA_API_URL", "https://api.lava.so/v1"), ("LAVA_APP_URL", "")]), "https://www.lava.so");
+        assert_eq!(app([("LAVA_API_URL", "http://127.0.0.1:4040/v1/"), ("LAVA_APP_URL", "")]), "http://127.0.0.1:4040");
+        assert_eq!(
+            app([("LAVA_API_URL", "https://api.example.com"), ("LAVA_APP_URL", "https://app.example.com")]),
+            "https://app.example.com"
+        );
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(super) fn print(args: &ManifestArgs) -> Result<(), Failure> {
 /// Variables a person may set, with what they mean.
 const VARIABLES: [(&str, &str); 13] = [
     ("LAVA_API_URL", "Address of a remote gateway, such as https://api.lava.so; unset means the embedded gateway"),
-    ("LAVA_APP_URL", "Web page where a person logs in to a remote gateway"),
+    ("LAVA_APP_URL", "Web page where a person logs in to a remote gateway; unset: Lava's, or the gateway's own"),
     ("LAVA_SECRET_KEY", "Secret key (aks_live_ or aks_test_) of a remote gateway"),
     ("LAVA_SPEND_KEY", "Spend key to use instead of one made by login"),
     ("LAVA_SANDBOX", "1: nothing leaves the machine"),

@@ -13,6 +13,14 @@ pub enum AddressError {
     InTheClear,
 }
 
+/// The domains of hosted Lava.
+const HOSTED: [&str; 2] = ["lava.so", "lavapayments.com"];
+
+/// Whether an address belongs to hosted Lava, whose API and web pages have hosts of their own.
+pub fn is_hosted_lava(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| HOSTED.iter().any(|site| host == *site || host.ends_with(&format!(".{site}"))))
+}
+
 /// An http or https address with nothing in it that could be a secret: addresses are shown.
 pub fn plain(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;

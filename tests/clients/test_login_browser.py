@@ -31,7 +31,7 @@ def team(tmp_path):
 
 @pytest.fixture
 def laptop(machine, team):
-    machine.env |= {"LAVA_API_URL": team.url, "LAVA_APP_URL": team.root, "LAVA_SESSION_LIMIT": "0.40/daily"}
+    machine.env |= {"LAVA_API_URL": team.url, "LAVA_SESSION_LIMIT": "0.40/daily"}
     return machine
 
 

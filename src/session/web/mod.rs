@@ -22,7 +22,7 @@ use url::Url;
 use super::{Browser, Session, SessionError, host_name};
 use crate::{
     client::{ClientError, Credentials},
-    domain::{Secret, SpendLimit},
+    domain::{Secret, SpendLimit, address::is_hosted_lava},
 };
 use listener::{Answer, Listener};
 use page::Page;
@@ -34,8 +34,6 @@ const STATE_BYTES: usize = 16;
 const LAST_PAGE: Duration = Duration::from_secs(2);
 /// How long the exchange of the code may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The sites of hosted Lava, whose page takes no more than it needs.
-const HOSTED: [&str; 2] = ["lava.so", "lavapayments.com"];
 
 /// How a person logs in with a browser.
 #[derive(Clone, Debug)]
@@ -268,10 +266,9 @@ impl Session {
 fn page_url(app: &Url, state: &str, port: u16, client_name: &str, limit: SpendLimit) -> Url {
     let mut url = app.clone();
     url.set_path(&format!("{}/auth/connect", app.path().trim_end_matches('/')));
-    let is_hosted = app.host_str().is_some_and(|host| HOSTED.iter().any(|site| host == *site || host.ends_with(&format!(".{site}"))));
     let mut query = url.query_pairs_mut();
     query.append_pair("state", state).append_pair("port", &port.to_string());
-    if !is_hosted {
+    if !is_hosted_lava(app) {
         let limit = format!("{}/{}", limit.amount, limit.cycle.as_str());
         query.append_pair("client", client_name).append_pair("machine", &host_name()).append_pair("limit", &limit);
     }
