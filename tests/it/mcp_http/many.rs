@@ -40,7 +40,7 @@ async fn two_hundred_sessions_answer_and_take_little() {
     assert!(answers.iter().all(|is_error| *is_error == false), "{answers:?}");
     // Without optimisation the futures of calls in flight are several times as large.
     let (mib, _) = holds(serving.child.id());
-    assert!(mib <= if cfg!(debug_assertions) { 160 } else { 64 }, "{mib} MiB");
+    assert!(mib <= if cfg!(debug_assertions) { 256 } else { 64 }, "{mib} MiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,5 +70,6 @@ async fn a_thousand_clients_that_come_and_go_leave_nothing_behind() {
     settle().await;
     let (after_mib, after_files) = holds(serving.child.id());
     assert!(after_files <= before_files + 3, "{before_files} files open before, {after_files} after");
-    assert!(after_mib <= before_mib + 8, "{before_mib} MiB before, {after_mib} after");
+    // A task or a session that stayed would take more than 16 KiB each.
+    assert!(after_mib <= before_mib + 16, "{before_mib} MiB before, {after_mib} after");
 }
