@@ -160,13 +160,14 @@ async fn a_session_at_hosted_lava() {
 async fn a_remote_gateway_without_a_key_says_where_to_log_in() {
     let home = tempfile::tempdir().unwrap();
     let mut command = program(home.path());
-    command.env("LAVA_API_URL", start().await);
+    let address = start().await;
+    command.env("LAVA_API_URL", &address);
     let mut server = Server::start(command, true);
     let prompt = server.call("prompt", json!({"model": "gpt-4o-mini", "input": "Hi"}));
     assert_eq!(prompt["structuredContent"]["error"]["code"], "not_logged_in");
     let login = server.call("login", json!({}));
     let url = login["structuredContent"]["login_url"].as_str().unwrap();
-    assert!(url.starts_with("https://www.lava.so/auth/connect?state=") && !url.contains("client"), "{url}");
+    assert!(url.starts_with(&format!("{address}/auth/connect?state=")) && url.contains("client=raw"), "{url}");
     assert!(login["content"][0]["text"].as_str().unwrap().contains(url), "{login}");
     server.close();
 }
