@@ -27,6 +27,8 @@ use crate::{catalog::Auth, domain::RequestShape, translate::anthropic::VERSION};
 
 pub(super) const ANTHROPIC_VERSION: &str = "anthropic-version";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections to one provider that are kept for the next requests; what a burst opens beyond that is closed again.
+const IDLE_MAX: usize = 64;
 /// Models that reason can think for minutes before the first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long an answer nobody waits for is still awaited, to learn what it cost.
@@ -99,6 +101,7 @@ fn get_or_build(
     let builder = Client::builder()
         .user_agent(concat!("lava-mcp/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_MAX)
         .redirect(redirect::Policy::none())
         .referer(false)
         // A proxy of the environment would resolve names itself, past the address guard.
