@@ -1,4 +1,5 @@
-//! Ids. Each is a ULID, so that ids sort by the time they were made; those that leave the process carry a prefix that says what they name.
+//! Ids. Those of the ledger are ULIDs, so that they sort by the time they were made; those that leave the process carry a prefix that says what they name. Others are
+//! random bytes or digests.
 
 use std::fmt;
 
@@ -62,4 +63,9 @@ impl HoldId {
     pub fn generate() -> Self {
         Self(format!("hold_{}", Ulid::generate()))
     }
+}
+
+/// Random bytes or a digest as an id: hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

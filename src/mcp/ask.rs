@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{Call, error::ToolError};
-use crate::session::SessionError;
+use crate::{domain::id::hex, session::SessionError};
 
 /// How long a call may wait for a person, whatever they are asked; many clients give a call up after a minute.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
@@ -72,7 +72,7 @@ impl<'a> Conversation<'a> {
     pub(super) fn open(seal: &'a Seal, call: &'a Call, request: CallToolRequestParams, patience: Duration) -> Result<Self, ToolError> {
         let until = Instant::now() + patience;
         let arguments: [u8; 32] = Sha256::digest(serde_json::to_vec(&request.arguments).unwrap_or_default()).into();
-        let arguments: String = arguments.iter().map(|byte| format!("{byte:02x}")).collect();
+        let arguments = hex(&arguments);
         let binding = format!("{}\n{}\n{arguments}", call.payer.scope(), request.name);
         let codec = seal.0.as_ref();
         let answered = match (request.request_state, request.input_responses) {

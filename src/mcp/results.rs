@@ -13,7 +13,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::media;
-use crate::session::Payer;
+use crate::{domain::id::hex, session::Payer};
 
 /// Where results are read.
 pub(super) const ADDRESS: &str = "lava-mcp://results/";
@@ -109,10 +109,6 @@ pub(super) fn random_id() -> io::Result<String> {
 /// A payer's part of a file name.
 fn owner(payer: &Payer) -> String {
     hex(&Sha256::digest(payer.scope())[..ID_BYTES])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn name_of(path: &Path) -> &str {

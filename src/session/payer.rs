@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::Secret;
+use crate::domain::{Secret, id::hex};
 
 /// Who pays.
 #[derive(Clone, Debug)]
@@ -20,8 +20,7 @@ impl Payer {
             Self::Client(name) => format!("client {name}"),
             Self::Key(key) => {
                 let digest: [u8; 32] = Sha256::digest(key.expose()).into();
-                let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-                format!("key {hex}")
+                format!("key {}", hex(&digest[..16]))
             }
         }
     }

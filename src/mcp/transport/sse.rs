@@ -33,7 +33,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{http::KEEP_ALIVE, wire::refuse};
-use crate::session::Payer;
+use crate::{domain::id::hex, session::Payer};
 
 /// Messages that may wait in one direction.
 const QUEUE: usize = 64;
@@ -74,7 +74,7 @@ async fn connect<H: ServerHandler + Clone>(
     if getrandom::fill(&mut id).is_err() {
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, ErrorData::internal_error("The system gives no random numbers.", None));
     }
-    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = hex(&id);
     let (incoming, from_client) = mpsc::channel(QUEUE);
     let (to_client, outgoing) = mpsc::channel(QUEUE);
     let ended = connections.stop.child_token();

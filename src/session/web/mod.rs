@@ -22,7 +22,7 @@ use url::Url;
 use super::{Browser, Session, SessionError, host_name};
 use crate::{
     client::{ClientError, Credentials},
-    domain::{Secret, SpendLimit, address::is_hosted_lava},
+    domain::{Secret, SpendLimit, address::is_hosted_lava, id::hex},
 };
 use listener::{Answer, Listener};
 use page::Page;
@@ -274,10 +274,6 @@ fn page_url(app: &Url, state: &str, port: u16, client_name: &str, limit: SpendLi
     }
     drop(query);
     url
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
