@@ -8,6 +8,7 @@ use crate::{
     translate::{
         Seen, anthropic,
         anthropic::MessagesRequest,
+        bounds::Features,
         openai,
         openai::{ChatRequest, EmbeddingsRequest},
     },
@@ -93,21 +94,30 @@ impl Ask {
         }
     }
 
-    /// A true upper bound of the input in tokens; `None` when there is none without the model's context window.
+    /// A true upper bound of the input in tokens without the template; `None` when there is none without the model's context window.
     pub(super) fn input_tokens_max(&self, context_window: Option<u64>) -> Option<u64> {
         match self {
-            Self::Chat(chat) => chat.input_tokens_max(context_window),
-            Self::Messages(messages) => messages.input_tokens_max(context_window),
+            Self::Chat(chat) => chat.bound().tokens(context_window),
+            Self::Messages(messages) => messages.bound().tokens(context_window),
             Self::Embeddings(embeddings) => Some(embeddings.input_tokens_max()),
             Self::CountTokens(_) | Self::Free => Some(0),
         }
     }
 
-    /// The text whose tokens are the input, and the tokens of the template around it, where the input is nothing but text.
-    pub(super) fn countable_text(&self) -> Option<(String, u64)> {
+    /// What decides about the chat template; `None` where there is no template.
+    pub(super) const fn features(&self) -> Option<Features> {
         match self {
-            Self::Chat(chat) => chat.countable_text(),
-            Self::Messages(messages) => messages.countable_text(),
+            Self::Chat(chat) => Some(chat.bound().features),
+            Self::Messages(messages) => Some(messages.bound().features),
+            Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => None,
+        }
+    }
+
+    /// The input in tokens by an exact count of its texts, without the template, where it is nothing but text.
+    pub(super) fn count_tokens(&self, count: impl Fn(&str) -> u64) -> Option<u64> {
+        match self {
+            Self::Chat(chat) => chat.count_tokens(count),
+            Self::Messages(messages) => messages.count_tokens(count),
             Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => None,
         }
     }

@@ -66,14 +66,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 
 /// The same, and routes that only a listener has.
 pub(super) fn router_with(gateway: Arc<Gateway>, more: Router<Arc<Gateway>>) -> Router {
-    Router::new()
-        .route("/healthz", get(alive))
-        .route("/readyz", get(ready))
-        .route("/v1/chat/completions", post(chat_completions))
-        .route("/v1/messages", post(messages))
-        .route("/v1/messages/count_tokens", post(count_tokens))
-        .route("/v1/forward", axum::routing::any(forward))
-        .route("/v1/models", get(discover::models))
+    // What these show is in the books: they wait for answers that have ended and are not booked yet.
+    let books = Router::new()
         .route("/v1/spend_keys", get(manage::list).post(manage::create))
         .route("/v1/spend_keys/self", get(manage::own))
         .route("/v1/spend_keys/{id}", get(manage::retrieve).put(manage::update).delete(manage::revoke))
@@ -84,13 +78,29 @@ pub(super) fn router_with(gateway: Arc<Gateway>, more: Router<Arc<Gateway>>) -> 
         .route("/v1/lava_mcp/holds", get(owner::holds))
         .route("/v1/lava_mcp/holds/{id}/write_off", post(owner::write_off))
         .route("/v1/lava_mcp/mispriced", get(owner::mispriced).delete(owner::sell_again))
+        .route_layer(axum::middleware::from_fn_with_state(gateway.clone(), once_booked));
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .route("/v1/chat/completions", post(chat_completions))
+        .route("/v1/messages", post(messages))
+        .route("/v1/messages/count_tokens", post(count_tokens))
+        .route("/v1/forward", axum::routing::any(forward))
+        .route("/v1/models", get(discover::models))
         .route("/v1/lava_mcp/search", get(discover::search))
         .route("/v1/lava_mcp/providers/{id}", get(discover::provider))
+        .merge(books)
         .merge(more)
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(axum::middleware::from_fn_with_state(gateway.clone(), with_request_id))
         .with_state(gateway)
+}
+
+/// Read after write: whoever has got the last byte of an answer finds its cost.
+async fn once_booked(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    gateway.store.once_booked().await;
+    next.run(request).await
 }
 
 /// Gives every request its id before anything else happens, and puts it on the answer, which is counted.

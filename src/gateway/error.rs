@@ -299,6 +299,7 @@ impl From<BadRequest> for GatewayError {
         match &error {
             BadRequest::NotJson(_) => Self::BadRequest(error.to_string()),
             BadRequest::Field { field, .. } => Self::BadField { field: (*field).to_owned(), message: error.to_string() },
+            BadRequest::LookAlike { name, .. } => Self::BadField { field: name.clone(), message: error.to_string() },
         }
     }
 }

@@ -3,6 +3,8 @@
 //! What is known at the end is one of four things ([`Known`]): exact, because the provider reported it; an upper estimate from what was seen; nothing, because it
 //! refused; or unknown. A caller who hangs up changes who reads the answer, not what is booked.
 
+mod caller;
+mod pump;
 mod stream;
 
 use bytes::{Bytes, BytesMut};
@@ -26,6 +28,8 @@ use crate::{
     translate::Seen,
 };
 
+pub(super) use caller::LastWord;
+
 /// A larger plain answer is refused; it is still paid for.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// As much of an upstream's error text is looked at.
@@ -46,6 +50,8 @@ pub(super) struct Metered {
     pub(super) held: Held,
     pub(super) known: Known,
     pub(super) upstream_status: Option<u16>,
+    /// Said once this is booked.
+    pub(super) last_word: LastWord,
 }
 
 impl Metered {
@@ -94,7 +100,7 @@ impl Answer {
     }
 }
 
-/// Meters an attempt. The answer is passed on while it is read.
+/// Meters an attempt. The answer is passed on while it is read, all but its end.
 pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationToken) -> Metered {
     let Sent { held, result } = sent;
     let provider = held.route.provider.clone();
@@ -107,40 +113,36 @@ pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationTo
                 Failure::TimedOut => (Known::Unknown, GatewayError::Timeout { provider }),
                 Failure::Dropped => (stream::dropped(&held), GatewayError::ShuttingDown),
             };
-            answer.refuse(error);
-            return Metered { held, known, upstream_status: None };
+            return Metered { held, known, upstream_status: None, last_word: LastWord::Whole(Err(error)) };
         }
     };
     let upstream_status = Some(reply.status.as_u16());
-    let known = if !reply.status.is_success() {
+    let (known, last_word) = if !reply.status.is_success() {
         let (error, known) = refusal(&held, reply).await;
-        answer.refuse(error);
-        known
+        (known, LastWord::Whole(Err(error)))
     } else if is_compressed(&reply.headers) {
         // It is not unpacked: a megabyte can hold a gigabyte. What it says stays unknown.
-        answer.refuse(GatewayError::BrokenAnswer { provider, detail: "it is compressed, though it was asked not to be".to_owned() });
-        Known::Unknown
+        let error = GatewayError::BrokenAnswer { provider, detail: "it is compressed, though it was asked not to be".to_owned() };
+        (Known::Unknown, LastWord::Whole(Err(error)))
     } else if is_event_stream(&reply.headers) {
         stream::pass_on(&held, reply, answer, stopping).await
     } else {
-        tokio::select! {
-            known = plain(&held, reply, answer) => known,
-            () = stopping.cancelled() => Known::Unknown,
-        }
+        let (known, result) = tokio::select! {
+            plain = plain(&held, reply) => plain,
+            () = stopping.cancelled() => (Known::Unknown, Err(GatewayError::ShuttingDown)),
+        };
+        (known, LastWord::Whole(result))
     };
-    Metered { held, known, upstream_status }
+    Metered { held, known, upstream_status, last_word }
 }
 
-async fn plain(held: &Held, reply: Reply, answer: &Answer) -> Known {
+async fn plain(held: &Held, reply: Reply) -> (Known, Result<Response, GatewayError>) {
     let provider = || held.route.provider.clone();
     let content_type = reply.headers.get(header::CONTENT_TYPE).cloned();
     let status = reply.status;
     let body = match read_whole(reply, ANSWER_BYTES_MAX).await {
         Ok(body) => body,
-        Err(detail) => {
-            answer.refuse(GatewayError::BrokenAnswer { provider: provider(), detail });
-            return Known::Unknown;
-        }
+        Err(detail) => return (Known::Unknown, Err(GatewayError::BrokenAnswer { provider: provider(), detail })),
     };
     let seen = held.ask.inspect(&body);
     let known = match seen {
@@ -158,8 +160,7 @@ async fn plain(held: &Held, reply: Reply, answer: &Answer) -> Known {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     describe(held, response.headers_mut());
-    answer.send(Ok(response));
-    known
+    (known, Ok(response))
 }
 
 /// What a complete answer reports, if that can be believed: nothing goes in for nothing, and what was seen was paid for. Else the larger of report and estimate.

@@ -43,6 +43,7 @@ mod route;
 mod sandbox;
 pub mod server;
 mod settle;
+mod template_tokens;
 mod tokens;
 mod upstream;
 
@@ -70,6 +71,7 @@ use meter::{Answer, meter};
 use metrics::Metrics;
 use reserve::reserve;
 use settle::Tally;
+use template_tokens::TemplateTokens;
 use upstream::{Upstream, send};
 
 /// Ids of the local model servers that are looked for.
@@ -87,6 +89,7 @@ pub struct Gateway {
     upstream: Upstream,
     lines: Lines,
     habits: Habits,
+    template_tokens: TemplateTokens,
     /// Tells those who wait for a report which request has been settled.
     settled: broadcast::Sender<RequestId>,
     /// Whether every key only reaches the sandbox.
@@ -112,6 +115,7 @@ impl Gateway {
             upstream,
             lines,
             habits,
+            template_tokens: TemplateTokens::default(),
             settled: broadcast::Sender::new(SETTLED_QUEUE),
             sandbox,
             metrics,
@@ -199,12 +203,13 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
         let sent = send(&gateway, held, &answer).await;
         counted.sent(&sent, began.elapsed());
         let falls_back = sent.may_fall_back() && routes.peek().is_some();
-        let metered = meter(sent, if falls_back { &Answer::Nobody } else { &answer }, &gateway.stopping).await;
+        let answer = if falls_back { &Answer::Nobody } else { &answer };
+        let metered = meter(sent, answer, &gateway.stopping).await;
         counted.ended(began.elapsed());
         if metered.is_credential_refused() {
             gateway.registry.credentials.forget().await;
         }
-        tally.settle(&gateway, metered).await;
+        tally.settle(&gateway, metered, answer).await;
         if !falls_back {
             return;
         }

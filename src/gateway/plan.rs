@@ -22,7 +22,9 @@ const HOLD_MAX: Money = Money::from_dollars(1_000_000);
 pub(super) struct Quote {
     prices: Prices,
     is_free: bool,
-    input_tokens_max: u64,
+    /// Of the request's own text; the template comes on top.
+    text_tokens_max: u64,
+    template_tokens: u64,
     is_tight: bool,
     choices: u64,
     /// The cap the caller set.
@@ -67,11 +69,11 @@ pub(super) struct Means {
 }
 
 impl Quote {
-    /// The quote for a request at a route.
+    /// The quote for a request at a route, whose chat template adds at most `template_tokens`.
     ///
     /// # Errors
     /// [`GatewayError::Unpriceable`] when the cost has no bound.
-    pub(super) fn new(ask: &Ask, route: &Route) -> Result<Self, GatewayError> {
+    pub(super) fn new(ask: &Ask, route: &Route, template_tokens: u64) -> Result<Self, GatewayError> {
         let unpriceable = |reason: String| Err(GatewayError::Unpriceable(reason));
         let Route { provider, model, .. } = route;
         let prices = match &route.prices {
@@ -88,7 +90,7 @@ impl Quote {
         if let Some(reason) = ask.unpriceable().filter(|_| !route.is_own()) {
             return unpriceable(reason.to_owned());
         }
-        let input_tokens_max = match ask.input_tokens_max(route.context) {
+        let text_tokens_max = match ask.input_tokens_max(route.context) {
             Some(input) => input,
             None if is_free => 0,
             None => {
@@ -104,12 +106,27 @@ impl Quote {
                 None => return unpriceable(format!("{provider} does not hold back hidden reasoning, and its extent is not known")),
             },
         };
-        Ok(Self { prices, is_free, input_tokens_max, is_tight: false, choices, asked_cap, max_output: route.max_output, beyond_cap })
+        Ok(Self {
+            prices,
+            is_free,
+            text_tokens_max,
+            template_tokens,
+            is_tight: false,
+            choices,
+            asked_cap,
+            max_output: route.max_output,
+            beyond_cap,
+        })
     }
 
     /// Upper bound of the input in tokens.
     pub(super) const fn input_tokens_max(&self) -> u64 {
-        self.input_tokens_max
+        self.text_tokens_max.saturating_add(self.template_tokens)
+    }
+
+    /// The same without the chat template.
+    pub(super) const fn text_tokens_max(&self) -> u64 {
+        self.text_tokens_max
     }
 
     /// Whether the input has been counted, as far as it can be.
@@ -117,23 +134,23 @@ impl Quote {
         self.is_tight
     }
 
-    /// Replaces the bound of the input by an exact count, if there is one. Returns whether it went down.
+    /// Replaces the bound of the text by an exact count, if there is one. Returns whether it went down.
     pub(super) fn tighten(&mut self, counted: Option<u64>) -> bool {
         self.is_tight = true;
-        let before = self.input_tokens_max;
-        self.input_tokens_max = counted.map_or(before, |counted| counted.min(before));
-        self.input_tokens_max < before
+        let before = self.text_tokens_max;
+        self.text_tokens_max = counted.map_or(before, |counted| counted.min(before));
+        self.text_tokens_max < before
     }
 
     /// The most it can cost with this cap; the largest amount when that fits no number, which nobody can afford.
     fn bound(&self, cap: u64) -> Money {
         let output = cap.saturating_add(self.beyond_cap).saturating_mul(self.choices);
-        self.prices.bound(self.input_tokens_max, output).unwrap_or(Money::MAX)
+        self.prices.bound(self.input_tokens_max(), output).unwrap_or(Money::MAX)
     }
 
     /// The largest cap whose bound is within `budget`; zero when none is.
     pub(super) fn affordable_cap(&self, budget: Money) -> u64 {
-        let output = self.prices.affordable_output(budget, self.input_tokens_max).unwrap_or(0);
+        let output = self.prices.affordable_output(budget, self.input_tokens_max()).unwrap_or(0);
         (output / self.choices).saturating_sub(self.beyond_cap)
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Held {
     pub(super) plan: Plan,
     /// Upper bound of the input in tokens, for when no usage is reported.
     pub(super) input_tokens_max: u64,
+    /// The same without the chat template.
+    pub(super) text_tokens_max: u64,
     /// Where the key's rate limit stands, for the caller.
     pub(super) rate: Option<RateState>,
 }
@@ -88,7 +90,9 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     /// Waits for money that is only set aside, behind those who came before.
     async fn in_line(&self) -> Result<Held, GatewayError> {
-        let mut quote = Quote::new(&self.call.ask, self.route)?;
+        let features = self.call.ask.features();
+        let template = features.map_or(0, |features| self.gateway.template_tokens.allowance(self.route, features));
+        let mut quote = Quote::new(&self.call.ask, self.route, template)?;
         let (lines, key) = (&self.gateway.lines, &self.call.key.id);
         if quote.is_free() || !lines.has(key) {
             match self.try_to_hold(&mut quote, true).await {
@@ -182,6 +186,7 @@ impl Attempt<'_> {
                 headers: call.headers.clone(),
                 plan,
                 input_tokens_max: quote.input_tokens_max(),
+                text_tokens_max: quote.text_tokens_max(),
                 rate: admitted.rate,
             }),
             Ok(Err(Refusal::SpendLimit(short))) => Err(NoMoney::Short(short)),

@@ -1,6 +1,11 @@
 //! Books what an attempt cost and gives the rest of its hold back: exactly once, on every way out.
 
-use super::{Gateway, ask::Ask, meter::Metered, reserve::Held};
+use super::{
+    Gateway,
+    ask::Ask,
+    meter::{Answer, Metered},
+    reserve::Held,
+};
 use crate::{
     domain::{
         HoldId, Metered as Known, Money, Usage,
@@ -24,10 +29,15 @@ impl HoldGuard {
         Self { store, hold: Some(hold), amount }
     }
 
-    async fn settle(mut self, outcome: Outcome, upstream_status: Option<u16>) {
-        let Some(hold) = self.hold.take() else { return };
-        if let Err(error) = self.store.settle(Settle { hold, outcome, upstream_status }).await {
-            tracing::error!(%error, "a settlement is not on disk; the hold stays, and counts in full");
+    /// Books the outcome. From here on whoever asks this ledger sees it; what is returned resolves when it is on disk.
+    fn settle(mut self, outcome: Outcome, upstream_status: Option<u16>) -> impl Future<Output = ()> + Send + use<> {
+        let booked = self.hold.take().map(|hold| self.store.settle(Settle { hold, outcome, upstream_status }));
+        async {
+            if let Some(booked) = booked
+                && let Err(error) = booked.await
+            {
+                tracing::error!(%error, "a settlement is not on disk; the hold stays, and counts in full");
+            }
         }
     }
 }
@@ -59,11 +69,14 @@ impl Tally {
         let _ = gateway.settled.send(held.request);
     }
 
-    /// Books an attempt.
-    pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered) {
-        let Metered { held, known, upstream_status } = metered;
+    /// Books an attempt, and gives the caller the end of the answer.
+    pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered, answer: &Answer) {
+        let Metered { held, known, upstream_status, last_word } = metered;
         if let (Known::Exact(usage), Ask::Chat(_)) = (known, &*held.ask) {
             gateway.habits.learn(&held.key, &held.route.model, usage.output);
+        }
+        if let (Known::Exact(usage), Some(features)) = (known, held.ask.features()) {
+            gateway.template_tokens.learn(&held.route, features, usage.input, held.text_tokens_max);
         }
         let outcome = outcome(&held, known);
         gateway.metrics.booked(gateway, &held.route, held.plan.amount, &outcome);
@@ -77,7 +90,10 @@ impl Tally {
             }
             Outcome::Void { dispatched } => self.is_counted |= dispatched,
         }
-        held.guard.settle(outcome, upstream_status).await;
+        let booked = held.guard.settle(outcome, upstream_status);
+        // Who asks for the cost once the last byte is there must see it, so it is booked first; the disk is not waited for.
+        last_word.say(answer).await;
+        booked.await;
         gateway.lines.money_is_back(&held.key);
         // Nobody may be waiting.
         let _ = gateway.settled.send(held.request);

@@ -1,7 +1,10 @@
 //! Counting tokens exactly, where the vocabulary is known. Loading it takes about a tenth of a second, so it is loaded when first needed and off the async
 //! threads.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tiktoken::CoreBpe;
 use tokio::sync::Semaphore;
@@ -15,9 +18,6 @@ use super::{
 static PLACES: Semaphore = Semaphore::const_new(4);
 /// The allocator gives memory that is free for a second back to the system, at the next occasion.
 const GIVE_BACK_AFTER: Duration = Duration::from_millis(1_200);
-/// Above this size a count takes longer than it is worth; the byte bound stays.
-const COUNT_BYTES_MAX: usize = 1 << 20;
-
 /// OpenAI's vocabulary since GPT-4o; older models have others, in which some scripts take several times as many tokens. The sandbox counts every model with it.
 pub(super) fn vocabulary() -> Option<&'static CoreBpe> {
     static VOCABULARY: OnceLock<Option<&'static CoreBpe>> = OnceLock::new();
@@ -39,16 +39,16 @@ pub(super) async fn counting<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     tokio::task::spawn_blocking(work).await.ok()
 }
 
-/// An upper bound of the input by counting its text, JSON punctuation included, plus the chat template. `None` where the vocabulary is not the provider's.
-pub(super) async fn count_exactly(ask: &Ask, route: &Route) -> Option<u64> {
+/// An upper bound of the input without its template, by counting its texts. `None` where the vocabulary is not the provider's.
+pub(super) async fn count_exactly(ask: &Arc<Ask>, route: &Route) -> Option<u64> {
     let is_known = route.provider == "openai" && matches!(tiktoken::model_to_encoding(&route.model), Some("o200k_base" | "o200k_harmony"));
     if route.reach != Reach::Sandbox && !is_known {
         return None;
     }
-    let (text, template) = ask.countable_text()?;
-    if text.len() > COUNT_BYTES_MAX {
-        return None;
-    }
-    let count = counting(move || vocabulary().map(|vocabulary| vocabulary.count(&text) as u64)).await??;
-    Some(count + template)
+    let ask = ask.clone();
+    counting(move || {
+        let vocabulary = vocabulary()?;
+        ask.count_tokens(|text| vocabulary.count(text) as u64)
+    })
+    .await?
 }

@@ -31,6 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_MAX: usize = 64;
 /// Models that reason can think for minutes before the first byte.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(600);
+/// The head of an answer that comes within this was on its way when the caller hung up.
+const HEAD_GAP: Duration = Duration::from_millis(50);
 /// How long an answer nobody waits for is still awaited, to learn what it cost.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -120,12 +122,11 @@ pub(super) async fn send(gateway: &Gateway, held: Held, answer: &Answer) -> Sent
     Sent { held, result }
 }
 
-/// Resolves when the caller is gone and reading on is of no use: closing stops the bill, or the time for learning it is over.
+/// Resolves when the caller is gone and reading on is of no use: closing stops the bill and nothing has come, or the time for learning it is over.
 async fn nobody_waits(held: &Held, answer: &Answer) {
     answer.gone().await;
-    if !(held.ask.is_streamed() && abort_stops_billing(&held.route.provider)) {
-        tokio::time::sleep(DRAIN_TIMEOUT).await;
-    }
+    let closes = held.ask.is_streamed() && abort_stops_billing(&held.route.provider);
+    tokio::time::sleep(if closes { HEAD_GAP } else { DRAIN_TIMEOUT }).await;
 }
 
 async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {

@@ -76,7 +76,7 @@ impl Store {
     }
 
     /// Ends a hold. It is queued at once and never refused; await the answer only to know when it is on disk.
-    pub fn settle(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+    pub fn settle(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
         self.sqlite.settle(settle)
     }
 
@@ -142,6 +142,11 @@ impl Store {
     /// [`StoreError`] when the ledger cannot be written.
     pub async fn delete_secret_key(&self, id: String) -> Result<bool, StoreError> {
         self.sqlite.delete_secret_key(id).await
+    }
+
+    /// Resolves when every settlement that this process has queued so far can be read; or soon, where the ledger cannot be written.
+    pub async fn once_booked(&self) {
+        self.sqlite.once_booked().await;
     }
 
     /// Whether the ledger can be written right now.

@@ -4,8 +4,11 @@
 //! is ever taken apart ([`raw::RawObject`]).
 
 pub mod anthropic;
+pub mod bounds;
+mod members;
 pub mod openai;
 pub mod raw;
+mod rendering;
 pub mod reply;
 pub mod sse;
 
@@ -15,12 +18,8 @@ pub use reply::Seen;
 
 use raw::RawObject;
 
-/// Tokens added by the chat template around one message.
-const TOKENS_PER_MESSAGE: u64 = 16;
-/// Tokens added by the chat template around the whole request, the instructions for using tools included.
-const TOKENS_PER_REQUEST: u64 = 1_024;
-/// Most tokens one image may cost. The dearest rule known is that of gpt-4o-mini in high detail: 2,833 tokens and 5,667 for each of at most eight tiles.
-const TOKENS_PER_IMAGE: u64 = 50_000;
+/// As much of a name is repeated to the caller.
+const SHOWN_CHARS: usize = 64;
 
 /// What is wrong with a request body; the text is meant for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +35,20 @@ pub enum BadRequest {
         /// What should stand there.
         expected: &'static str,
     },
+    /// A name that some readers take for another one, which decides about the cost.
+    #[error("{name}: some providers read this as \"{meant}\"; write \"{meant}\", or leave it out")]
+    LookAlike {
+        /// The name, cut.
+        name: String,
+        /// The other one.
+        meant: &'static str,
+    },
+}
+
+impl BadRequest {
+    fn look_alike(name: &str, meant: &'static str) -> Self {
+        Self::LookAlike { name: name.chars().take(SHOWN_CHARS).collect(), meant }
+    }
 }
 
 fn parse_object(bytes: &[u8]) -> Result<RawObject, BadRequest> {

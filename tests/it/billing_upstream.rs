@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::fake_upstream::read_request;
 
-/// Input of every request as this provider counts it: less than the gateway's bound.
-pub(crate) const INPUT_TOKENS: u64 = 900;
+/// Input of every request as this provider counts it: less than the gateway's bound, also of a template that it has learned.
+pub(crate) const INPUT_TOKENS: u64 = 40;
 /// What a provider may bill after the last thing that was seen, by the gateway's assumption.
 const UNSEEN_TOKENS_MAX: u64 = 1_000;
 /// No socket stays open longer than this, whatever happens.

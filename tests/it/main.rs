@@ -12,6 +12,7 @@
 
 mod anthropic;
 mod billing_upstream;
+mod bounds;
 mod browser_login;
 #[cfg(unix)]
 mod canary;
@@ -50,6 +51,7 @@ mod models;
 mod owner;
 mod owner_cli;
 mod promises;
+mod read_after_write;
 mod remote;
 mod server;
 mod storm;

@@ -19,13 +19,13 @@ async fn a_limit_is_a_limit() {
     let hold_n = harness.entries().await[0].held_n;
     // A limit that has room for ten of them; a hundred come at once, over two gateways on one ledger. No money comes back while they wait for it.
     let amount = format!("0.{:09}", hold_n * 10 + hold_n / 2);
-    for is_streamed in [false, true] {
+    for (is_streamed, model) in [(false, "slow-3000"), (true, "slow-3001")] {
         let (key, id) = harness.key_with_limit(&amount).await;
         let routers = [harness.router.clone(), harness.second().await];
         let before = harness.upstream.seen().len();
         let asks = (0..100).map(|at| {
             let router = routers[at % 2].clone();
-            let asked = chat_request(&key, "slow-3000", json!({"max_tokens": 50, "stream": is_streamed}));
+            let asked = chat_request(&key, model, json!({"max_tokens": 50, "stream": is_streamed}));
             tokio::spawn(async move { send(&router, asked).await.status })
         });
         let statuses: Vec<StatusCode> = futures_util::future::join_all(asks).await.into_iter().map(Result::unwrap).collect();
@@ -58,7 +58,7 @@ async fn a_limit_over_all_keys_is_a_limit() {
         harness.secret.expose().to_owned(),
     ];
     let routers = [harness.router.clone(), harness.second().await];
-    for is_streamed in [false, true] {
+    for (is_streamed, model) in [(false, "slow-3000"), (true, "slow-3001")] {
         // Room for ten holds beside what is spent; a hundred come at once, of five keys, over two gateways on one ledger. No money comes back meanwhile.
         let spent_n = harness.sql("SELECT sum(amount_n) FROM entry", |row| row.get::<_, i64>(0))[0];
         let lid_n = spent_n + hold_n * 10 + hold_n / 2;
@@ -66,7 +66,7 @@ async fn a_limit_over_all_keys_is_a_limit() {
         let before = harness.upstream.seen().len();
         let asks = (0..100).map(|at| {
             let (router, key) = (routers[at % 2].clone(), keys[at / 2 % 5].clone());
-            let asked = chat_request(&key, "slow-3000", json!({"max_tokens": 50, "stream": is_streamed}));
+            let asked = chat_request(&key, model, json!({"max_tokens": 50, "stream": is_streamed}));
             tokio::spawn(async move { send(&router, asked).await })
         });
         let answers: Vec<_> = futures_util::future::join_all(asks).await.into_iter().map(Result::unwrap).collect();

@@ -67,12 +67,12 @@ impl Sqlite {
         &self.shared.counters
     }
 
-    pub(super) fn settle(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+    pub(super) fn settle(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
         self.shared.counters.ended(&settle.outcome);
         self.end(settle)
     }
 
-    fn end(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
+    fn end(&self, settle: Settle) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
         self.shared.writer.submit_settle(move |ledger| ledger::settle(ledger, &settle))
     }
 
@@ -109,6 +109,13 @@ impl Sqlite {
 
     pub(super) async fn delete_secret_key(&self, id: String) -> Result<bool, StoreError> {
         self.shared.writer.submit(move |ledger| keys::delete_secret(ledger, &id)).await
+    }
+
+    pub(super) async fn once_booked(&self) {
+        if self.shared.writer.owes() {
+            // What stands behind them in the queue is answered after them. A ledger in trouble is read as it is.
+            let _ = within_a_second(self.shared.writer.barrier()).await;
+        }
     }
 
     pub(super) async fn check(&self) -> Result<(), StoreError> {

@@ -2,7 +2,11 @@
 
 use std::{
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -28,8 +32,8 @@ struct Call<F, T> {
     apply: F,
     /// Whether it lapses when nobody waits for its answer any more.
     lapses: bool,
-    /// Its place in the queue; settlements have none, there are never more of them than admitted holds.
-    _place: Option<OwnedSemaphorePermit>,
+    /// What it takes up in the queue until it is answered.
+    _place: Place,
     result: Option<T>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
@@ -48,8 +52,33 @@ where
 
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
         let missing = || StoreError::Unavailable("the operation was not applied".to_owned());
-        let Self { result, reply, .. } = *self;
+        let Self { result, reply, _place, .. } = *self;
         let _ = reply.send(outcome.and_then(|()| result.ok_or_else(missing)));
+    }
+}
+
+/// What an operation takes up in the queue. It is given back when this is dropped, after the answer.
+enum Place {
+    /// One of a bounded number of places.
+    Bounded(#[expect(dead_code, reason = "held until it is dropped")] OwnedSemaphorePermit),
+    /// Settlements are never refused: there are never more of them than admitted holds.
+    Owed(Arc<AtomicUsize>),
+    /// An operation that writes nothing.
+    None,
+}
+
+impl Place {
+    fn owed(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self::Owed(count.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Self::Owed(count) = self {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -63,6 +92,8 @@ pub(super) enum Message {
 pub(super) struct Writer {
     queue: mpsc::Sender<Message>,
     places: Arc<Semaphore>,
+    /// Settlements that are not on disk yet.
+    owed: Arc<AtomicUsize>,
 }
 
 impl Writer {
@@ -76,7 +107,7 @@ impl Writer {
         let (queue, messages) = mpsc::channel();
         let spawned = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || thread.run(&messages));
         spawned.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { queue, places: Arc::new(Semaphore::new(QUEUE_MAX)) })
+        Ok(Self { queue, places: Arc::new(Semaphore::new(QUEUE_MAX)), owed: Arc::default() })
     }
 
     /// Queues an operation and waits until it is on disk. If this is dropped before the operation's turn, the operation is left out.
@@ -86,18 +117,32 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| StoreError::Busy("too many operations are waiting".to_owned()))?;
         let (reply, answer) = oneshot::channel();
-        let _ = self.queue.send(Message::Other(Box::new(Call { apply, lapses: true, _place: Some(place), result: None, reply })));
+        let _ = self.queue.send(Message::Other(Box::new(Call { apply, lapses: true, _place: Place::Bounded(place), result: None, reply })));
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Queues a settlement.
-    pub(super) fn submit_settle<T: Send + 'static>(
+    pub(super) fn submit_settle<T: Send + 'static, F: FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send + 'static>(
         &self,
-        apply: impl FnMut(&Ledger<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'static {
+        apply: F,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + use<T, F> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.queue.send(Message::Settle(Box::new(Call { apply, lapses: false, _place: None, result: None, reply })));
+        let place = Place::owed(&self.owed);
+        let _ = self.queue.send(Message::Settle(Box::new(Call { apply, lapses: false, _place: place, result: None, reply })));
         async move { answer.await.unwrap_or_else(|_| Err(stopped())) }
+    }
+
+    /// Whether settlements are not on disk yet.
+    pub(super) fn owes(&self) -> bool {
+        self.owed.load(Ordering::SeqCst) > 0
+    }
+
+    /// Resolves when everything that was queued before is on disk.
+    pub(super) async fn barrier(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let nothing = |_: &Ledger<'_>| Ok(());
+        let _ = self.queue.send(Message::Other(Box::new(Call { apply: nothing, lapses: true, _place: Place::None, result: None, reply })));
+        answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
     /// Writes what is queued, then closes the file.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::translate::{BadRequest, field, raw::RawObject};
+use crate::translate::{BadRequest, field, members::look_alike, raw::RawObject};
 
 /// Fields that choose how the model writes, and nothing that is billed apart.
 const KNOWN: [&str; 19] = [
@@ -31,14 +31,6 @@ const KNOWN: [&str; 19] = [
 /// Tools that the caller runs and the provider knows by their type: they cost tokens only.
 const RUN_BY_THE_CALLER: [&str; 4] = ["bash_", "computer_", "memory_", "text_editor_"];
 
-/// What the tools of a request mean for its cost.
-pub(super) struct Tools {
-    /// How many the provider describes to the model by itself.
-    pub(super) typed: u64,
-    /// Why the cost is not bounded by tokens, if it is not.
-    pub(super) unpriceable: Option<String>,
-}
-
 #[derive(Deserialize)]
 struct Typed<'a> {
     #[serde(rename = "type", borrow, default)]
@@ -51,22 +43,44 @@ struct ContextManagement<'a> {
     edits: Vec<Typed<'a>>,
 }
 
-pub(super) fn check(body: &RawObject) -> Result<Tools, BadRequest> {
+/// The types of the tools that the provider knows by their type.
+fn typed_tools(body: &RawObject) -> Result<Vec<String>, BadRequest> {
     let tools: Vec<Typed<'_>> = field(body, "tools", "an array of tools")?.unwrap_or_default();
-    let kinds = || tools.iter().filter_map(|tool| tool.kind.as_deref()).filter(|kind| *kind != "custom");
-    let typed = kinds().count() as u64;
-    let hosted = kinds().find(|kind| !RUN_BY_THE_CALLER.iter().any(|known| kind.starts_with(known)));
-    let unpriceable = unknown_field(body)
-        .or_else(|| {
-            hosted.map(|kind| format!("a tool of type \"{kind}\" runs at the provider for a fee; only tools you run can be bounded"))
-        })
-        .map_or_else(|| dearer_service(body), |reason| Ok(Some(reason)))?;
-    Ok(Tools { typed, unpriceable })
+    Ok(tools.into_iter().filter_map(|tool| tool.kind).filter(|kind| kind != "custom").map(Cow::into_owned).collect())
+}
+
+/// How many tools the provider describes to the model by itself.
+pub(super) fn typed_count(body: &RawObject) -> u64 {
+    typed_tools(body).map_or(0, |kinds| kinds.len() as u64)
+}
+
+/// Why the cost of a request is not bounded by its tokens, if it is not.
+pub(super) fn unpriceable(body: &RawObject) -> Result<Option<String>, BadRequest> {
+    let hosted = typed_tools(body)?.into_iter().find(|kind| !RUN_BY_THE_CALLER.iter().any(|known| kind.starts_with(known)));
+    let reason = unknown_field(body).or_else(|| {
+        hosted.map(|kind| format!("a tool of type \"{kind}\" runs at the provider for a fee; only tools you run can be bounded"))
+    });
+    reason.map_or_else(|| dearer_service(body), |reason| Ok(Some(reason)))
+}
+
+/// Refuses what would change at any provider who answers: a field, or a name that a reader takes for one that counts.
+pub(super) fn check_names(body: &RawObject) -> Result<(), BadRequest> {
+    const REFUSED: [&str; 2] = ["fallbacks", "models"];
+    for (name, raw) in body.fields() {
+        if let Some(field) = REFUSED.into_iter().find(|field| *field == name && raw.get() != "null") {
+            return Err(BadRequest::Field { field, expected: "name one model, as \"model\", and others in the header x-lava-fallbacks" });
+        }
+        if KNOWN.binary_search(&name).is_err()
+            && let Some(meant) = look_alike(name, &KNOWN).or_else(|| look_alike(name, &REFUSED))
+        {
+            return Err(BadRequest::look_alike(name, meant));
+        }
+    }
+    Ok(())
 }
 
 fn unknown_field(body: &RawObject) -> Option<String> {
-    let is_set = |name: &&str| body.get(name).is_some_and(|raw| raw.get() != "null");
-    let unknown = body.names().filter(is_set).find(|name| !KNOWN.contains(name))?;
+    let (unknown, _) = body.fields().find(|(name, raw)| raw.get() != "null" && KNOWN.binary_search(name).is_err())?;
     Some(format!("the field \"{unknown}\" may be billed apart from tokens; leave it out"))
 }
 
@@ -94,10 +108,10 @@ mod tests {
 
     use super::*;
 
-    fn tools(more: &Value) -> Tools {
+    fn body(more: &Value) -> RawObject {
         let mut body = json!({"model": "m", "max_tokens": 1, "messages": []});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        check(&RawObject::parse(body.to_string().as_bytes()).unwrap()).unwrap()
+        RawObject::parse(body.to_string().as_bytes()).unwrap()
     }
 
     #[test]
@@ -112,18 +126,29 @@ mod tests {
             (json!({"service_tier": "priority"}), "service_tier"),
             (json!({"context_management": {"edits": [{"type": "compact_20260112"}]}}), "context_management"),
         ] {
-            let reason = tools(&more).unpriceable;
+            let reason = unpriceable(&body(&more)).unwrap();
             assert!(reason.as_ref().is_some_and(|reason| reason.contains(says)), "{more}: {reason:?}");
         }
     }
 
     #[test]
     fn what_costs_tokens_only_passes() {
-        let known = tools(&json!({
+        let known = body(&json!({
             "tools": [{"name": "mine", "input_schema": {}}, {"type": "custom", "name": "c"}, {"type": "bash_20250124", "name": "bash"}],
             "thinking": {"type": "enabled", "budget_tokens": 1024}, "service_tier": "auto", "speed": null, "inference_geo": "global",
             "context_management": {"edits": [{"type": "clear_thinking_20251015"}]},
         }));
-        assert_eq!((known.typed, known.unpriceable), (1, None));
+        assert_eq!((typed_count(&known), unpriceable(&known).unwrap()), (1, None));
+    }
+
+    #[test]
+    fn a_name_that_decides_who_answers_or_what_is_paid_goes_to_no_provider() {
+        for more in
+            [json!({"Model": "x"}), json!({"MAX_TOKENS": 9}), json!({"maxTokens": 9}), json!({"models": ["x"]}), json!({"System": "x"})]
+        {
+            assert!(check_names(&body(&more)).is_err(), "{more}");
+        }
+        assert!(check_names(&body(&json!({"speed": null, "models": null, "system": "s"}))).is_ok());
+        assert!(KNOWN.is_sorted());
     }
 }

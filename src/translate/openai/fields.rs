@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use crate::translate::{BadRequest, field, raw::RawObject};
+use crate::translate::{BadRequest, field, members::look_alike, raw::RawObject};
 
 /// Fields that choose how the model writes, and nothing that is billed apart.
 const KNOWN: [&str; 55] = [
@@ -66,16 +66,43 @@ const KNOWN: [&str; 55] = [
     "verbosity",
 ];
 
+/// Fields that no provider gets: by them another model answers, or one answer is paid several times, or the caller writes the text around the messages.
+const REFUSED: [(&str, &str); 4] = [
+    ("best_of", "all of its answers are billed, and only one is returned; ask with n"),
+    ("chat_template", "a template of one's own has no bound on its cost; leave it out"),
+    ("fallbacks", "name one model here, and others in the header x-lava-fallbacks"),
+    ("models", "name one model, as \"model\", and others in the header x-lava-fallbacks"),
+];
+
 #[derive(Deserialize)]
 struct Tool<'a> {
     #[serde(rename = "type", borrow, default)]
     kind: Option<std::borrow::Cow<'a, str>>,
 }
 
+/// Refuses what would change at any provider who answers or what is paid: by a field, or by a name that a reader takes for one that counts.
+pub(super) fn check_names(body: &RawObject) -> Result<(), BadRequest> {
+    let refused: [&'static str; REFUSED.len()] = REFUSED.map(|(name, _)| name);
+    for name in body.names() {
+        if let Some((field, expected)) = REFUSED.iter().find(|(field, _)| *field == name).filter(|_| is_set(body, name)) {
+            return Err(BadRequest::Field { field, expected });
+        }
+        if KNOWN.binary_search(&name).is_err()
+            && let Some(meant) = look_alike(name, &KNOWN).or_else(|| look_alike(name, &refused))
+        {
+            return Err(BadRequest::look_alike(name, meant));
+        }
+    }
+    Ok(())
+}
+
+fn is_set(body: &RawObject, name: &str) -> bool {
+    body.get(name).is_some_and(|raw| raw.get() != "null")
+}
+
 /// Why the cost of a request is not bounded by its tokens, if it is not.
 pub(super) fn unpriceable(body: &RawObject) -> Result<Option<String>, BadRequest> {
-    let is_set = |name: &&str| body.get(name).is_some_and(|raw| raw.get() != "null");
-    if let Some(unknown) = body.names().filter(is_set).find(|name| !KNOWN.contains(name)) {
+    if let Some((unknown, _)) = body.fields().find(|(name, raw)| raw.get() != "null" && KNOWN.binary_search(name).is_err()) {
         return Ok(Some(format!("the field \"{unknown}\" may be billed apart from tokens; leave it out")));
     }
     let tools: Vec<Tool<'_>> = field(body, "tools", "an array of tools")?.unwrap_or_default();
@@ -107,7 +134,6 @@ mod tests {
         assert_eq!(reason(json!({"temperature": 1, "seed": 5, "tools": functions, "service_tier": "default", "prediction": null})), None);
         for (more, says) in [
             (json!({"web_search_options": {}}), "web_search_options"),
-            (json!({"models": ["dearer"]}), "models"),
             (json!({"plugins": [{"id": "web"}]}), "plugins"),
             (json!({"search_parameters": {}}), "search_parameters"),
             (json!({"prediction": {"type": "content"}}), "prediction"),
@@ -121,5 +147,26 @@ mod tests {
     #[test]
     fn the_list_is_sorted_and_has_no_field_twice() {
         assert!(KNOWN.is_sorted() && KNOWN.windows(2).all(|two| two[0] != two[1]));
+    }
+
+    #[test]
+    fn a_name_that_decides_who_answers_or_what_is_paid_goes_to_no_provider() {
+        let check = |more: &str| check_names(&RawObject::parse(format!(r#"{{"model":"m","messages":[],{more}}}"#).as_bytes()).unwrap());
+        for (more, says) in [
+            (r#""models":["expensive"]"#, "models: "),
+            (r#""chat_template":"{{ 1 }}""#, "chat_template: "),
+            (r#""best_of":5"#, "best_of: "),
+            (r#""Model":"expensive""#, "\"model\""),
+            (r#""MAX_TOKENS":10000"#, "\"max_tokens\""),
+            (r#""maxCompletionTokens":10000"#, "\"max_completion_tokens\""),
+            (r#""Models":["expensive"]"#, "\"models\""),
+            (r#""N":50"#, "\"n\""),
+        ] {
+            let error = check(more).unwrap_err().to_string();
+            assert!(error.contains(says), "{more}: {error}");
+        }
+        for more in [r#""models":null"#, r#""documents":[]"#, r#""max_tokens":5"#] {
+            assert!(check(more).is_ok(), "{more}");
+        }
     }
 }

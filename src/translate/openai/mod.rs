@@ -1,15 +1,21 @@
 //! The OpenAI dialect: what the gateway must know about a request before it sends it on.
 
 mod fields;
+mod reads;
 mod reply;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 pub use reply::{inspect, usage};
 
-use super::{BadRequest, TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST, field, needed, parse_object, raw::RawObject};
+use super::{
+    BadRequest,
+    bounds::{self, Bound, TEMPLATE_TOKENS},
+    field, needed, parse_object,
+    raw::RawObject,
+};
 
 /// A chat completions request of which the gateway has read what it needs.
 #[derive(Clone, Debug)]
@@ -21,25 +27,8 @@ pub struct ChatRequest {
     wants_usage: bool,
     choices: u64,
     cap: Option<u64>,
-    messages: u64,
-    images: u64,
-    reads_server_context: bool,
+    bound: Bound,
     unpriceable: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    /// Refers to audio that the provider keeps.
-    #[serde(borrow, default)]
-    audio: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Part<'a> {
-    #[serde(rename = "type", default)]
-    kind: Option<std::borrow::Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +50,9 @@ impl ChatRequest {
         let choices = field(&body, "n", "a whole number of at least 1")?.unwrap_or(1);
         let completion_cap: Option<u64> = field(&body, "max_completion_tokens", "a whole number of tokens")?;
         let cap: Option<u64> = field(&body, "max_tokens", "a whole number of tokens")?;
-        let messages: Vec<Message<'_>> = needed(&body, "messages", "an array of messages is needed")?;
+        if !body.get("messages").is_some_and(|messages| messages.get().starts_with('[')) {
+            return Err(BadRequest::Field { field: "messages", expected: "an array of messages is needed" });
+        }
         if completion_cap == Some(0) || cap == Some(0) {
             // Some servers read zero as no limit.
             return Err(BadRequest::Field { field: "max_tokens", expected: "a whole number of at least 1 is needed" });
@@ -69,24 +60,8 @@ impl ChatRequest {
         if choices == 0 {
             return Err(BadRequest::Field { field: "n", expected: "a whole number of at least 1" });
         }
-        let mut images = 0;
-        let mut reads_server_context = messages.iter().any(|message| message.audio.is_some());
-        for content in messages.iter().filter_map(|message| message.content) {
-            match part_kinds(content) {
-                Some(kinds) => {
-                    for kind in kinds {
-                        match kind.as_str() {
-                            "text" | "input_text" | "refusal" | "input_audio" => {}
-                            "image_url" | "input_image" | "image" => images += 1,
-                            _ => reads_server_context = true,
-                        }
-                    }
-                }
-                // What cannot be read here may still be read by the provider.
-                None => reads_server_context = true,
-            }
-        }
-        let count = messages.len() as u64;
+        fields::check_names(&body)?;
+        let bound = bounds::measure::<reads::Chat>(&body)?;
         let unpriceable = fields::unpriceable(&body)?;
         Ok(Self {
             original: bytes.clone(),
@@ -98,9 +73,7 @@ impl ChatRequest {
                 (Some(one), Some(two)) => Some(one.min(two)),
                 (one, two) => one.or(two),
             },
-            messages: count,
-            images,
-            reads_server_context,
+            bound,
             unpriceable,
             body,
         })
@@ -136,26 +109,14 @@ impl ChatRequest {
         self.unpriceable.as_deref()
     }
 
-    /// A true upper bound of the input in tokens. Byte-level tokenizers never make more tokens than bytes; where the provider adds context that is not in
-    /// the body (files, audio by reference), only the model's context window bounds it.
-    ///
-    /// `None` when such context is used and the window is unknown.
-    pub fn input_tokens_max(&self, context_window: Option<u64>) -> Option<u64> {
-        let from_body =
-            self.original.len() as u64 + TOKENS_PER_REQUEST + self.messages * TOKENS_PER_MESSAGE + self.images * TOKENS_PER_IMAGE;
-        if self.reads_server_context { context_window.map(|window| window.max(from_body)) } else { Some(from_body) }
+    /// What bounds the input.
+    pub const fn bound(&self) -> &Bound {
+        &self.bound
     }
 
-    /// The text whose tokens are the input, when there is nothing but text, with the tokens of the template around it. For an exact count.
-    pub fn countable_text(&self) -> Option<(String, u64)> {
-        if self.images > 0 || self.reads_server_context {
-            return None;
-        }
-        let mut text = String::new();
-        for name in ["messages", "tools", "functions", "response_format", "tool_choice"] {
-            text.push_str(self.body.get(name).map_or("", RawValue::get));
-        }
-        Some((text, TOKENS_PER_REQUEST.min(64) + self.messages * TOKENS_PER_MESSAGE))
+    /// The input in tokens by an exact count of its texts, without the template; `None` when there is more than text in it.
+    pub fn count_tokens(&self, count: impl Fn(&str) -> u64) -> Option<u64> {
+        bounds::count::<reads::Chat>(&self.body, &self.bound, count)
     }
 
     /// The body to send upstream: the provider's model name, the output cap in the one field that the provider obeys, and usage in streams.
@@ -229,7 +190,7 @@ impl EmbeddingsRequest {
 
     /// A true upper bound of the input in tokens.
     pub const fn input_tokens_max(&self) -> u64 {
-        self.original.len() as u64 + TOKENS_PER_REQUEST
+        self.original.len() as u64 + TEMPLATE_TOKENS
     }
 
     /// The body to send upstream.
@@ -241,15 +202,6 @@ impl EmbeddingsRequest {
         body.set("model", &model);
         body.to_bytes().into()
     }
-}
-
-/// The kinds of a message's parts; none for a plain text. `None` when they cannot be read.
-fn part_kinds(content: &RawValue) -> Option<Vec<String>> {
-    if content.get().starts_with('"') || content.get() == "null" {
-        return Some(Vec::new());
-    }
-    let parts: Vec<Part<'_>> = serde_json::from_str(content.get()).ok()?;
-    Some(parts.into_iter().map(|part| part.kind.map_or_else(String::new, std::borrow::Cow::into_owned)).collect())
 }
 
 #[cfg(test)]
@@ -268,8 +220,9 @@ mod tests {
             {"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "https://x"}}]}]});
         let chat = request(&body).unwrap();
         assert_eq!((chat.model(), chat.is_streamed(), chat.choices(), chat.output_cap()), ("m", true, 2, Some(7)));
-        assert_eq!(chat.input_tokens_max(None), Some(body.to_string().len() as u64 + 1_024 + 16 + 50_000));
-        assert!(chat.countable_text().is_none());
+        // The role, the text, a message and two parts of 16 tokens, and the image.
+        assert_eq!(chat.bound().tokens(None), Some(4 + 1 + 3 * 16 + 50_000));
+        assert_eq!(chat.count_tokens(|text| text.len() as u64), None);
     }
 
     #[test]
@@ -294,18 +247,18 @@ mod tests {
     fn a_file_by_reference_is_bounded_by_the_context_window_only() {
         let body = json!({"model": "m", "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]});
         let chat = request(&body).unwrap();
-        assert_eq!(chat.input_tokens_max(None), None);
-        assert_eq!(chat.input_tokens_max(Some(128_000)), Some(128_000));
+        assert_eq!(chat.bound().tokens(None), None);
+        assert_eq!(chat.bound().tokens(Some(128_000)), Some(128_000));
     }
 
     #[test]
     fn what_cannot_be_read_is_not_taken_for_nothing() {
         for content in [json!(["text", {"type": "image_url"}]), json!({"type": "image_url"}), json!([{"type": "video_url"}]), json!(5)] {
             let chat = request(&json!({"model": "m", "messages": [{"role": "user", "content": content}]})).unwrap();
-            assert_eq!(chat.input_tokens_max(None), None, "{content}");
+            assert_eq!(chat.bound().tokens(None), None, "{content}");
         }
         let audio = json!({"model": "m", "messages": [{"role": "assistant", "audio": {"id": "a"}}]});
-        assert_eq!(request(&audio).unwrap().input_tokens_max(None), None);
+        assert_eq!(request(&audio).unwrap().bound().tokens(None), None);
     }
 
     #[test]

@@ -1,0 +1,306 @@
+//! Moves a stream from the provider to the caller, and counts on the way.
+//!
+//! While the caller is slow, nothing is read, and the provider has to wait as well. When the caller hangs up, the provider may have sent, and billed, what nobody has
+//! read yet: that is read and counted first, without being kept.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt, stream::BoxStream};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{IDLE_TIMEOUT, LastWord, caller::Caller};
+use crate::{
+    domain::{RequestShape, Usage},
+    gateway::{ask::Ask, upstream::DRAIN_TIMEOUT},
+    translate::{
+        Seen,
+        sse::{Event, Splitter},
+    },
+};
+
+/// Bytes that are passed on together at most, if they come together.
+const GATHERED_BYTES_MAX: usize = 64 << 10;
+/// A stream never runs longer than this.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(900);
+/// What lies in the buffers on the way is read when the caller hangs up: until nothing has come for so long.
+const ARRIVED_GAP: Duration = Duration::from_millis(100);
+/// But not longer than this, and not more. The buffers of Linux hold 32 MiB at each end at most.
+const ARRIVED_TIMEOUT: Duration = Duration::from_secs(5);
+const ARRIVED_BYTES_MAX: usize = 96 << 20;
+/// Where the caller was not waited for, only what this process hands from one task to the next.
+const HANDED_OUT_GAP: Duration = Duration::from_millis(2);
+const HANDED_OUT_TIMEOUT: Duration = Duration::from_millis(50);
+/// The same while the gateway ends.
+const ENDING_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The provider said that it is complete.
+    Complete,
+    /// The provider stopped without saying so.
+    Broken,
+    /// The gateway stopped reading, and had read all that had come.
+    Cut,
+    /// The gateway stopped reading, and more had come than it read.
+    Behind,
+}
+
+/// What has been counted so far.
+#[derive(Default)]
+pub(super) struct Counted {
+    pub(super) usage: Option<Usage>,
+    pub(super) visible_bytes: u64,
+    /// Whether an answer came to its end.
+    pub(super) is_finished: bool,
+    /// Whether the provider reported an error in the stream.
+    pub(super) has_error: bool,
+}
+
+type Body = BoxStream<'static, Result<Bytes, String>>;
+
+/// A stream on its way.
+pub(super) struct Pump<'a> {
+    ask: &'a Ask,
+    body: Body,
+    caller: Caller,
+    /// Whether the provider stops billing when the stream is closed.
+    stops_bill: bool,
+    splitter: Splitter,
+    pub(super) counted: Counted,
+    /// Whether the provider may have sent what was not read, because the caller was waited for.
+    is_behind: bool,
+    /// What the caller is given at the end.
+    last: Option<Bytes>,
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(ask: &'a Ask, body: Body, caller: Caller, stops_bill: bool) -> Self {
+        Self { ask, body, caller, stops_bill, splitter: Splitter::default(), counted: Counted::default(), is_behind: false, last: None }
+    }
+
+    /// The end of the stream, for the caller.
+    pub(super) fn last_word(self) -> LastWord {
+        LastWord::Stream(self.caller, self.last)
+    }
+
+    /// Runs the stream to its end. The last of it is kept for [`Self::last_word`].
+    pub(super) async fn run(&mut self, stopping: &CancellationToken) -> End {
+        let mut deadline = Instant::now() + STREAM_TIMEOUT;
+        let mut is_draining = false;
+        // How the answer ended, if that was seen before the events in front of it were passed on.
+        let mut come = None;
+        loop {
+            if self.caller.is_gone() && !is_draining {
+                if self.stops_bill {
+                    return self.read_what_has_come(come, ARRIVED_TIMEOUT).await;
+                }
+                is_draining = true;
+                deadline = deadline.min(Instant::now() + DRAIN_TIMEOUT);
+            }
+            let idle = (Instant::now() + IDLE_TIMEOUT).min(deadline);
+            let next = async {
+                match come.take() {
+                    Some(end) => end,
+                    None => self.body.next().await,
+                }
+            };
+            let chunk = tokio::select! {
+                chunk = tokio::time::timeout_at(idle, next) => chunk,
+                () = self.caller.gone(), if !is_draining => continue,
+                () = stopping.cancelled() => {
+                    let end = self.read_what_has_come(come, ENDING_TIMEOUT).await;
+                    return self.break_off("the gateway is shutting down", end);
+                }
+            };
+            let chunk = match chunk {
+                Err(_) => return self.break_off("the provider stopped sending", End::Cut),
+                Ok(None) => return self.at_end(),
+                Ok(Some(Err(detail))) => return self.break_off(&detail, End::Broken),
+                Ok(Some(Ok(chunk))) => chunk,
+            };
+            let mut pushed = self.splitter.push(&chunk);
+            // What has come meanwhile goes along.
+            let mut gathered = chunk.len();
+            let mut has_yielded = false;
+            self.is_behind = true;
+            while gathered < GATHERED_BYTES_MAX && come.is_none() {
+                match self.body.next().now_or_never() {
+                    Some(Some(Ok(more))) => {
+                        gathered += more.len();
+                        pushed = pushed.and_then(|()| self.splitter.push(&more));
+                        has_yielded = false;
+                    }
+                    Some(end) => come = Some(end),
+                    // The connection hands out one chunk at a time; it may have the next one.
+                    None if !has_yielded => {
+                        tokio::task::yield_now().await;
+                        has_yielded = true;
+                    }
+                    None => {
+                        self.is_behind = false;
+                        break;
+                    }
+                }
+            }
+            if pushed.is_err() {
+                return self.break_off("the provider sent an event that is too long", End::Cut);
+            }
+            let mut passed = Passed::Nothing;
+            if self.take_events(&mut passed) {
+                self.last = passed.into_bytes();
+                return End::Complete;
+            }
+            if let Some(bytes) = passed.into_bytes() {
+                self.is_behind |= self.caller.pass(bytes).await;
+            }
+        }
+    }
+
+    /// Reads and counts what the provider has sent already, for nobody.
+    async fn read_what_has_come(&mut self, mut come: Option<Option<Result<Bytes, String>>>, within: Duration) -> End {
+        // Where nobody was waited for, only what is on its way through this process was not read yet.
+        let (gap, within, at_limit) =
+            if self.is_behind { (ARRIVED_GAP, within, End::Behind) } else { (HANDED_OUT_GAP, HANDED_OUT_TIMEOUT, End::Cut) };
+        let deadline = Instant::now() + within;
+        let mut read = 0;
+        loop {
+            let chunk = match come.take() {
+                Some(end) => end,
+                None => match tokio::time::timeout_at((Instant::now() + gap).min(deadline), self.body.next()).await {
+                    Ok(chunk) => chunk,
+                    Err(_) if Instant::now() >= deadline => return at_limit,
+                    Err(_) => return End::Cut,
+                },
+            };
+            let chunk = match chunk {
+                None => return self.at_end(),
+                Some(Err(_)) => return End::Broken,
+                Some(Ok(chunk)) => chunk,
+            };
+            read += chunk.len();
+            if read > ARRIVED_BYTES_MAX || self.splitter.push(&chunk).is_err() {
+                return End::Behind;
+            }
+            if self.take_events(&mut Passed::Nothing) {
+                return End::Complete;
+            }
+        }
+    }
+
+    /// Counts the whole events that have come, and adds them to what is passed on. Returns whether the last of them ends the stream.
+    fn take_events(&mut self, passed: &mut Passed) -> bool {
+        while let Some(event) = self.splitter.next_event() {
+            if self.take(&event, passed) == Taken::Done {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Counts an event, and adds it to what is passed on.
+    fn take(&mut self, event: &Event, passed: &mut Passed) -> Taken {
+        let data = event.data();
+        let (taken, seen) = match data.as_deref().map(|data| self.ask.inspect(data)) {
+            Some(Some(seen)) => (if seen.is_end { Taken::Done } else { Taken::Part }, seen),
+            Some(None) => {
+                let visible_bytes = data.map_or(0, |data| data.len() as u64);
+                (Taken::Garbled, Seen { visible_bytes, ..Seen::default() })
+            }
+            None => (Taken::Part, Seen::default()),
+        };
+        self.counted.add(&seen);
+        if !(seen.is_usage_only && self.ask.hides_usage()) {
+            passed.add(event.raw());
+        }
+        taken
+    }
+
+    /// The connection was closed without `[DONE]`, which some providers never send. The answer is complete if it came to its end, its usage came, and nothing
+    /// was cut off; a last event may lack its empty line. In the Anthropic dialect usage comes first too, so only `message_stop` completes an answer.
+    fn at_end(&mut self) -> End {
+        const CUT: &str = "the provider ended the stream before it was complete";
+        let rest = std::mem::take(&mut self.splitter).into_rest();
+        if !rest.trim_ascii().is_empty() {
+            let mut passed = Passed::Nothing;
+            let taken = self.take(&Event::unfinished(&rest), &mut passed);
+            self.last = passed.into_bytes();
+            match taken {
+                Taken::Done => return End::Complete,
+                Taken::Garbled => return self.break_off(CUT, End::Broken),
+                Taken::Part => {}
+            }
+        }
+        let is_complete = self.counted.usage.is_some() && self.counted.is_finished && self.ask.shape() == RequestShape::Openai;
+        if is_complete { End::Complete } else { self.break_off(CUT, End::Broken) }
+    }
+
+    /// Tells the caller in the stream's own form that it ends early; a bare end would look like a complete answer.
+    fn break_off(&mut self, detail: &str, end: End) -> End {
+        let error = json!({"code": "upstream_broken", "message": format!("The answer broke off: {detail}."), "type": "api_error"});
+        let event = match self.ask.shape() {
+            RequestShape::Openai => Event::new(None, &json!({"error": error})),
+            RequestShape::Anthropic => Event::new(Some("error"), &json!({"type": "error", "error": error})),
+        };
+        let mut last = self.last.take().map_or(Passed::Nothing, Passed::One);
+        last.add(event.raw());
+        self.last = last.into_bytes();
+        end
+    }
+}
+
+/// What one read from the provider brings the caller. Events that come together go out together: each write costs more than the bytes in it.
+enum Passed {
+    Nothing,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Passed {
+    fn add(&mut self, event: &Bytes) {
+        match self {
+            Self::Nothing => *self = Self::One(event.clone()),
+            Self::One(first) => {
+                let mut many = BytesMut::with_capacity(4 * (first.len() + event.len()));
+                many.extend_from_slice(first);
+                many.extend_from_slice(event);
+                *self = Self::Many(many);
+            }
+            Self::Many(many) => many.extend_from_slice(event),
+        }
+    }
+
+    fn into_bytes(self) -> Option<Bytes> {
+        match self {
+            Self::Nothing => None,
+            Self::One(bytes) => Some(bytes),
+            Self::Many(bytes) => Some(bytes.freeze()),
+        }
+    }
+}
+
+/// What an event was.
+#[derive(PartialEq, Eq)]
+enum Taken {
+    /// The end of the stream.
+    Done,
+    /// A part of the answer, or a comment.
+    Part,
+    /// Nothing that can be read.
+    Garbled,
+}
+
+impl Counted {
+    fn add(&mut self, seen: &Seen) {
+        self.visible_bytes += seen.visible_bytes;
+        self.has_error |= seen.is_error;
+        self.is_finished |= seen.is_finish;
+        self.usage = match (self.usage, seen.usage) {
+            (Some(before), Some(now)) => Some(before.max_each(now)),
+            (before, now) => now.or(before),
+        };
+    }
+}
