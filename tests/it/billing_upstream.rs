@@ -108,17 +108,19 @@ async fn serve(mut socket: TcpStream, bills: Bills, bomb: Arc<[u8]>) {
             let _ = timeout(ANSWER_DEADLINE, answer.end(&bomb)).await;
             return;
         };
-        let output = output.parse().unwrap();
+        // Output, and how long it takes to make it.
+        let (output, ms) = output.split_once('-').unwrap_or((output, "3"));
+        let (output, pause) = (output.parse().unwrap(), Duration::from_millis(ms.parse().unwrap()));
         bills.add(&model, output);
-        if whole(&mut socket, output, body["stream"] == true).await.is_none() {
+        if whole(&mut socket, output, pause, body["stream"] == true).await.is_none() {
             return;
         }
     }
 }
 
 /// A complete answer over a connection that stays.
-async fn whole(socket: &mut TcpStream, output: u64, is_streamed: bool) -> Option<()> {
-    sleep(Duration::from_millis(3)).await;
+async fn whole(socket: &mut TcpStream, output: u64, pause: Duration, is_streamed: bool) -> Option<()> {
+    sleep(pause).await;
     let usage = usage(output);
     let (kind, body) = if is_streamed {
         let report = json!({"choices": [], "usage": usage});
@@ -182,8 +184,15 @@ impl Answer {
             self.bill(unseen);
             return None;
         }
-        if ending == "endless" {
-            return self.go_on_for_ever().await;
+        match ending.as_str() {
+            "endless" => return self.go_on_for_ever().await,
+            "hose" => return self.hose(self.cap).await,
+            // Makes two thirds of it at once, and then nothing.
+            "hose-then-still" => {
+                self.spray(self.cap * 2 / 3).await?;
+                return self.wait(CLOSE_DEADLINE).await;
+            }
+            _ => {}
         }
         self.say("Hel").await?;
         if ending == "rst-after-first" {
@@ -224,6 +233,25 @@ impl Answer {
         }
         self.write(b"data: [DONE]\n\n").await?;
         None
+    }
+
+    /// Makes tokens as fast as somebody takes them, each in an event of 8 KiB.
+    async fn spray(&mut self, tokens: u64) -> Option<()> {
+        let event = format!(
+            "data: {}\n\n",
+            json!({"choices": [{"index": 0, "delta": {"content": "1"}, "logprobs": {"pad": "x".repeat(8 << 10)}}]})
+        );
+        for made in 1..=tokens {
+            self.bill(made);
+            self.write(event.as_bytes()).await?;
+        }
+        Some(())
+    }
+
+    async fn hose(&mut self, tokens: u64) -> Option<()> {
+        self.spray(tokens).await?;
+        self.report(tokens).await?;
+        self.write(b"data: [DONE]\n\n").await
     }
 
     async fn go_on_for_ever(&mut self) -> Option<()> {

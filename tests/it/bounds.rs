@@ -2,12 +2,16 @@
 
 use std::sync::OnceLock;
 
+use axum::body::Body;
 use bytes::Bytes;
+use http::Request;
 use lava_mcp::translate::{anthropic::MessagesRequest, openai::ChatRequest};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tiktoken::CoreBpe;
+
+use crate::harness::Harness;
 
 /// Tokens that OpenAI's cookbook counts around a message, and around all of them.
 const AROUND: usize = 3;
@@ -224,6 +228,26 @@ fn a_text_of_escapes_is_counted_as_the_model_reads_it() {
     let read = vocabulary().count(&"\repository".repeat(1_900)) as u64;
     let counted = request.count_tokens(|text| vocabulary().count(text) as u64).unwrap();
     assert!((read..read + 50).contains(&counted), "{counted} of {read}");
+}
+
+#[tokio::test]
+async fn a_tight_budget_is_not_overspent_by_escapes() {
+    let harness = Harness::start_with(true).await;
+    // 1,900 times two characters of JSON that a reader takes for four tokens: 0.019 USD.
+    let (key, id) = harness.key_with_limit("0.01").await;
+    let asked = |times: usize| {
+        let body =
+            format!(r#"{{"model":"gpt-4o","max_tokens":1,"messages":[{{"role":"user","content":"{}"}}]}}"#, r"\repository".repeat(times));
+        Request::post("/v1/chat/completions").header("authorization", format!("Bearer {key}")).body(Body::from(body)).unwrap()
+    };
+    let refused = harness.send(asked(1_900)).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (402, "insufficient_budget"), "{}", refused.text());
+    let answered = harness.send(asked(900)).await;
+    assert_eq!(answered.status, 200, "what fits is served: {}", answered.text());
+    harness.settled().await;
+    let spent = harness.object(&id).await["current_spend"].as_str().unwrap().parse::<f64>().unwrap();
+    assert!(spent > 0.008 && spent <= 0.01, "{spent}");
+    harness.finish().await;
 }
 
 #[test]

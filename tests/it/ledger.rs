@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use jiff::Timestamp;
 use lava_mcp::{
     domain::{
-        Cycle, HoldId, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RequestId, SpendLimit, Usage,
+        Cycle, HoldId, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RequestId, SpendLimit, Status, Usage,
         key::{KeyKind, Pepper},
         ledger::{Basis, Outcome, Refusal, Reserve, Settle, Subject},
     },
@@ -66,6 +66,38 @@ impl Books {
 
 fn dollars(spent: i32, held: i32) -> (Money, Money) {
     (Money::from_dollars(spent), Money::from_dollars(held))
+}
+
+/// Between the look at a key and its hold the key may change: the statement that opens the hold decides by itself.
+#[tokio::test]
+async fn the_hold_itself_is_refused_to_a_key_that_may_not_pay() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::at("2026-11-24T12:00:00Z");
+    let books = books(&folder.path().join("l.db"), &clock, "10.00/daily").await;
+    let set = async |change: fn(&mut KeySettings)| drop(books.store.change_spend_key(books.key.clone(), Box::new(change)).await.unwrap());
+    set(|settings| settings.expires_at = Some("2026-11-24T13:00:00Z".parse().unwrap())).await;
+    clock.set("2026-11-24T12:59:59Z");
+    books.hold(1).await.unwrap();
+    clock.set("2026-11-24T13:00:00Z");
+    assert!(matches!(books.hold(1).await, Err(Refusal::KeyExpired)));
+    set(|settings| settings.expires_at = None).await;
+    books.hold(1).await.unwrap();
+    set(|settings| settings.status = Status::Paused).await;
+    assert!(matches!(books.hold(1).await, Err(Refusal::KeyPaused)));
+    set(|settings| settings.status = Status::Active).await;
+    books.hold(1).await.unwrap();
+    let fresh = PlainKey::generate(KeyKind::Spend).unwrap();
+    let (hash, preview) = (fresh.hash(&Pepper::from_bytes(&[1; 32])), fresh.preview());
+    books.store.rotate_spend_key(books.key.clone(), hash, preview).await.unwrap();
+    assert!(matches!(books.hold(1).await, Err(Refusal::KeyGone)), "the old generation");
+    books.store.revoke_spend_key(books.key.clone()).await.unwrap();
+    assert!(matches!(books.hold(1).await, Err(Refusal::KeyGone)));
+    // None of the refusals has held anything.
+    let held: i64 = rusqlite::Connection::open(folder.path().join("l.db"))
+        .unwrap()
+        .query_row("SELECT held_n FROM budget WHERE key_id = ?1", [books.key.as_str()], |row| row.get(0))
+        .unwrap();
+    assert_eq!(held, 3 * 1_000_000_000);
 }
 
 #[tokio::test]

@@ -54,6 +54,8 @@ mod promises;
 mod read_after_write;
 mod remote;
 mod server;
+mod slow_reader;
+mod small_budgets;
 mod storm;
 mod strangers;
 mod tidy;
