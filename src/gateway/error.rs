@@ -60,6 +60,8 @@ pub(super) enum GatewayError {
         "The body did not come in time: nothing of it for 30 seconds, or not all of it within 60. Send it again over a faster line, or send less."
     )]
     TooSlow,
+    #[error("{}", bodies_sentence(*is_own))]
+    BodiesFull { is_own: bool },
     #[error("Bodies are read as they are; this one is encoded as \"{0}\". Send it without Content-Encoding.")]
     Encoded(String),
     #[error("No model is called \"{model}\".{}", nearest_sentence(nearest))]
@@ -138,10 +140,14 @@ impl GatewayError {
             Self::Budget { .. } | Self::RequestQuota { .. } | Self::MaxCost { .. } | Self::Unpriceable(_) | Self::Mispriced { .. } => {
                 StatusCode::PAYMENT_REQUIRED
             }
-            Self::BudgetHeld { .. } | Self::LineFull | Self::RateLimited { .. } | Self::TooManyUnknownKeys { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
+            Self::BudgetHeld { .. }
+            | Self::LineFull
+            | Self::RateLimited { .. }
+            | Self::TooManyUnknownKeys { .. }
+            | Self::BodiesFull { is_own: true } => StatusCode::TOO_MANY_REQUESTS,
+            Self::BodiesFull { is_own: false } | Self::Ledger(_) | Self::ShuttingDown | Self::VaultLocked { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Ledger(_) | Self::ShuttingDown | Self::VaultLocked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable { .. } | Self::BrokenAnswer { .. } | Self::CredentialsRejected { .. } => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream { status, .. } => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
@@ -164,6 +170,7 @@ impl GatewayError {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::TooLarge { .. } => "request_too_large",
             Self::TooSlow => "request_timeout",
+            Self::BodiesFull { .. } => "too_many_bytes_in_flight",
             Self::Encoded(_) => "content_encoding_not_supported",
             Self::ModelNotFound { .. } => "model_not_found",
             Self::CredentialsMissing { .. } => "provider_credentials_missing",
@@ -226,7 +233,7 @@ impl GatewayError {
                 headers.insert(RETRY_AFTER_MS, HeaderValue::from((*wait_ms).min(RETRY_AFTER_S_MAX * 1_000)));
             }
             // Those who are refused together shall not all come back together.
-            Self::BudgetHeld { .. } | Self::LineFull => wait(1 + u64::from(getrandom::u32().unwrap_or(0) % 3)),
+            Self::BudgetHeld { .. } | Self::LineFull | Self::BodiesFull { .. } => wait(1 + u64::from(getrandom::u32().unwrap_or(0) % 3)),
             Self::Ledger(_) | Self::ShuttingDown => wait(1),
             Self::TooManyUnknownKeys { wait_s } => wait(*wait_s),
             Self::Upstream { retry_after_s: Some(seconds), .. } if *seconds <= RETRY_AFTER_S_MAX => wait(*seconds),
@@ -370,6 +377,13 @@ fn short(duration: std::time::Duration) -> String {
         (0, seconds) => format!("{seconds}s"),
         (minutes, seconds) => format!("{minutes}m{seconds}s"),
     }
+}
+
+fn bodies_sentence(is_own: bool) -> String {
+    let whose = if is_own { "of this key" } else { "of all callers" };
+    format!(
+        "The requests {whose} that are under way fill the room there is for their bodies. Send this one again in a moment, or fewer at a time."
+    )
 }
 
 fn nearest_sentence(nearest: &[String]) -> String {

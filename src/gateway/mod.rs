@@ -38,6 +38,7 @@ mod owner;
 mod plan;
 mod providers;
 mod reports;
+mod request_body;
 mod reserve;
 mod route;
 mod sandbox;
@@ -60,6 +61,7 @@ pub use providers::{CustomProvider, Registry};
 
 use crate::{
     domain::{PlainKey, RequestId, key::KeyKind, key::Pepper},
+    listen::BodyBudget,
     store::{Clock, NewSecretKey, SecretKey, Store, StoreError},
 };
 use authorise::{Authorised, Inbound, authorise};
@@ -87,6 +89,8 @@ pub struct Gateway {
     upstream: Upstream,
     lines: Lines,
     habits: Habits,
+    /// The bodies of requests in memory.
+    bodies: Arc<BodyBudget>,
     /// Tells those who wait for a report which request has been settled.
     settled: broadcast::Sender<RequestId>,
     /// Whether every key only reaches the sandbox.
@@ -112,6 +116,7 @@ impl Gateway {
             upstream,
             lines,
             habits,
+            bodies: Arc::default(),
             settled: broadcast::Sender::new(SETTLED_QUEUE),
             sandbox,
             metrics,

@@ -1,0 +1,4 @@
+//! What somebody at the door can make the program do, with a key and without: memory, time, connections.
+
+mod before_key;
+mod places;
