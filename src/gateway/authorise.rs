@@ -11,6 +11,8 @@ use super::{
     ask::Ask,
     error::GatewayError,
     forward,
+    lengths::check_name,
+    lookup::load_catalog,
     route::{Route, route_for},
 };
 use crate::{
@@ -131,6 +133,7 @@ pub(super) fn payer(gateway: &Gateway, credential: Option<&Secret>) -> Result<Sp
 pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Authorised, GatewayError> {
     let Inbound { request, key, provider_key, target, fallbacks, max_cost, headers, share } = inbound;
     let sandbox = gateway.sandbox || key.test;
+    load_catalog().await;
     if let Some(received) = target.shape()
         && !key.is_of_secret_key()
         && key.settings.shape != received
@@ -154,6 +157,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
         ));
     }
     for fallback in &fallbacks {
+        check_name("x-lava-fallbacks", &fallback.model)?;
         let route = match &fallback.url {
             Some(url) => forward::fallback_route(gateway, &ask, url, &fallback.model, sandbox).await?,
             None => route_for(gateway, &ask, &fallback.model, sandbox).await?,
@@ -179,6 +183,7 @@ impl Target {
 }
 
 async fn by_name(gateway: &Gateway, key: &SpendKey, ask: Ask, sandbox: bool) -> Result<(Ask, Route), GatewayError> {
+    check_name("model", ask.model())?;
     check_model(key, ask.model())?;
     let route = route_for(gateway, &ask, ask.model(), sandbox).await?;
     Ok((ask, route))

@@ -25,7 +25,9 @@ use super::{
     discover,
     door::LookedUpInVain,
     error::GatewayError,
-    journey, manage,
+    journey,
+    lengths::{check_metadata, shown},
+    manage,
     metrics::{Code, Metrics},
     owner, reports,
     request_body::{self, BODY_BYTES_MAX, Received},
@@ -177,11 +179,11 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 async fn not_found(request: Request) -> Response {
-    error_response(&Form::of(&request), &GatewayError::NotFound(format!("route {}", request.uri().path())))
+    error_response(&Form::of(&request), &GatewayError::NotFound(format!("route {}", shown(request.uri().path()))))
 }
 
 async fn method_not_allowed(request: Request) -> Response {
-    let error = GatewayError::MethodNotAllowed { path: request.uri().path().to_owned(), method: request.method().to_string() };
+    let error = GatewayError::MethodNotAllowed { path: shown(request.uri().path()), method: request.method().to_string() };
     error_response(&Form::of(&request), &error)
 }
 
@@ -218,6 +220,7 @@ struct Terms {
 impl Terms {
     fn read(from: &HeaderMap) -> Result<Self, GatewayError> {
         let bad = |field: &str, message: String| GatewayError::BadField { field: field.to_owned(), message };
+        check_metadata(from)?;
         // Two readers could disagree on which of two counts.
         if let Some(name) = from.keys().find(|name| name.as_str().starts_with(OWN_PREFIX) && from.get_all(*name).iter().nth(1).is_some()) {
             return Err(bad(name.as_str(), format!("{name}: this header was sent more than once; send it once")));
@@ -271,14 +274,14 @@ fn json_response(status: http::StatusCode, value: &impl Serialize) -> Response {
 
 fn error_response(form: &Form, error: &GatewayError) -> Response {
     let mut response = if form.is_page {
-        connect::refusal(error.status(), &error.to_string())
+        connect::refusal(error.status(), &error.message())
     } else {
         json_response(error.status(), &error.body(form.shape, form.request.as_ref()))
     };
     response.headers_mut().extend(error.headers(form.shape));
     mark(&mut response, error);
     if error.status().is_server_error() {
-        tracing::warn!(code = error.code(), %error, "request failed");
+        tracing::warn!(code = error.code(), error = %error.message(), "request failed");
     } else {
         tracing::debug!(code = error.code(), "request refused");
     }

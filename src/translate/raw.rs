@@ -1,6 +1,6 @@
 //! A JSON object of which only the top level is parsed. Everything below stays the very bytes the caller sent.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -8,6 +8,13 @@ use serde::{
     ser::SerializeMap,
 };
 use serde_json::value::RawValue;
+
+/// As much of a field's name is repeated in an error.
+const SHOWN_CHARS_MAX: usize = 100;
+/// Most fields of an object. The longest request that any provider documents has about fifty.
+const FIELDS_MAX: usize = 1_000;
+/// Up to here names are compared one by one, which is faster than remembering them.
+const FEW: usize = 16;
 
 /// The fields of an object in the order they came.
 #[derive(Clone, Debug, Default)]
@@ -76,8 +83,18 @@ impl<'de> Deserialize<'de> for RawObject {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject, A::Error> {
                 let mut fields: Vec<(String, Box<RawValue>)> = Vec::with_capacity(8);
+                let mut many = HashSet::new();
                 while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    if fields.iter().any(|(field, _)| *field == name) {
+                    if fields.len() == FIELDS_MAX {
+                        return Err(A::Error::custom(format_args!("it has more than {FIELDS_MAX} fields")));
+                    }
+                    if fields.len() == FEW {
+                        many.extend(fields.iter().map(|(field, _)| field.clone()));
+                    }
+                    let is_known =
+                        if fields.len() < FEW { fields.iter().any(|(field, _)| *field == name) } else { !many.insert(name.to_string()) };
+                    if is_known {
+                        let name: String = name.chars().take(SHOWN_CHARS_MAX).collect();
                         return Err(A::Error::custom(format_args!("the field \"{name}\" stands there twice")));
                     }
                     fields.push((name.into_owned(), map.next_value()?));
@@ -119,5 +136,13 @@ mod tests {
         let error = RawObject::parse(br#"{"model":"a","model":"b"}"#).unwrap_err().to_string();
         assert!(error.contains("\"model\" stands there twice"), "{error}");
         assert!(RawObject::parse(b"[1]").is_err());
+        for count in [3, 15, 16, 17, 40] {
+            let names = (0..count).map(|n| format!("\"{n}\":{n}")).collect::<Vec<_>>().join(",");
+            assert_eq!(RawObject::parse(format!("{{{names}}}").as_bytes()).unwrap().names().count(), count);
+            for again in [0, count - 1] {
+                let error = RawObject::parse(format!("{{{names},\"{again}\":0}}").as_bytes()).unwrap_err().to_string();
+                assert!(error.contains(&format!("\"{again}\" stands there twice")), "{error}");
+            }
+        }
     }
 }
