@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     ffi::OsString,
     fmt,
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -158,6 +159,8 @@ pub struct Settings {
     pub providers: Vec<(String, ProviderConfig)>,
     /// Whether local model servers are looked for.
     pub local_servers: bool,
+    /// Proxies in front of `gateway` and `serve`, which bring the connections of many clients.
+    pub trusted_proxies: Vec<IpAddr>,
     /// For the providers' own variables.
     pub environment: Environment,
 }
@@ -207,6 +210,7 @@ impl Settings {
             log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
             providers: file.providers.into_iter().collect(),
             local_servers: file.local_servers.unwrap_or(true),
+            trusted_proxies: file.listen.unwrap_or_default().trusted_proxies,
             environment,
         })
     }

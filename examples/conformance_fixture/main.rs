@@ -27,6 +27,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = listener.local_addr()?;
     let guard = Guard::new(address, Vec::new(), Arc::new(|_| Box::pin(async { Ok(false) })));
     eprintln!("the conformance fixture listens on http://{address}/mcp");
-    http::serve(fixture::Fixture::new()?, guard, true, listener, asked_to_stop()).await;
+    http::serve(fixture::Fixture::new()?, guard, true, listener, &[], asked_to_stop()).await;
     Ok(())
 }

@@ -77,6 +77,8 @@ pub struct Hit<'a> {
 impl Index {
     /// See [`Catalog::find`].
     pub(super) fn find<'c>(&self, catalog: &'c Catalog, query: &Query<'_>) -> Vec<Hit<'c>> {
+        // What a question is about is in its first words; each further one would only take time.
+        let query = &Query { text: text::beginning(query.text), ..*query };
         let provider = query.provider.map(|id| catalog.seller(id));
         let wanted = |item: &Item<'_>| match item {
             Item::Model(model) => query.kind != Kind::Service && provider.is_none_or(|id| *model.provider == *id),

@@ -13,6 +13,29 @@ const LIKENESS_MIN: usize = 600;
 /// How many words one slip may stand for.
 const SLIPS_MAX: usize = 4;
 
+/// Most words of a question that are looked at, as [`words`] cuts them, and most bytes: no name is as long.
+const WORDS_MAX: usize = 40;
+const QUESTION_BYTES_MAX: usize = 400;
+/// Most words of a question that are taken for slips. Nobody mistypes more, and each is held against every word there is.
+const SLIPPED_WORDS_MAX: usize = 5;
+
+/// As much of a question as is looked at, cut between words where that is possible.
+pub(super) fn beginning(question: &str) -> &str {
+    let (mut words, mut last, mut last_break) = (0, None, None);
+    for (at, char) in question.char_indices() {
+        let is_digit = char.is_alphanumeric().then_some(char.is_ascii_digit());
+        words += usize::from(is_digit.is_some() && is_digit != last);
+        last = is_digit;
+        if is_digit.is_none() {
+            last_break = Some(at);
+        }
+        if words > WORDS_MAX || at >= QUESTION_BYTES_MAX {
+            return &question[..last_break.unwrap_or(at)];
+        }
+    }
+    question
+}
+
 /// Calls `each` with every word: lower case, cut wherever letters and digits meet, and without its ending. `GPT-4o` is `gpt`, `4`, `o`.
 pub(super) fn words(text: &str, mut each: impl FnMut(&str)) {
     let mut word = String::with_capacity(16);
@@ -168,13 +191,18 @@ pub(super) fn asked(known: &HashMap<Box<str>, u32>, question: &str) -> Vec<Vec<(
             asked.push(terms);
         }
     }
+    let mut slips = 0..SLIPPED_WORDS_MAX;
     let all_ignored = plain.iter().all(|word| synonyms::is_ignored(word));
     for (word, _) in plain.iter().zip(covered).filter(|(_, covered)| !covered) {
         if synonyms::is_ignored(word) && !all_ignored {
             continue;
         }
         words(word, |part| {
-            let terms = known.get(part).map_or_else(|| alike(known, part), |term| vec![(*term, 1.0)]);
+            let terms = match known.get(part) {
+                Some(term) => vec![(*term, 1.0)],
+                None if slips.next().is_some() => alike(known, part),
+                None => Vec::new(),
+            };
             asked.push(terms);
         });
     }
@@ -212,6 +240,15 @@ mod tests {
         assert_eq!(split("Qwen/Qwen2.5-72B"), ["qwen", "qwen", "2", "5", "72", "b"]);
         assert_eq!(squeezed("Claude 3.5 Sonnet"), squeezed("claude-3-5-sonnet"));
         assert_eq!(bare("anthropic/claude-sonnet-4"), "claude-sonnet-4");
+    }
+
+    #[test]
+    fn a_question_ends_somewhere() {
+        assert_eq!(beginning("cheap fast model"), "cheap fast model");
+        assert_eq!(beginning(&"ab ".repeat(50)).split_whitespace().count(), WORDS_MAX);
+        assert_eq!(beginning(&"a1".repeat(100)), "a1".repeat(20));
+        assert_eq!(beginning(&"é".repeat(1_000)).len(), QUESTION_BYTES_MAX);
+        assert_eq!(beginning(&format!("{} {}", "a".repeat(300), "b".repeat(300))), "a".repeat(300));
     }
 
     #[test]

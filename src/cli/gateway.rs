@@ -1,6 +1,6 @@
 //! `lava-mcp gateway`: serves the gateway over a socket, for every tool that takes an OpenAI key.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 
@@ -15,6 +15,9 @@ pub(super) struct GatewayArgs {
     /// Allow an address that other machines can reach. Traffic is not encrypted: put a TLS proxy in front.
     #[arg(long)]
     allow_remote: bool,
+    /// Address of a proxy that brings many clients: the bound on the connections of one address does not hold for it. Can be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    trusted_proxy: Vec<IpAddr>,
 }
 
 pub(super) async fn gateway(settings: Settings, args: GatewayArgs) -> Result<(), Failure> {
@@ -24,6 +27,7 @@ pub(super) async fn gateway(settings: Settings, args: GatewayArgs) -> Result<(),
             args.listen
         )));
     }
+    let proxies = [settings.trusted_proxies.clone(), args.trusted_proxy].concat();
     let app = App::new(settings)?;
     let gateway = app.gateway().await?;
     let (address, listener) = listen::bind(args.listen).await?;
@@ -35,5 +39,5 @@ pub(super) async fn gateway(settings: Settings, args: GatewayArgs) -> Result<(),
         transport::asked_to_stop().await;
         output::complain("Ending: no new requests, those in flight are settled.");
     };
-    server::serve(gateway, listener, stop).await.map_err(|error| Failure::Error(error.to_string()))
+    server::serve(gateway, listener, &proxies, stop).await.map_err(|error| Failure::Error(error.to_string()))
 }

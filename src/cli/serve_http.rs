@@ -1,6 +1,9 @@
 //! `lava-mcp serve`: MCP over HTTP, for clients that connect to an address.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use clap::Args;
 use futures_util::FutureExt;
@@ -26,6 +29,9 @@ pub(super) struct ServeArgs {
     /// Allow an address that other machines can reach. Each request then needs a spend key. Traffic is not encrypted: put a TLS proxy in front.
     #[arg(long)]
     allow_remote: bool,
+    /// Address of a proxy that brings many clients: the bound on the connections of one address does not hold for it. Can be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    trusted_proxy: Vec<IpAddr>,
     /// A name under which the server is reached through a proxy; can be given several times. Each request then needs a spend key.
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
@@ -45,6 +51,7 @@ pub(super) async fn serve(settings: Settings, args: ServeArgs) -> Result<(), Fai
         return Err(Failure::Error(format!("--host {name}: a name such as mcp.example.com is needed, without scheme, port or path")));
     }
     let options = serve::mcp_options(&settings);
+    let proxies = [settings.trusted_proxies.clone(), args.trusted_proxy].concat();
     let app = App::new(settings)?;
     let (address, listener) = listen::bind(args.listen).await?;
     let session = app.session.clone();
@@ -57,7 +64,8 @@ pub(super) async fn serve(settings: Settings, args: ServeArgs) -> Result<(), Fai
     if !args.no_sse {
         output::complain(&format!("and for older clients at http://{address}/sse"));
     }
-    http::serve(LavaMcp::new(app.session.clone(), options), guard, !args.no_sse, listener, transport::asked_to_stop()).await;
+    let server = LavaMcp::new(app.session.clone(), options);
+    http::serve(server, guard, !args.no_sse, listener, &proxies, transport::asked_to_stop()).await;
     app.close().await;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +22,7 @@ pub(super) struct File {
     pub(super) local_servers: Option<bool>,
     pub(super) gateway: Option<Gateway>,
     pub(super) session: Option<Session>,
+    pub(super) listen: Option<Listen>,
     #[serde(default)]
     pub(super) providers: BTreeMap<String, ProviderConfig>,
 }
@@ -32,6 +34,14 @@ pub(super) struct Gateway {
     pub(super) api_url: Option<String>,
     pub(super) app_url: Option<String>,
     pub(super) forward_with: Option<String>,
+}
+
+/// `[listen]`: who reaches `gateway` and `serve`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listen {
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<IpAddr>,
 }
 
 /// `[session]`: what an agent may do.

@@ -1,4 +1,4 @@
-//! Who is asking, and what may they buy where? Ends with the routes the request may take, best first.
+//! Who is asking, and what may they buy where? The first is asked before a body is read (`edge`); the second ends with the routes the request may take, best first.
 
 use std::sync::Arc;
 
@@ -9,13 +9,15 @@ use serde::Deserialize;
 use super::{
     Gateway,
     ask::Ask,
-    credential::Credential,
     error::GatewayError,
     forward,
+    lengths::check_name,
+    lookup::load_catalog,
     route::{Route, route_for},
 };
 use crate::{
     domain::{KeyId, Money, PlainKey, RequestId, RequestShape, Secret, SpendKey, key::KeyKind},
+    listen::BodyShare,
     store::SecretKey,
     translate::{anthropic::MessagesRequest, openai::ChatRequest},
 };
@@ -41,16 +43,19 @@ const BETAS: [&str; 14] = [
 /// Most fallbacks of one request.
 const FALLBACKS_MAX: usize = 5;
 
-/// A request as it came in.
-#[derive(Debug)]
+/// A request as it came in, from a caller who is known.
 pub(super) struct Inbound {
     pub(super) request: RequestId,
-    pub(super) credential: Option<Credential>,
+    pub(super) key: SpendKey,
+    /// The caller's own key for the provider, which then bills them.
+    pub(super) provider_key: Option<Secret>,
     pub(super) target: Target,
     pub(super) fallbacks: Vec<Fallback>,
     pub(super) max_cost: Option<Money>,
     /// Headers that may travel to the provider.
     pub(super) headers: HeaderMap,
+    /// The room that the body takes.
+    pub(super) share: BodyShare,
 }
 
 /// Where the caller wants to go.
@@ -84,6 +89,8 @@ pub(super) struct Authorised {
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) max_cost: Option<Money>,
     pub(super) headers: HeaderMap,
+    /// Given back with the request, which keeps the body for as long.
+    pub(super) _share: BodyShare,
 }
 
 /// Who presented a credential.
@@ -124,10 +131,9 @@ pub(super) fn payer(gateway: &Gateway, credential: Option<&Secret>) -> Result<Sp
 
 /// Turns a request into one that may be paid for.
 pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Authorised, GatewayError> {
-    let Inbound { request, credential, target, fallbacks, max_cost, headers } = inbound;
-    let key = payer(gateway, credential.as_ref().map(|credential| &credential.key))?;
-    let provider_key = credential.and_then(|credential| credential.provider_key);
+    let Inbound { request, key, provider_key, target, fallbacks, max_cost, headers, share } = inbound;
     let sandbox = gateway.sandbox || key.test;
+    load_catalog().await;
     if let Some(received) = target.shape()
         && !key.is_of_secret_key()
         && key.settings.shape != received
@@ -151,6 +157,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
         ));
     }
     for fallback in &fallbacks {
+        check_name("x-lava-fallbacks", &fallback.model)?;
         let route = match &fallback.url {
             Some(url) => forward::fallback_route(gateway, &ask, url, &fallback.model, sandbox).await?,
             None => route_for(gateway, &ask, &fallback.model, sandbox).await?,
@@ -161,7 +168,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
         check_route(&key, route)?;
         check_betas(&headers, route)?;
     }
-    Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers })
+    Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers, _share: share })
 }
 
 impl Target {
@@ -176,6 +183,7 @@ impl Target {
 }
 
 async fn by_name(gateway: &Gateway, key: &SpendKey, ask: Ask, sandbox: bool) -> Result<(Ask, Route), GatewayError> {
+    check_name("model", ask.model())?;
     check_model(key, ask.model())?;
     let route = route_for(gateway, &ask, ask.model(), sandbox).await?;
     Ok((ask, route))

@@ -33,6 +33,7 @@ use super::{
     edge::{self, Form, Response, body_of, respond_as, respond_json},
     error::GatewayError,
     manage::manages_test,
+    request_body,
 };
 use crate::{
     domain::{KeyHash, PlainKey, Secret},
@@ -91,7 +92,7 @@ impl Connect {
     async fn decide(&self, request: Request) -> Result<Response, GatewayError> {
         is_a_page_of_its_own(request.headers())?;
         is_from_our_page(request.headers())?;
-        let (parts, body) = edge::read_up_to(request, BODY_BYTES_MAX).await?;
+        let (parts, body) = request_body::read_open(&self.gateway, request, BODY_BYTES_MAX).await?;
         let needs_key = self.needs_key(&parts).await;
         let (fields, asker) = (Fields::read(&body)?, Asker::read(&body)?);
         let again = |note, status| self.question(&asker, needs_key, Some(note), status);
@@ -257,7 +258,7 @@ struct Credentials {
 /// Changes a code into a secret key, which is made here: a login that nobody finishes leaves none behind.
 async fn exchange(State(connect): State<Arc<Connect>>, request: Request) -> Response {
     let exchanged = async {
-        let (_, body) = edge::read_up_to(request, BODY_BYTES_MAX).await?;
+        let (_, body) = request_body::read_open(&connect.gateway, request, BODY_BYTES_MAX).await?;
         let Exchange { code } = serde_json::from_slice(&body).map_err(|error| GatewayError::BadField {
             field: "code".to_owned(),
             message: format!("code: a body such as {{\"code\": \"…\"}} is needed, with what the browser brought: {error}"),

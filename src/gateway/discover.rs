@@ -13,16 +13,21 @@ use super::{
     credential::key_in,
     edge::{Response, respond_json, respond_json_as},
     error::GatewayError,
+    lengths::{check_name, shown},
+    local::LocalServer,
+    lookup::{Asker, look_up},
     providers::{CustomProvider, Ready, variables},
     upstream::ANTHROPIC_VERSION,
 };
 use crate::{
     catalog::{self, Auth, Dialect, Item, Mode, Model, Provider},
-    domain::RequestShape,
+    domain::{RequestShape, SpendKey},
 };
 
 const RESULTS_DEFAULT: usize = 8;
 const RESULTS_MAX: usize = 25;
+/// The longest question; the search itself looks at its first words only.
+const QUERY_CHARS_MAX: usize = 1_000;
 
 /// `GET /v1/models`: what can be called now, in the dialect of the caller. With a spend key, what that key may use.
 pub(super) async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
@@ -31,21 +36,28 @@ pub(super) async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderM
     respond_json_as(shape, StatusCode::OK, list_models(&gateway, &headers, shape).await)
 }
 
-async fn list_models(gateway: &Gateway, headers: &HeaderMap, shape: RequestShape) -> Result<Value, GatewayError> {
-    let dialect = match shape {
-        RequestShape::Openai => Dialect::Openai,
-        RequestShape::Anthropic => Dialect::Anthropic,
-    };
+async fn list_models(gateway: &Arc<Gateway>, headers: &HeaderMap, shape: RequestShape) -> Result<Value, GatewayError> {
     let key = match key_in(headers)? {
         Some(key) => Some(payer(gateway, Some(&key))?),
         None => None,
     };
-    let registry = &gateway.registry;
     let sandbox = gateway.sandbox || key.as_ref().is_some_and(|key| key.test);
+    let local = gateway.registry.local.find(&gateway.upstream).await;
+    let asker = if key.is_some() { Asker::Keyholder } else { Asker::Anybody };
+    let gateway = gateway.clone();
+    look_up(asker, move || model_list(&gateway, key.as_ref(), shape, sandbox, &local)).await
+}
+
+fn model_list(gateway: &Gateway, key: Option<&SpendKey>, shape: RequestShape, sandbox: bool, local: &[LocalServer]) -> Value {
+    let dialect = match shape {
+        RequestShape::Openai => Dialect::Openai,
+        RequestShape::Anthropic => Dialect::Anthropic,
+    };
+    let registry = &gateway.registry;
     let readiness = registry.readiness();
     let mut data = Vec::new();
     let mut add = |id: &str, provider: &str| {
-        let settings = key.as_ref().map(|key| &key.settings);
+        let settings = key.map(|key| &key.settings);
         let provider_is_allowed =
             settings.and_then(|settings| settings.allowed_providers.as_ref()).is_none_or(|list| list.iter().any(|one| one == provider));
         let matches = |pattern: &String| pattern.strip_suffix('*').map_or(pattern == id, |prefix| id.starts_with(prefix));
@@ -61,7 +73,7 @@ async fn list_models(gateway: &Gateway, headers: &HeaderMap, shape: RequestShape
     for custom in registry.custom.iter().filter(|custom| sandbox || custom.dialect == dialect) {
         custom.models.iter().for_each(|model| add(model, &custom.id));
     }
-    for server in registry.local.find(&gateway.upstream).await.iter().filter(|_| !sandbox) {
+    for server in local.iter().filter(|_| !sandbox) {
         server.models.iter().for_each(|model| add(model, server.id));
     }
     for model in registry.catalog().models().iter().filter(|model| model.mode == Mode::Chat && !model.retired && model.prices().is_some()) {
@@ -70,13 +82,13 @@ async fn list_models(gateway: &Gateway, headers: &HeaderMap, shape: RequestShape
             add(&model.id, &provider.id);
         }
     }
-    Ok(match shape {
+    match shape {
         RequestShape::Openai => json!({"object": "list", "data": data}),
         RequestShape::Anthropic => {
             let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
             json!({"first_id": id(data.first()), "last_id": id(data.last()), "data": data, "has_more": false})
         }
-    })
+    }
 }
 
 #[derive(Deserialize)]
@@ -89,6 +101,16 @@ pub(super) struct SearchQuery {
     cursor: Option<usize>,
 }
 
+impl SearchQuery {
+    fn check(&self) -> Result<(), GatewayError> {
+        if self.query.chars().nth(QUERY_CHARS_MAX).is_some() {
+            let message = format!("query: at most {QUERY_CHARS_MAX} characters are allowed; a few words find more");
+            return Err(GatewayError::BadField { field: "query".to_owned(), message });
+        }
+        check_name("provider", self.provider.as_deref().unwrap_or_default())
+    }
+}
+
 #[derive(Serialize)]
 struct Found {
     total: usize,
@@ -99,7 +121,11 @@ struct Found {
 
 /// The search behind the MCP tool. Not part of Lava's API.
 pub(super) async fn search(State(gateway): State<Arc<Gateway>>, Query(query): Query<SearchQuery>) -> Response {
-    respond_json(StatusCode::OK, find(&gateway, &query))
+    let found = match query.check() {
+        Ok(()) => look_up(Asker::Anybody, move || find(&gateway, &query)).await.flatten(),
+        Err(error) => Err(error),
+    };
+    respond_json(StatusCode::OK, found)
 }
 
 fn find(gateway: &Gateway, query: &SearchQuery) -> Result<Found, GatewayError> {
@@ -123,20 +149,24 @@ fn find(gateway: &Gateway, query: &SearchQuery) -> Result<Found, GatewayError> {
             query.provider.as_deref().is_none_or(|provider| provider == custom.id)
                 && (query.provider.is_some() && query.query.is_empty() || is_named(&query.query, &custom.id, model))
         };
-        custom.models.iter().filter(is_wanted).map(|model| custom_result(custom, model, &readiness))
+        custom.models.iter().filter(is_wanted).map(move |model| (custom, model))
     });
-    let mut all: Vec<Value> = custom.collect();
-    let from_config = all.len();
+    let custom: Vec<_> = custom.collect();
     let limit = query.limit.unwrap_or(RESULTS_DEFAULT).clamp(1, RESULTS_MAX);
     let start = query.cursor.unwrap_or(0);
-    let total = from_config + hits.len();
-    // Only the hits that are shown are turned into results.
-    all.extend(hits.iter().take(start.saturating_add(limit).saturating_sub(from_config)).map(|hit| match hit.item {
-        Item::Model(model) => model_result(gateway, model, &readiness),
-        Item::Provider(provider) => provider_result(gateway, provider, &readiness),
-    }));
-    let results: Vec<Value> = all.into_iter().skip(start).take(limit).collect();
-    let next = start + results.len();
+    let total = custom.len() + hits.len();
+    // Only what is shown is turned into results.
+    let shown = custom.iter().map(Err).chain(hits.iter().map(Ok)).skip(start).take(limit);
+    let results: Vec<Value> = shown
+        .map(|found| match found {
+            Err((custom, model)) => custom_result(custom, model, &readiness),
+            Ok(hit) => match hit.item {
+                Item::Model(model) => model_result(gateway, model, &readiness),
+                Item::Provider(provider) => provider_result(gateway, provider, &readiness),
+            },
+        })
+        .collect();
+    let next = start.saturating_add(results.len());
     Ok(Found { total, results, next_cursor: (next < total).then(|| next.to_string()) })
 }
 
@@ -238,10 +268,13 @@ fn credentials(gateway: &Gateway, provider: Option<&Provider>, ready: &Ready<'_>
 
 /// What one must know to call a provider. Not part of Lava's API.
 pub(super) async fn provider(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
-    let registry = &gateway.registry;
-    let found = registry.catalog().provider(&id).map(|provider| provider_docs(&gateway, provider));
-    let custom = registry.custom(&id).map(|custom| custom_docs(custom, &registry.readiness()));
-    respond_json(StatusCode::OK, custom.or(found).ok_or_else(|| GatewayError::NotFound(format!("provider {id}"))))
+    let look = move || {
+        let registry = &gateway.registry;
+        let found = registry.catalog().provider(&id).map(|provider| provider_docs(&gateway, provider));
+        let custom = registry.custom(&id).map(|custom| custom_docs(custom, &registry.readiness()));
+        custom.or(found).ok_or_else(|| GatewayError::NotFound(format!("provider {}", shown(&id))))
+    };
+    respond_json(StatusCode::OK, look_up(Asker::Anybody, look).await.flatten())
 }
 
 fn provider_docs(gateway: &Gateway, provider: &Provider) -> Value {

@@ -1,12 +1,8 @@
-//! Where requests come in and answers go out: the routes, the limits on what is read, the request id, and errors in the caller's form.
+//! Where requests come in and answers go out: the routes, who pays and on which terms, the request id, and errors in the caller's form.
 //!
 //! The router is called in memory by the MCP server, and can be served over a socket; both see the same bytes.
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -15,39 +11,38 @@ use axum::{
     middleware::Next,
     routing::{get, post},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::{
     Gateway,
-    authorise::{ANTHROPIC_BETA, Fallback, Inbound, Target},
+    authorise::{ANTHROPIC_BETA, Fallback, Inbound, Target, payer},
     connect,
     credential::Credential,
     discover,
     door::LookedUpInVain,
     error::GatewayError,
-    journey, manage,
+    journey,
+    lengths::{check_metadata, shown},
+    manage,
     metrics::{Code, Metrics},
     owner, reports,
+    request_body::{self, BODY_BYTES_MAX, Received},
 };
-use crate::domain::{Money, RequestId, RequestShape};
+use crate::domain::{Money, RequestId, RequestShape, Secret, SpendKey};
 
 /// An answer of the gateway.
 pub type Response = http::Response<Body>;
 
-/// Largest request body: a long conversation with images in it.
-const BODY_BYTES_MAX: usize = 32 << 20;
-/// A caller who sends nothing of the body for this long is not waited for, nor is one who takes longer for all of it.
-const BODY_IDLE: Duration = Duration::from_secs(30);
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// On every answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-lava-request-id");
 /// On every answer too: tells a client that this gateway has the routes and fields that Lava does not.
 const GATEWAY: HeaderName = HeaderName::from_static("x-lava-mcp-gateway");
+/// How the headers begin that are for the gateway itself.
+const OWN_PREFIX: &str = "x-lava-";
 const FALLBACKS: &str = "x-lava-fallbacks";
 /// The most this one request may cost, in US dollars.
 const MAX_COST: &str = "x-lava-max-cost";
@@ -118,23 +113,50 @@ async fn with_request_id(State(gateway): State<Arc<Gateway>>, mut request: Reque
 }
 
 async fn chat_completions(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    respond(paid(gateway, request, |body| Target::Chat { body }).await)
+    respond(paid(gateway, request, |_, body| Ok(Target::Chat { body })).await)
 }
 
 async fn messages(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let form = Form::of(&request);
-    respond_as(&form, paid(gateway, request, |body| Target::Messages { body }).await)
+    respond_as(&form, paid(gateway, request, |_, body| Ok(Target::Messages { body })).await)
 }
 
 async fn count_tokens(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let form = Form::of(&request);
-    respond_as(&form, paid(gateway, request, |body| Target::CountTokens { body }).await)
+    respond_as(&form, paid(gateway, request, |_, body| Ok(Target::CountTokens { body })).await)
 }
 
-async fn paid(gateway: Arc<Gateway>, request: Request, target: impl FnOnce(Bytes) -> Target) -> Result<Response, GatewayError> {
-    let (parts, body) = read(request).await?;
-    let inbound = inbound(&parts, target(body))?;
-    journey(gateway, inbound).await
+async fn paid(
+    gateway: Arc<Gateway>,
+    request: Request,
+    target: impl FnOnce(&http::request::Parts, Bytes) -> Result<Target, GatewayError>,
+) -> Result<Response, GatewayError> {
+    let received = request_body::read(&gateway, request, BODY_BYTES_MAX, |headers| Buyer::identify(&gateway, headers), Buyer::id).await?;
+    let Received { parts, caller: Buyer { key, provider_key, terms }, body, share } = received;
+    let request = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::generate(false));
+    let Terms { fallbacks, max_cost, headers } = terms;
+    journey(gateway.clone(), Inbound { request, key, provider_key, target: target(&parts, body)?, fallbacks, max_cost, headers, share })
+        .await
+}
+
+/// Who pays, and on which terms: all that is known before the body is read.
+struct Buyer {
+    key: SpendKey,
+    /// The caller's own key for the provider, which then bills them.
+    provider_key: Option<Secret>,
+    terms: Terms,
+}
+
+impl Buyer {
+    fn identify(gateway: &Gateway, headers: &HeaderMap) -> Result<Self, GatewayError> {
+        let credential = Credential::from_headers(headers)?;
+        let key = payer(gateway, credential.as_ref().map(|credential| &credential.key))?;
+        Ok(Self { key, provider_key: credential.and_then(|credential| credential.provider_key), terms: Terms::read(headers)? })
+    }
+
+    fn id(&self) -> &str {
+        self.key.id.as_str()
+    }
 }
 
 async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -146,16 +168,14 @@ async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     if path.ends_with("/messages") || path.ends_with("/messages/count_tokens") {
         form.shape = RequestShape::Anthropic;
     }
-    let answer = async {
-        let (parts, body) = read(request).await?;
+    let target = |parts: &http::request::Parts, body| {
         let missing = || GatewayError::BadField {
             field: "u".to_owned(),
             message: "u: the address to call is needed, as /v1/forward?u=<url>".to_owned(),
         };
-        let target = Target::Forward { method: parts.method.clone(), url: url.ok_or_else(missing)?, body };
-        journey(gateway, inbound(&parts, target)?).await
+        Ok(Target::Forward { method: parts.method.clone(), url: url.ok_or_else(missing)?, body })
     };
-    respond_as(&form, answer.await)
+    respond_as(&form, paid(gateway, request, target).await)
 }
 
 /// The process runs.
@@ -169,11 +189,11 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 async fn not_found(request: Request) -> Response {
-    error_response(&Form::of(&request), &GatewayError::NotFound(format!("route {}", request.uri().path())))
+    error_response(&Form::of(&request), &GatewayError::NotFound(format!("route {}", shown(request.uri().path()))))
 }
 
 async fn method_not_allowed(request: Request) -> Response {
-    let error = GatewayError::MethodNotAllowed { path: request.uri().path().to_owned(), method: request.method().to_string() };
+    let error = GatewayError::MethodNotAllowed { path: shown(request.uri().path()), method: request.method().to_string() };
     error_response(&Form::of(&request), &error)
 }
 
@@ -199,72 +219,41 @@ impl Form {
     }
 }
 
-/// Reads the whole body, up to the limits on its size and time.
-pub(super) async fn read(request: Request) -> Result<(http::request::Parts, Bytes), GatewayError> {
-    read_up_to(request, BODY_BYTES_MAX).await
+/// What the head of a paid request says beside who pays.
+struct Terms {
+    fallbacks: Vec<Fallback>,
+    max_cost: Option<Money>,
+    /// Headers that may travel to the provider.
+    headers: HeaderMap,
 }
 
-/// The same, for what is small by its nature.
-pub(super) async fn read_up_to(request: Request, bytes_max: usize) -> Result<(http::request::Parts, Bytes), GatewayError> {
-    let (parts, body) = request.into_parts();
-    // A small body can unpack to a huge one, so only plain ones are read.
-    if let Some(coding) = parts.headers.get(header::CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        return Err(GatewayError::Encoded(String::from_utf8_lossy(coding.as_bytes()).chars().take(50).collect()));
-    }
-    let body = read_body(body, bytes_max, BODY_IDLE, BODY_TIMEOUT).await?;
-    Ok((parts, body))
-}
-
-async fn read_body(body: Body, bytes_max: usize, idle: Duration, timeout: Duration) -> Result<Bytes, GatewayError> {
-    let mut body = Limited::new(body, bytes_max);
-    let deadline = tokio::time::Instant::now() + timeout;
-    let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
-    loop {
-        let until = (tokio::time::Instant::now() + idle).min(deadline);
-        let frame = match tokio::time::timeout_at(until, body.frame()).await {
-            Err(_) => return Err(GatewayError::TooSlow),
-            Ok(None) => return Ok(if whole.is_empty() { first } else { whole.freeze() }),
-            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => {
-                return Err(GatewayError::TooLarge { limit_mib: bytes_max >> 20 });
-            }
-            Ok(Some(Err(error))) => return Err(GatewayError::BadRequest(format!("the body could not be read: {error}"))),
-            Ok(Some(Ok(frame))) => frame,
+impl Terms {
+    fn read(from: &HeaderMap) -> Result<Self, GatewayError> {
+        let bad = |field: &str, message: String| GatewayError::BadField { field: field.to_owned(), message };
+        check_metadata(from)?;
+        // Two readers could disagree on which of two counts.
+        if let Some(name) = from.keys().find(|name| name.as_str().starts_with(OWN_PREFIX) && from.get_all(*name).iter().nth(1).is_some()) {
+            return Err(bad(name.as_str(), format!("{name}: this header was sent more than once; send it once")));
+        }
+        let header = |name: &str| from.get(name).map(|value| value.to_str().unwrap_or_default());
+        let fallbacks: Vec<Fallback> = match header(FALLBACKS) {
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                bad(FALLBACKS, format!("{FALLBACKS}: a JSON array such as [{{\"url\": \"api.openai.com/v1/chat/completions\", \"model\": \"gpt-4o-mini\"}}] is needed: {error}"))
+            })?,
+            None => Vec::new(),
         };
-        let Ok(data) = frame.into_data() else { continue };
-        // Most bodies come in one piece, which is not copied.
-        if first.is_empty() {
-            first = data;
-        } else {
-            if whole.is_empty() {
-                whole.extend_from_slice(&first);
+        let max_cost: Option<Money> = match header(MAX_COST) {
+            Some(text) => Some(text.parse().map_err(|error| bad(MAX_COST, format!("{MAX_COST}: {error}")))?),
+            None => None,
+        };
+        let mut headers = HeaderMap::new();
+        for name in PASSED_ON {
+            if let Some(value) = from.get(&name) {
+                headers.insert(name, value.clone());
             }
-            whole.extend_from_slice(&data);
         }
+        Ok(Self { fallbacks, max_cost, headers })
     }
-}
-
-fn inbound(parts: &http::request::Parts, target: Target) -> Result<Inbound, GatewayError> {
-    let request = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::generate(false));
-    let header = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let bad = |field: &str, message: String| GatewayError::BadField { field: field.to_owned(), message };
-    let fallbacks: Vec<Fallback> = match header(FALLBACKS) {
-        Some(text) => serde_json::from_str(text).map_err(|error| {
-            bad(FALLBACKS, format!("{FALLBACKS}: a JSON array such as [{{\"url\": \"api.openai.com/v1/chat/completions\", \"model\": \"gpt-4o-mini\"}}] is needed: {error}"))
-        })?,
-        None => Vec::new(),
-    };
-    let max_cost: Option<Money> = match header(MAX_COST) {
-        Some(text) => Some(text.parse().map_err(|error| bad(MAX_COST, format!("{MAX_COST}: {error}")))?),
-        None => None,
-    };
-    let mut headers = HeaderMap::new();
-    for name in PASSED_ON {
-        if let Some(value) = parts.headers.get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
-    Ok(Inbound { request, credential: Credential::from_headers(&parts.headers)?, target, fallbacks, max_cost, headers })
 }
 
 /// An answer or an error as a response.
@@ -295,14 +284,14 @@ fn json_response(status: http::StatusCode, value: &impl Serialize) -> Response {
 
 fn error_response(form: &Form, error: &GatewayError) -> Response {
     let mut response = if form.is_page {
-        connect::refusal(error.status(), &error.to_string())
+        connect::refusal(error.status(), &error.message())
     } else {
         json_response(error.status(), &error.body(form.shape, form.request.as_ref()))
     };
     response.headers_mut().extend(error.headers(form.shape));
     mark(&mut response, error);
     if error.status().is_server_error() {
-        tracing::warn!(code = error.code(), %error, "request failed");
+        tracing::warn!(code = error.code(), error = %error.message(), "request failed");
     } else {
         tracing::debug!(code = error.code(), "request refused");
     }
@@ -328,30 +317,4 @@ pub(super) fn stream_body(events: mpsc::Receiver<Bytes>) -> Body {
         let bytes = events.recv().await?;
         Some((Ok::<_, Infallible>(bytes), events))
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A body that comes in pieces of ten bytes, with a pause before each.
-    fn paced(pieces: usize, pause: Duration) -> Body {
-        Body::from_stream(stream::unfold(0, move |sent| async move {
-            tokio::time::sleep(pause).await;
-            (sent < pieces).then(|| (Ok::<_, Infallible>(Bytes::from_static(b"0123456789")), sent + 1))
-        }))
-    }
-
-    #[tokio::test]
-    async fn a_body_may_take_its_time_but_not_all_of_it() {
-        let (idle, timeout) = (Duration::from_millis(200), Duration::from_millis(500));
-        let whole = read_body(paced(3, Duration::from_millis(10)), BODY_BYTES_MAX, idle, timeout).await.unwrap();
-        assert_eq!(&whole[..], b"012345678901234567890123456789");
-        for (pieces, pause) in [(1, 5_000), (100, 50)] {
-            let began = Instant::now();
-            let error = read_body(paced(pieces, Duration::from_millis(pause)), BODY_BYTES_MAX, idle, timeout).await.unwrap_err();
-            assert!(matches!(error, GatewayError::TooSlow), "{error}");
-            assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-        }
-    }
 }

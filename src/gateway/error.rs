@@ -6,7 +6,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use super::authorise::BAD_KEY;
+use super::{
+    authorise::BAD_KEY,
+    lengths::{cut, listed, shown},
+};
 use crate::{
     domain::{
         Money, RequestId, RequestLimit, RequestShape,
@@ -22,6 +25,9 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// The longest wait we ever ask for: some SDKs sleep as long as they are told.
 pub(super) const RETRY_AFTER_S_MAX: u64 = 60;
 
+/// The longest message. The longest that we write ourselves has half of it.
+const MESSAGE_CHARS_MAX: usize = 4_000;
+
 /// Why a request got no answer from an upstream.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GatewayError {
@@ -36,9 +42,9 @@ pub(super) enum GatewayError {
     KeyPaused,
     #[error("This key only allows {allowed} request shape, but received {received}")]
     ShapeNotAllowed { allowed: &'static str, received: &'static str },
-    #[error("This key does not allow the model {model}; it allows: {}.", allowed.join(", "))]
+    #[error("This key does not allow the model {model}; it allows: {}.", listed(allowed))]
     ModelNotAllowed { model: String, allowed: Vec<String> },
-    #[error("This key does not allow the provider {provider}; it allows: {}.", allowed.join(", "))]
+    #[error("This key does not allow the provider {provider}; it allows: {}.", listed(allowed))]
     ProviderNotAllowed { provider: String, allowed: Vec<String> },
     #[error("{0}")]
     Forbidden(&'static str),
@@ -60,6 +66,10 @@ pub(super) enum GatewayError {
         "The body did not come in time: nothing of it for 30 seconds, or not all of it within 60. Send it again over a faster line, or send less."
     )]
     TooSlow,
+    #[error("Too many searches are waiting. Try again in a moment.")]
+    Busy,
+    #[error("{}", bodies_sentence(*is_own))]
+    BodiesFull { is_own: bool },
     #[error("Bodies are read as they are; this one is encoded as \"{0}\". Send it without Content-Encoding.")]
     Encoded(String),
     #[error("No model is called \"{model}\".{}", nearest_sentence(nearest))]
@@ -138,10 +148,14 @@ impl GatewayError {
             Self::Budget { .. } | Self::RequestQuota { .. } | Self::MaxCost { .. } | Self::Unpriceable(_) | Self::Mispriced { .. } => {
                 StatusCode::PAYMENT_REQUIRED
             }
-            Self::BudgetHeld { .. } | Self::LineFull | Self::RateLimited { .. } | Self::TooManyUnknownKeys { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
+            Self::BudgetHeld { .. }
+            | Self::LineFull
+            | Self::RateLimited { .. }
+            | Self::TooManyUnknownKeys { .. }
+            | Self::BodiesFull { is_own: true } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::BodiesFull { is_own: false } | Self::Ledger(_) | Self::ShuttingDown | Self::VaultLocked { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Ledger(_) | Self::ShuttingDown | Self::VaultLocked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable { .. } | Self::BrokenAnswer { .. } | Self::CredentialsRejected { .. } => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream { status, .. } => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
@@ -164,6 +178,8 @@ impl GatewayError {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::TooLarge { .. } => "request_too_large",
             Self::TooSlow => "request_timeout",
+            Self::Busy => "busy",
+            Self::BodiesFull { .. } => "too_many_bytes_in_flight",
             Self::Encoded(_) => "content_encoding_not_supported",
             Self::ModelNotFound { .. } => "model_not_found",
             Self::CredentialsMissing { .. } => "provider_credentials_missing",
@@ -194,13 +210,18 @@ impl GatewayError {
         }
     }
 
+    /// What the caller is told. It may repeat what callers and providers wrote, so it has an end.
+    pub(super) fn message(&self) -> String {
+        cut(&self.to_string(), MESSAGE_CHARS_MAX)
+    }
+
     /// The error object, as the SDKs of the caller's endpoint family read it; Lava's own clients read `code` and `message` of the same.
     pub(super) fn body(&self, shape: RequestShape, request: Option<&RequestId>) -> Value {
         let mut error = Map::new();
         error.insert("code".to_owned(), self.code().into());
-        error.insert("message".to_owned(), self.to_string().into());
+        error.insert("message".to_owned(), self.message().into());
         error.insert("type".to_owned(), self.kind().into());
-        let param = if let Self::BadField { field, .. } = self { Value::from(field.as_str()) } else { Value::Null };
+        let param = if let Self::BadField { field, .. } = self { Value::from(shown(field)) } else { Value::Null };
         error.insert("param".to_owned(), param);
         self.details(&mut error);
         match shape {
@@ -226,7 +247,9 @@ impl GatewayError {
                 headers.insert(RETRY_AFTER_MS, HeaderValue::from((*wait_ms).min(RETRY_AFTER_S_MAX * 1_000)));
             }
             // Those who are refused together shall not all come back together.
-            Self::BudgetHeld { .. } | Self::LineFull => wait(1 + u64::from(getrandom::u32().unwrap_or(0) % 3)),
+            Self::BudgetHeld { .. } | Self::LineFull | Self::BodiesFull { .. } | Self::Busy => {
+                wait(1 + u64::from(getrandom::u32().unwrap_or(0) % 3))
+            }
             Self::Ledger(_) | Self::ShuttingDown => wait(1),
             Self::TooManyUnknownKeys { wait_s } => wait(*wait_s),
             Self::Upstream { retry_after_s: Some(seconds), .. } if *seconds <= RETRY_AFTER_S_MAX => wait(*seconds),
@@ -371,6 +394,13 @@ fn short(duration: std::time::Duration) -> String {
         (0, seconds) => format!("{seconds}s"),
         (minutes, seconds) => format!("{minutes}m{seconds}s"),
     }
+}
+
+fn bodies_sentence(is_own: bool) -> String {
+    let whose = if is_own { "of this key" } else { "of all callers" };
+    format!(
+        "The requests {whose} that are under way fill the room there is for their bodies. Send this one again in a moment, or fewer at a time."
+    )
 }
 
 fn nearest_sentence(nearest: &[String]) -> String {

@@ -11,8 +11,9 @@ use super::{
     Gateway,
     ask::Ask,
     error::GatewayError,
+    lengths::check_name,
     providers::{custom_auth, variables},
-    route::{Reach, Route, dialect, shown},
+    route::{Reach, Route, dialect, nearest_models, shown},
 };
 use crate::{
     catalog::{Auth, Capability, Dialect, Prices, address},
@@ -44,7 +45,8 @@ pub(super) async fn resolve(
         (Dialect::Openai | Dialect::Anthropic, &Method::GET, "models") => Ask::Free,
         _ => return Err(owner.not_supported(format!("{method} {}", shown(&url)), HINT)),
     };
-    let route = owner.route(gateway, url, method.clone(), ask.model(), sandbox)?;
+    check_name("model", ask.model())?;
+    let route = owner.route(gateway, url, method.clone(), ask.model(), sandbox).await?;
     Ok((ask, route))
 }
 
@@ -54,7 +56,7 @@ pub(super) async fn fallback_route(gateway: &Gateway, ask: &Ask, url: &str, mode
     if owner.dialect != dialect(ask) || owner.endpoint(&url) != ask.endpoint() {
         return Err(owner.not_supported(shown(&url), "A fallback must be an address of the same kind, at a provider of the same dialect."));
     }
-    owner.route(gateway, url, Method::POST, model, sandbox)
+    owner.route(gateway, url, Method::POST, model, sandbox).await
 }
 
 /// The provider below whose base address a URL lies.
@@ -131,7 +133,7 @@ impl Owner {
         url.path().strip_prefix(self.base.path().trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default()
     }
 
-    fn route(self, gateway: &Gateway, url: Url, method: Method, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
+    async fn route(self, gateway: &Gateway, url: Url, method: Method, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
         if self.credential.is_none() && self.auth != Auth::None && !sandbox {
             return Err(GatewayError::CredentialsMissing { model: shown(&url), provider: self.id, env: self.variables });
         }
@@ -142,8 +144,7 @@ impl Owner {
             custom.check_model(model)?;
         }
         if known.is_none() && custom.is_none() && !model.is_empty() {
-            let nearest = registry.catalog().nearest_models(model, 3).into_iter().map(|model| model.id.to_string()).collect();
-            return Err(GatewayError::ModelNotFound { model: model.to_owned(), nearest });
+            return Err(GatewayError::ModelNotFound { model: model.to_owned(), nearest: nearest_models(gateway, model).await? });
         }
         let prices: Option<Prices> = custom.map_or_else(|| known.and_then(|model| model.prices().cloned()), |custom| custom.prices.clone());
         Ok(Route {

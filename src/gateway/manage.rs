@@ -14,8 +14,9 @@ use super::{
     Gateway,
     authorise::{Caller, identify, payer},
     credential::key_in,
-    edge::{self, Response, respond_json},
+    edge::{Response, respond_json},
     error::GatewayError,
+    request_body::{self, SETTINGS_BYTES_MAX},
 };
 use crate::{
     domain::{
@@ -114,6 +115,12 @@ pub(super) fn owner(gateway: &Gateway, headers: &HeaderMap) -> Result<SecretKey,
     }
 }
 
+/// The owner and the body of a request that sets something; the body is read once it is known that an owner sends it.
+pub(super) async fn read_settings(gateway: &Gateway, request: Request) -> Result<(SecretKey, Bytes), GatewayError> {
+    let received = request_body::read(gateway, request, SETTINGS_BYTES_MAX, |headers| owner(gateway, headers), |owner| &owner.id).await?;
+    Ok((received.caller, received.body))
+}
+
 /// Whether a secret key manages the sandbox's keys. One that is live does too where everything is a sandbox, or it would not see the keys it makes.
 pub(super) const fn manages_test(gateway: &Gateway, owner: &SecretKey) -> bool {
     owner.test || gateway.sandbox
@@ -121,10 +128,13 @@ pub(super) const fn manages_test(gateway: &Gateway, owner: &SecretKey) -> bool {
 
 /// A key of the account. A live secret key manages live keys, a test one those of the sandbox; the others do not exist for it.
 fn owned(gateway: &Gateway, headers: &HeaderMap, id: &str) -> Result<SpendKey, GatewayError> {
-    let owner = owner(gateway, headers)?;
+    owned_by(gateway, &owner(gateway, headers)?, id)
+}
+
+fn owned_by(gateway: &Gateway, owner: &SecretKey, id: &str) -> Result<SpendKey, GatewayError> {
     let key = gateway.store.spend_key(&KeyId::from_text(id))?;
     // The own budget of a secret key is no spend key.
-    key.filter(|key| key.test == manages_test(gateway, &owner) && !key.is_of_secret_key())
+    key.filter(|key| key.test == manages_test(gateway, owner) && !key.is_of_secret_key())
         .ok_or_else(|| GatewayError::NotFound(format!("spend key {id}")))
 }
 
@@ -138,8 +148,7 @@ fn new_plain_key() -> Result<PlainKey, GatewayError> {
 
 pub(super) async fn create(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let created = async {
-        let (parts, body) = edge::read(request).await?;
-        let owner = owner(&gateway, &parts.headers)?;
+        let (owner, body) = read_settings(&gateway, request).await?;
         let fields = Fields::parse(&body, (gateway.clock)())?;
         if fields.name.is_none() {
             return Err(bad("name", "a text of 1 to 255 characters is needed"));
@@ -220,8 +229,8 @@ pub(super) async fn retrieve(State(gateway): State<Arc<Gateway>>, Path(id): Path
 
 pub(super) async fn update(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response {
     let updated = async {
-        let (parts, body) = edge::read(request).await?;
-        let key = owned(&gateway, &parts.headers, &id)?;
+        let (owner, body) = read_settings(&gateway, request).await?;
+        let key = owned_by(&gateway, &owner, &id)?;
         let fields = Fields::parse(&body, (gateway.clock)())?;
         let changed = gateway.store.change_spend_key(key.id, Box::new(move |settings| fields.apply(settings))).await?;
         KeyObject::new(&gateway, changed.ok_or_else(|| gone(&id))?, (gateway.clock)(), None)
@@ -229,8 +238,8 @@ pub(super) async fn update(State(gateway): State<Arc<Gateway>>, Path(id): Path<S
     respond_json(StatusCode::OK, updated.await)
 }
 
-/// The official SDK sends an empty body that claims to be JSON; whatever is sent is ignored.
-pub(super) async fn rotate(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap, _: Bytes) -> Response {
+/// The official SDK sends an empty body that claims to be JSON; whatever is sent is not read.
+pub(super) async fn rotate(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let rotated = async {
         let key = owned(&gateway, &headers, &id)?;
         let plain = new_plain_key()?;

@@ -29,8 +29,10 @@ pub mod edge;
 mod error;
 mod forward;
 mod habits;
+mod lengths;
 mod line;
 mod local;
+mod lookup;
 mod manage;
 mod meter;
 mod metrics;
@@ -38,6 +40,7 @@ mod owner;
 mod plan;
 mod providers;
 mod reports;
+mod request_body;
 mod reserve;
 mod route;
 mod sandbox;
@@ -61,6 +64,7 @@ pub use providers::{CustomProvider, Registry};
 
 use crate::{
     domain::{PlainKey, RequestId, key::KeyKind, key::Pepper},
+    listen::BodyBudget,
     store::{Clock, NewSecretKey, SecretKey, Store, StoreError},
 };
 use authorise::{Authorised, Inbound, authorise};
@@ -90,6 +94,8 @@ pub struct Gateway {
     lines: Lines,
     habits: Habits,
     template_tokens: TemplateTokens,
+    /// The bodies of requests in memory.
+    bodies: Arc<BodyBudget>,
     /// Tells those who wait for a report which request has been settled.
     settled: broadcast::Sender<RequestId>,
     /// Whether every key only reaches the sandbox.
@@ -116,6 +122,7 @@ impl Gateway {
             lines,
             habits,
             template_tokens: TemplateTokens::default(),
+            bodies: Arc::default(),
             settled: broadcast::Sender::new(SETTLED_QUEUE),
             sandbox,
             metrics,

@@ -13,9 +13,9 @@ use super::{
     Gateway,
     authorise::{Caller, identify},
     credential::key_in,
-    edge::{self, Response, respond_json},
+    edge::{Response, respond_json},
     error::GatewayError,
-    manage::{account_limit, bad, manages_test, owner, reason},
+    manage::{account_limit, bad, manages_test, owner, read_settings, reason},
 };
 use crate::{
     domain::{
@@ -61,8 +61,8 @@ pub(super) async fn account(State(gateway): State<Arc<Gateway>>, headers: Header
 
 pub(super) async fn limit_account(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let limited = async {
-        let (parts, body) = edge::read(request).await?;
-        let test = manages_test(&gateway, &owner(&gateway, &parts.headers)?);
+        let (owner, body) = read_settings(&gateway, request).await?;
+        let test = manages_test(&gateway, &owner);
         let limit = account_limit(&body, (gateway.clock)())?;
         gateway.store.limit_account(test, limit).await?;
         Ok(AccountObject::new(&gateway, gateway.store.account(test)?, test))
@@ -111,8 +111,8 @@ fn hold(hold: &OpenHold) -> Value {
 
 pub(super) async fn write_off(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response {
     let written_off = async {
-        let (parts, body) = edge::read(request).await?;
-        let test = manages_test(&gateway, &owner(&gateway, &parts.headers)?);
+        let (owner, body) = read_settings(&gateway, request).await?;
+        let test = manages_test(&gateway, &owner);
         match gateway.store.write_off(test, HoldId::from_text(id.as_str()), reason(&body)?).await? {
             WriteOff::Done(amount) => Ok(json!({"hold_id": id, "written_off": amount})),
             WriteOff::Already => Err(GatewayError::AlreadyWrittenOff(id)),

@@ -7,6 +7,7 @@ use super::{
     Gateway,
     ask::Ask,
     error::GatewayError,
+    lookup::{Asker, look_up},
     providers::{CustomProvider, Registry, custom_auth, variables},
 };
 use crate::{
@@ -91,17 +92,27 @@ pub(super) async fn route_for(gateway: &Gateway, ask: &Ask, name: &str, sandbox:
     if let Some(route) = local_route(gateway, ask, name, sandbox).await {
         return Ok(route);
     }
-    Err(refusal.unwrap_or_else(|| not_found(registry, name)))
+    match refusal {
+        Some(refusal) => Err(refusal),
+        None => Err(not_found(gateway, name).await?),
+    }
 }
 
-fn not_found(registry: &Registry, name: &str) -> GatewayError {
+async fn not_found(gateway: &Gateway, name: &str) -> Result<GatewayError, GatewayError> {
+    let registry = &gateway.registry;
     let bare =
         name.split_once('/').filter(|(provider, _)| registry.catalog().provider(provider).is_some()).map_or(name, |(_, model)| model);
-    let mut nearest: Vec<String> = registry.catalog().nearest_models(bare, 3).into_iter().map(|model| model.id.to_string()).collect();
+    let mut nearest = nearest_models(gateway, bare).await?;
     let custom = registry.custom.iter().flat_map(|custom| custom.models.iter().map(move |model| format!("{}/{model}", custom.id)));
     nearest.splice(0..0, custom.filter(|model| model.contains(bare)));
     nearest.truncate(3);
-    GatewayError::ModelNotFound { model: name.to_owned(), nearest }
+    Ok(GatewayError::ModelNotFound { model: name.to_owned(), nearest })
+}
+
+/// The models whose names look most like this one.
+pub(super) async fn nearest_models(gateway: &Gateway, name: &str) -> Result<Vec<String>, GatewayError> {
+    let (catalog, name) = (gateway.registry.catalog(), name.to_owned());
+    look_up(Asker::Keyholder, move || catalog.nearest_models(&name, 3).into_iter().map(|model| model.id.to_string()).collect()).await
 }
 
 async fn custom_route(registry: &Registry, custom: &CustomProvider, ask: &Ask, model: &str, sandbox: bool) -> Result<Route, GatewayError> {

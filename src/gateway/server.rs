@@ -1,6 +1,11 @@
 //! The gateway behind a socket, up to an end in which every request is settled.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -12,13 +17,13 @@ pub use crate::listen::Peer;
 /// How long requests in flight may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(25);
 
-/// Serves until `stop` resolves; then lets requests in flight finish, settles what is left, and closes the ledger.
+/// Serves until `stop` resolves, with no bound on the connections of each of `proxies`; then lets requests in flight finish, settles what is left, and closes the ledger.
 ///
 /// # Errors
 /// When the listener's address is not known.
-pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, proxies: &[IpAddr], stop: impl Future<Output = ()>) -> io::Result<()> {
     let router = router(gateway.clone(), listener.local_addr()?);
-    listen::serve(router, listener, stop, DRAIN).await;
+    listen::serve(router, listener, proxies, stop, DRAIN).await;
     gateway.shut_down(Duration::from_secs(1)).await;
     Ok(())
 }

@@ -1,37 +1,44 @@
 //! Listens on a socket and serves a router there: HTTP/1.1 and HTTP/2 on one port, limits on what a connection may take, and an end that lets requests in
 //! flight finish. The gateway and the MCP server stand behind it.
 
+mod body_budget;
 mod caller;
+mod lingering;
 mod neighbour;
-mod newcomers;
+mod places;
 mod strangers;
+mod visit;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::Router;
-use http::Request;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
-use tower::Service;
 
+pub(crate) use body_budget::{BodyBudget, BodyShare, OverBudget};
 pub use caller::Peer;
 pub(crate) use caller::{host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one};
+use lingering::{Lingering, Unread};
 pub(crate) use neighbour::Ends;
-use newcomers::{Newcomer, Newcomers};
+use places::Places;
 pub(crate) use strangers::Strangers;
+use visit::Visit;
 
-/// Most connections at a time. For one more, the oldest that has not asked for anything makes room.
+/// Most connections at a time. For one more, one that is idle makes room (`places`).
 const CONNECTIONS_MAX: usize = 1_024;
+/// Most connections of one peer on another machine, as many as four peers can have at once. A proxy that is named brings many clients and has no such bound.
+const CONNECTIONS_OF_PEER_MAX: usize = CONNECTIONS_MAX / 4;
+/// When nobody can make room, somebody may be able to after this long.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Time for the head of a request. hyper has such a limit, but without a timer it is silently off.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest head of a request, and its most fields.
@@ -59,10 +66,10 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener
     })
 }
 
-/// Serves until `stop` resolves; then lets requests in flight go on for `drain`.
-pub(crate) async fn serve(router: Router, listener: TcpListener, stop: impl Future<Output = ()>, drain: Duration) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut newcomers = Newcomers::default();
+/// Serves until `stop` resolves; then lets requests in flight go on for `drain`. Connections from `proxies` are bounded only all together.
+pub(crate) async fn serve(router: Router, listener: TcpListener, proxies: &[IpAddr], stop: impl Future<Output = ()>, drain: Duration) {
+    let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut places = Places::default();
     let connections = GracefulShutdown::new();
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX).max_headers(HEAD_FIELDS_MAX);
@@ -73,7 +80,7 @@ pub(crate) async fn serve(router: Router, listener: TcpListener, stop: impl Futu
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
     let mut stop = std::pin::pin!(stop);
-    loop {
+    'accept: loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
@@ -82,14 +89,24 @@ pub(crate) async fn serve(router: Router, listener: TcpListener, stop: impl Futu
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let place = match places.clone().try_acquire_owned() {
-            Ok(place) => Ok(place),
-            Err(_) => {
-                newcomers.dismiss_the_oldest();
-                tokio::select! {
-                    place = places.clone().acquire_owned() => place,
-                    () = &mut stop => break,
-                }
+        let peer = Peer::of(there);
+        let bounded = peer.filter(|_| !proxies.contains(&there.ip().to_canonical()));
+        if let Some(peer) = bounded
+            && places.count(peer) >= CONNECTIONS_OF_PEER_MAX
+            && !places.dismiss_one(Some(peer))
+        {
+            // All of its connections are busy; others need the places that are left.
+            continue;
+        }
+        let place = loop {
+            if let Ok(place) = free.clone().try_acquire_owned() {
+                break place;
+            }
+            places.dismiss_one(None);
+            tokio::select! {
+                place = free.clone().acquire_owned() => if let Ok(place) = place { break place },
+                () = tokio::time::sleep(LOOK_AGAIN_AFTER) => {}
+                () = &mut stop => break 'accept,
             }
         };
         // Small writes must not wait for each other: that is what stalls streams for 40 ms.
@@ -97,10 +114,10 @@ pub(crate) async fn serve(router: Router, listener: TcpListener, stop: impl Futu
         // Who takes nothing of what is sent for this long is gone, although its socket is open.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&socket, READ_TIMEOUT_MS);
-        let newcomer = newcomers.welcome();
-        let peer = Peer::of(there);
+        let guest = places.welcome(bounded);
         let ends = socket.local_addr().ok().filter(|_| peer.is_none()).map(|here| Ends::new(here, there));
-        let visit = Visit { router: router.clone(), peer, ends, newcomer: newcomer.clone() };
+        let unread = Unread::default();
+        let visit = Visit { router: router.clone(), peer, ends, guest: guest.clone(), unread: unread.clone() };
         let (builder, service, watcher) = (builder.clone(), TowerToHyperService::new(visit), connections.watcher());
         tokio::spawn(async move {
             let served = async {
@@ -108,52 +125,18 @@ pub(crate) async fn serve(router: Router, listener: TcpListener, stop: impl Futu
                 if !matches!(tokio::time::timeout(HEAD_TIMEOUT, socket.readable()).await, Ok(Ok(()))) {
                     return;
                 }
-                let connection = builder.serve_connection(TokioIo::new(socket), service);
+                let connection = builder.serve_connection(TokioIo::new(Lingering::new(socket, unread)), service);
                 if let Err(error) = watcher.watch(connection).await {
                     tracing::debug!(%error, "a connection ended early");
                 }
             };
             tokio::select! {
                 () = served => {}
-                () = newcomer.dismissed() => {}
+                () = guest.dismissed() => {}
             }
             drop(place);
         });
     }
     drop(listener);
     let _ = tokio::time::timeout(drain, connections.shutdown()).await;
-}
-
-/// The router, called by one connection.
-#[derive(Clone)]
-struct Visit {
-    router: Router,
-    peer: Option<Peer>,
-    /// Told of a connection on this machine.
-    ends: Option<Ends>,
-    newcomer: Arc<Newcomer>,
-}
-
-impl<B> Service<Request<B>> for Visit
-where
-    Router: Service<Request<B>>,
-{
-    type Response = <Router as Service<Request<B>>>::Response;
-    type Error = <Router as Service<Request<B>>>::Error;
-    type Future = <Router as Service<Request<B>>>::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.router.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.newcomer.has_asked();
-        if let Some(peer) = self.peer {
-            request.extensions_mut().insert(peer);
-        }
-        if let Some(ends) = &self.ends {
-            request.extensions_mut().insert(ends.clone());
-        }
-        self.router.call(request)
-    }
 }

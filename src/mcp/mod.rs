@@ -35,10 +35,10 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CancelledNotificationParam, CompleteRequestParams, CompleteResult,
-        CompletionInfo, GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsResult, ListResourceTemplatesResult,
-        ListResourcesResult, ListToolsResult, PaginatedRequestParams, Prompt, PromptsCapability, ReadResourceRequestParams,
-        ReadResourceResponse, Reference, Resource, ResourceTemplate, ResourcesCapability, ServerCapabilities, ServerConfig, Tool,
-        ToolsCapability,
+        CompletionInfo, CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams, GetPromptResponse, Implementation,
+        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, Prompt,
+        PromptsCapability, ReadResourceRequestParams, ReadResourceResponse, Reference, Resource, ResourceTemplate, ResourcesCapability,
+        ServerCapabilities, ServerConfig, Tool, ToolsCapability,
     },
     service::{NotificationContext, RequestContext},
 };
@@ -59,6 +59,8 @@ use results::Results;
 const LISTS_TTL_MS: u64 = 3_600_000;
 /// The name used for clients that do not tell theirs.
 const CLIENT_UNKNOWN: &str = "mcp";
+/// As much of the name of a tool, a prompt or a method is repeated to whoever made it up, in characters.
+const NAME_CHARS_MAX: usize = 128;
 /// As much of a client's name is used, in characters.
 const CLIENT_NAME_CHARS_MAX: usize = 60;
 
@@ -181,7 +183,10 @@ impl LavaMcp {
             "usage" => usage::run(self, &call, args::parse(arguments)).await,
             other => {
                 let names: Vec<_> = Self::tools().into_iter().map(|tool| tool.name).collect();
-                return Err(ErrorData::invalid_params(format!("there is no tool \"{other}\"; there are {}", names.join(", ")), None));
+                return Err(ErrorData::invalid_params(
+                    format!("there is no tool \"{}\"; there are {}", text::one_line(other, NAME_CHARS_MAX), names.join(", ")),
+                    None,
+                ));
             }
         }))
     }
@@ -251,6 +256,11 @@ impl ServerHandler for LavaMcp {
 
     async fn get_prompt(&self, request: GetPromptRequestParams, _: RequestContext<RoleServer>) -> Result<GetPromptResponse, ErrorData> {
         prompts::get(&request.name, &request.arguments.unwrap_or_default()).map(Into::into)
+    }
+
+    async fn on_custom_request(&self, request: CustomRequest, _: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
+        let method = text::one_line(&request.method, NAME_CHARS_MAX);
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method \"{method}\""), None))
     }
 
     async fn complete(&self, request: CompleteRequestParams, _: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {

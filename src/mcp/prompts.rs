@@ -59,7 +59,7 @@ pub(super) fn get(name: &str, arguments: &JsonObject) -> Result<GetPromptResult,
         ),
         other => {
             let names: Vec<String> = list().into_iter().map(|prompt| prompt.name).collect();
-            return Err(ErrorData::invalid_params(format!("there is no prompt \"{other}\"; there are {}", names.join(", ")), None));
+            return Err(ErrorData::invalid_params(format!("there is no prompt \"{}\"; there are {}", text::one_line(other, super::NAME_CHARS_MAX), names.join(", ")), None));
         }
     };
     Ok(GetPromptResult::new(vec![PromptMessage::new_text(Role::User, words)]).with_description(about))

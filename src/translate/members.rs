@@ -74,13 +74,12 @@ pub(super) fn look_alike(name: &str, known: &[&'static str]) -> Option<&'static 
     if known.contains(&name) {
         return None;
     }
-    let folded = fold(name);
-    known.iter().find(|known| fold(known) == folded).copied()
+    known.iter().find(|known| fold(known).eq(fold(name))).copied()
 }
 
 /// Case folded both ways, so that the long s and the Kelvin sign are the letters that they are folded to.
-fn fold(name: &str) -> String {
-    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+fn fold(name: &str) -> impl Iterator<Item = char> {
+    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]

@@ -9,6 +9,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::{SHOWN_CHARS, members::twice};
+
+/// Most fields of an object. The longest request that any provider documents has about fifty.
+const FIELDS_MAX: usize = 1_000;
+
 /// The fields of an object in the order they came.
 #[derive(Clone, Debug, Default)]
 pub struct RawObject(Vec<(String, Box<RawValue>)>);
@@ -17,7 +22,7 @@ impl RawObject {
     /// Reads an object.
     ///
     /// # Errors
-    /// When the bytes are no JSON object, or a field stands there twice: two readers could then disagree on what it says.
+    /// When the bytes are no JSON object, or a field is there twice: two readers could then disagree on what it says.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
     }
@@ -82,10 +87,14 @@ impl<'de> Deserialize<'de> for RawObject {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject, A::Error> {
                 let mut fields: Vec<(String, Box<RawValue>)> = Vec::with_capacity(8);
                 while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    if fields.iter().any(|(field, _)| *field == name) {
-                        return Err(A::Error::custom(format_args!("the field \"{name}\" stands there twice")));
+                    if fields.len() == FIELDS_MAX {
+                        return Err(A::Error::custom(format_args!("it has more than {FIELDS_MAX} fields")));
                     }
                     fields.push((name.into_owned(), map.next_value()?));
+                }
+                if let Some(name) = twice(|| fields.iter().map(|(name, _)| name.as_str())) {
+                    let name: String = name.chars().take(SHOWN_CHARS).collect();
+                    return Err(A::Error::custom(format_args!("the field \"{name}\" is there twice")));
                 }
                 Ok(RawObject(fields))
             }
@@ -122,7 +131,15 @@ mod tests {
     #[test]
     fn a_field_that_stands_there_twice_is_refused() {
         let error = RawObject::parse(br#"{"model":"a","model":"b"}"#).unwrap_err().to_string();
-        assert!(error.contains("\"model\" stands there twice"), "{error}");
+        assert!(error.contains("\"model\" is there twice"), "{error}");
         assert!(RawObject::parse(b"[1]").is_err());
+        for count in [3, 15, 16, 17, 40] {
+            let names = (0..count).map(|n| format!("\"{n}\":{n}")).collect::<Vec<_>>().join(",");
+            assert_eq!(RawObject::parse(format!("{{{names}}}").as_bytes()).unwrap().names().count(), count);
+            for again in [0, count - 1] {
+                let error = RawObject::parse(format!("{{{names},\"{again}\":0}}").as_bytes()).unwrap_err().to_string();
+                assert!(error.contains(&format!("\"{again}\" is there twice")), "{error}");
+            }
+        }
     }
 }

@@ -124,7 +124,12 @@ async fn a_body_that_stops_is_given_up_for_good() {
     let (gateway, address) = start(home.path());
     let began = Instant::now();
     let mut socket = TcpStream::connect(&address).await.unwrap();
-    socket.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{\"model\":").await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 1000\r\n\r\n",
+        gateway.secret
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.write_all(b"{\"model\":").await.unwrap();
     let mut answer = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(45), socket.read_to_end(&mut answer)).await;
     let answer = String::from_utf8_lossy(&answer).into_owned();

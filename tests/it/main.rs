@@ -22,6 +22,7 @@ mod clocks;
 mod connect;
 #[cfg(unix)]
 mod crash;
+mod doors;
 mod endings;
 mod fake_anthropic;
 mod fake_lava;

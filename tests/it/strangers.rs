@@ -69,7 +69,7 @@ async fn a_peer_that_tries_keys_is_not_looked_up_for_a_minute() {
 }
 
 /// The address under which other machines would see this one; asking for it sends nothing.
-fn own_address() -> Option<SocketAddr> {
+pub(crate) fn own_address() -> Option<SocketAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.77:9").ok()?;
     socket.local_addr().ok().filter(|address| Peer::of(*address).is_some())

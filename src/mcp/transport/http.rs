@@ -2,13 +2,9 @@
 //!
 //! The 2026-07-28 era has no sessions. The older one has, because a server asks its client (for a login, for a confirmation) within one; nothing else is kept there.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    middleware::{from_fn, from_fn_with_state},
-    routing::get,
-};
+use axum::{Router, middleware::from_fn_with_state, routing::get};
 use http::StatusCode;
 use rmcp::{
     ServerHandler,
@@ -25,7 +21,7 @@ use super::{
     sse,
     wire::{self, refuse},
 };
-use crate::listen;
+use crate::listen::{self, BodyBudget};
 
 /// How long calls in flight may still run after the end was asked for.
 const GRACE: Duration = Duration::from_secs(1);
@@ -51,7 +47,7 @@ pub fn router<H: ServerHandler + Clone>(handler: H, guard: Guard, with_sse: bool
         router = router.merge(sse::router(handler, stop.clone()));
     }
     router
-        .layer(from_fn(wire::check_message))
+        .layer(from_fn_with_state(Arc::<BodyBudget>::default(), wire::check_message))
         .route("/healthz", get(async || "ok"))
         .route(card::PATH, get(card::card))
         .route(card::WELL_KNOWN_PATH, get(card::card))
@@ -62,12 +58,13 @@ pub fn router<H: ServerHandler + Clone>(handler: H, guard: Guard, with_sse: bool
         .layer(from_fn_with_state(Arc::new(guard), guard::enter))
 }
 
-/// Serves until `stop` resolves. Calls in flight get a moment to finish; the caller settles what is left.
+/// Serves until `stop` resolves, with no bound on the connections of each of `proxies`. Calls in flight get a moment to finish; the caller settles what is left.
 pub async fn serve<H: ServerHandler + Clone>(
     handler: H,
     guard: Guard,
     with_sse: bool,
     listener: TcpListener,
+    proxies: &[IpAddr],
     stop: impl Future<Output = ()>,
 ) {
     let streams = CancellationToken::new();
@@ -81,6 +78,6 @@ pub async fn serve<H: ServerHandler + Clone>(
             ending.cancel();
         });
     };
-    listen::serve(router, listener, stop, GRACE + DRAIN).await;
+    listen::serve(router, listener, proxies, stop, GRACE + DRAIN).await;
     streams.cancel();
 }

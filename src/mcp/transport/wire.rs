@@ -2,14 +2,24 @@
 //!
 //! rmcp answers a body that is no JSON with plain text; a client should rather be told in its own protocol what is wrong.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use axum::{body::Body, extract::Request, middleware::Next};
-use bytes::Bytes;
+use axum::{
+    Extension,
+    body::{Body, HttpBody},
+    extract::{Request, State},
+    middleware::Next,
+};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData};
 use serde_json::{Value, json};
+
+use crate::{
+    listen::{BodyBudget, BodyShare, OverBudget},
+    session::Payer,
+};
 
 /// Largest message: as much as the gateway reads, and a little for the envelope.
 pub(super) const MESSAGE_BYTES_MAX: usize = 33 << 20;
@@ -26,38 +36,74 @@ pub(super) fn refuse(status: StatusCode, error: ErrorData) -> Response<Body> {
     response
 }
 
-/// Lets through what is one JSON-RPC message by its form.
-pub(super) async fn check_message(request: Request, next: Next) -> Response<Body> {
+/// Lets through what is one JSON-RPC message by its form. It is read for a payer who has been let in, within the room for their messages.
+pub(super) async fn check_message(
+    State(bodies): State<Arc<BodyBudget>>,
+    Extension(payer): Extension<Payer>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
     if request.method() != Method::POST {
         return next.run(request).await;
     }
-    match read(request).await {
+    let mut share = bodies.share(&payer.scope());
+    match read(request, &mut share).await {
         Ok(request) => next.run(request).await,
         Err(refusal) => *refusal,
     }
 }
 
-async fn read(request: Request) -> Result<Request, Box<Response<Body>>> {
+async fn read(request: Request, share: &mut BodyShare) -> Result<Request, Box<Response<Body>>> {
     let (parts, body) = request.into_parts();
     let no = |status, code, text: String| Err(Box::new(refuse(status, ErrorData::new(code, text, None))));
-    let whole = match tokio::time::timeout(MESSAGE_TIMEOUT, Limited::new(body, MESSAGE_BYTES_MAX).collect()).await {
+    let whole = match tokio::time::timeout(MESSAGE_TIMEOUT, whole_of(body, share)).await {
         Err(_) => {
             let text = format!("The message did not arrive within {} seconds.", MESSAGE_TIMEOUT.as_secs());
             return no(StatusCode::REQUEST_TIMEOUT, ErrorCode::INVALID_REQUEST, text);
         }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+        Ok(Err(Unread::TooLarge)) => {
             let text = format!("The message is larger than {} MiB.", MESSAGE_BYTES_MAX >> 20);
             return no(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::INVALID_REQUEST, text);
         }
-        Ok(Err(error)) => {
+        Ok(Err(Unread::NoRoom(over))) => {
+            let status = if over == OverBudget::Own { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::SERVICE_UNAVAILABLE };
+            let text = "The messages that are being worked on fill the room there is for them. Send this one again in a moment, or fewer at a time.";
+            let mut refusal = refuse(status, ErrorData::internal_error(text, None));
+            refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            return Err(Box::new(refusal));
+        }
+        Ok(Err(Unread::Broken(error))) => {
             return no(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST, format!("The message could not be read: {error}"));
         }
-        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Ok(whole)) => whole,
     };
     match fault(&whole) {
         None => Ok(Request::from_parts(parts, Body::from(whole))),
         Some(error) => Err(Box::new(refuse(StatusCode::BAD_REQUEST, error))),
     }
+}
+
+/// Why a message was not read to its end.
+enum Unread {
+    TooLarge,
+    NoRoom(OverBudget),
+    Broken(axum::Error),
+}
+
+async fn whole_of(mut body: Body, share: &mut BodyShare) -> Result<Bytes, Unread> {
+    if body.size_hint().lower() > MESSAGE_BYTES_MAX as u64 {
+        return Err(Unread::TooLarge);
+    }
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
+        if whole.len() + data.len() > MESSAGE_BYTES_MAX {
+            return Err(Unread::TooLarge);
+        }
+        share.grow(data.len()).map_err(Unread::NoRoom)?;
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
 }
 
 /// What keeps bytes from being one message.
