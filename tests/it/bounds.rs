@@ -2,16 +2,12 @@
 
 use std::sync::OnceLock;
 
-use axum::body::Body;
 use bytes::Bytes;
-use http::Request;
 use lava_mcp::translate::{anthropic::MessagesRequest, openai::ChatRequest};
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tiktoken::CoreBpe;
-
-use crate::harness::Harness;
 
 /// Tokens that OpenAI's cookbook counts around a message, and around all of them.
 const AROUND: usize = 3;
@@ -23,8 +19,10 @@ fn vocabulary() -> &'static CoreBpe {
     VOCABULARY.get_or_init(|| tiktoken::get_encoding("o200k_base").unwrap())
 }
 
+type Count = fn(&str) -> usize;
+
 /// How a provider may count a text: by a vocabulary, or, with the worst one there can be, by its bytes.
-fn counters() -> [(&'static str, fn(&str) -> usize); 2] {
+fn counters() -> [(&'static str, Count); 2] {
     [("o200k", |text| vocabulary().count(text)), ("bytes", str::len)]
 }
 
@@ -47,7 +45,7 @@ fn units(c: char) -> String {
 }
 
 /// Most tokens of a value, whatever the rendering; a text that holds JSON may be parsed first.
-fn most(count: fn(&str) -> usize, value: &Value) -> usize {
+fn most(count: Count, value: &Value) -> usize {
     let parsed =
         value.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok()).filter(|value| value.is_object() || value.is_array());
     let text = value.as_str().map_or(0, count);
@@ -55,7 +53,7 @@ fn most(count: fn(&str) -> usize, value: &Value) -> usize {
 }
 
 /// What a provider can bill for the input of a chat request, without its template.
-fn chat_bill(count: fn(&str) -> usize, body: &Value) -> usize {
+fn chat_bill(count: Count, body: &Value) -> usize {
     let messages = body["messages"].as_array().unwrap().iter().map(|message| {
         let content = match &message["content"] {
             Value::String(_) if message["role"] == "tool" => most(count, &message["content"]),
@@ -73,7 +71,7 @@ fn chat_bill(count: fn(&str) -> usize, body: &Value) -> usize {
         + body.get("response_format").map_or(0, |format| most(count, format))
 }
 
-fn messages_bill(count: fn(&str) -> usize, body: &Value) -> usize {
+fn messages_bill(count: Count, body: &Value) -> usize {
     let blocks = |content: &Value| -> usize {
         let Some(blocks) = content.as_array() else { return content.as_str().map_or(0, count) };
         let block = |block: &Value| match block["type"].as_str().unwrap() {
@@ -228,26 +226,6 @@ fn a_text_of_escapes_is_counted_as_the_model_reads_it() {
     let read = vocabulary().count(&"\repository".repeat(1_900)) as u64;
     let counted = request.count_tokens(|text| vocabulary().count(text) as u64).unwrap();
     assert!((read..read + 50).contains(&counted), "{counted} of {read}");
-}
-
-#[tokio::test]
-async fn a_tight_budget_is_not_overspent_by_escapes() {
-    let harness = Harness::start_with(true).await;
-    // 1,900 times two characters of JSON that a reader takes for four tokens: 0.019 USD.
-    let (key, id) = harness.key_with_limit("0.01").await;
-    let asked = |times: usize| {
-        let body =
-            format!(r#"{{"model":"gpt-4o","max_tokens":1,"messages":[{{"role":"user","content":"{}"}}]}}"#, r"\repository".repeat(times));
-        Request::post("/v1/chat/completions").header("authorization", format!("Bearer {key}")).body(Body::from(body)).unwrap()
-    };
-    let refused = harness.send(asked(1_900)).await;
-    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (402, "insufficient_budget"), "{}", refused.text());
-    let answered = harness.send(asked(900)).await;
-    assert_eq!(answered.status, 200, "what fits is served: {}", answered.text());
-    harness.settled().await;
-    let spent = harness.object(&id).await["current_spend"].as_str().unwrap().parse::<f64>().unwrap();
-    assert!(spent > 0.008 && spent <= 0.01, "{spent}");
-    harness.finish().await;
 }
 
 #[test]

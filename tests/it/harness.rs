@@ -1,18 +1,11 @@
 //! Starts the real gateway on a ledger in a temporary folder, with the fake provider behind it. When it is finished it looks for what was left behind.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use jiff::Timestamp;
 use lava_mcp::{
     catalog::{Dialect, Prices, Rates},
     domain::{
@@ -21,11 +14,13 @@ use lava_mcp::{
         ledger::{Reserve, Subject},
     },
     gateway::{Credentials, CustomProvider, Gateway, Registry, edge, server},
-    store::{Clock, Store},
+    store::Store,
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot};
 use tower::ServiceExt;
+
+pub(crate) use crate::test_clock::TestClock;
 
 use crate::fake_upstream::FakeUpstream;
 
@@ -44,25 +39,6 @@ pub(crate) fn claude_prices() -> Prices {
 
 /// The gateway's key for the fake provider; it must never come back to a caller.
 pub(crate) const UPSTREAM_KEY: &str = "sk-upstream-secret";
-
-/// A clock that a test can move.
-#[derive(Clone)]
-pub(crate) struct TestClock(Arc<Mutex<Timestamp>>);
-
-impl TestClock {
-    pub(crate) fn at(text: &str) -> Self {
-        Self(Arc::new(Mutex::new(text.parse().unwrap())))
-    }
-
-    pub(crate) fn set(&self, text: &str) {
-        *self.0.lock().unwrap() = text.parse().unwrap();
-    }
-
-    pub(crate) fn clock(&self) -> Clock {
-        let time = self.0.clone();
-        Arc::new(move || *time.lock().unwrap())
-    }
-}
 
 pub(crate) struct Harness {
     pub(crate) router: Router,

@@ -12,7 +12,7 @@ use lava_mcp::{
     store::{NewSecretKey, Store, StoreError, wall_clock},
 };
 
-use crate::harness::TestClock;
+use crate::test_clock::TestClock;
 
 struct Books {
     store: Store,

@@ -59,4 +59,5 @@ mod slow_reader;
 mod small_budgets;
 mod storm;
 mod strangers;
+mod test_clock;
 mod tidy;

@@ -13,7 +13,7 @@ use lava_mcp::{
 };
 use proptest::prelude::*;
 
-use crate::harness::TestClock;
+use crate::test_clock::TestClock;
 
 const CYCLES: [Cycle; 4] = [Cycle::Daily, Cycle::Weekly, Cycle::Monthly, Cycle::Total];
 

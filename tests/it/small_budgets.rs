@@ -1,6 +1,8 @@
-//! A budget for ten answers, and a hundred requests at once: how many are answered. Never more than ten; and once the template is known, hardly fewer.
+//! Budgets that hardly suffice. One for ten answers, and a hundred requests at once: never more than ten are answered, and once the template is known, hardly fewer.
 
+use axum::body::Body;
 use futures_util::future::join_all;
+use http::Request;
 use serde_json::json;
 
 use crate::{
@@ -70,4 +72,24 @@ async fn a_budget_for_ten_answers_buys_eight_to_ten_and_never_eleven() {
         assert!((8..=PAYS_FOR).contains(&served), "warm, streamed: {is_streamed}: {served}");
     }
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_tight_budget_is_not_overspent_by_escapes() {
+    let harness = Harness::start_with(true).await;
+    // 1,900 times two characters of JSON that a reader takes for four tokens: 0.019 USD.
+    let (key, id) = harness.key_with_limit("0.01").await;
+    let asked = |times: usize| {
+        let body =
+            format!(r#"{{"model":"gpt-4o","max_tokens":1,"messages":[{{"role":"user","content":"{}"}}]}}"#, r"\repository".repeat(times));
+        Request::post("/v1/chat/completions").header("authorization", format!("Bearer {key}")).body(Body::from(body)).unwrap()
+    };
+    let refused = harness.send(asked(1_900)).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (402, "insufficient_budget"), "{}", refused.text());
+    let answered = harness.send(asked(900)).await;
+    assert_eq!(answered.status, 200, "what fits is served: {}", answered.text());
+    harness.settled().await;
+    let spent = harness.object(&id).await["current_spend"].as_str().unwrap().parse::<f64>().unwrap();
+    assert!(spent > 0.008 && spent <= 0.01, "{spent}");
+    harness.finish().await;
 }

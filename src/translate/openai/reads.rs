@@ -126,7 +126,10 @@ fn read_message<R: Reader>(message: &Members<'_>, walk: &mut Walk<'_, R>) -> Res
 }
 
 fn read_parts<R: Reader>(parts: &RawValue, is_result: bool, walk: &mut Walk<'_, R>) -> Result<(), BadRequest> {
-    let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(parts.get()) else { return Ok(walk.unbounded()) };
+    let Ok(parts) = serde_json::from_str::<Vec<&RawValue>>(parts.get()) else {
+        walk.unbounded();
+        return Ok(());
+    };
     for part in parts {
         walk.piece();
         let Some(members) = walk.members(part, &PART)? else {
