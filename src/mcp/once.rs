@@ -23,10 +23,13 @@ const KEPT_FOR: Duration = Duration::from_secs(600);
 /// Most results that are remembered for one payer, and their bytes; the oldest make room.
 const KEPT_MAX: usize = 200;
 const KEPT_BYTES_MAX: usize = 16 << 20;
-/// Most bytes for all payers together.
+/// Most bytes for all payers together, and most results; those of whoever has the most make room.
 const BYTES_MAX: usize = 64 << 20;
+const RESULTS_MAX: usize = 4_000;
 /// Most calls of one payer that are under way at once. Those cannot be forgotten: their repetition would be paid again.
 const UNDER_WAY_MAX: usize = 200;
+/// And of all payers.
+const UNDER_WAY_OF_ALL_MAX: usize = 1_000;
 const KEY_CHARS_MAX: usize = 200;
 
 type Outcome = Result<Answer, Stop>;
@@ -103,7 +106,10 @@ impl Once {
                 "Use a new key for a new call, or the same arguments to get the first result again.",
             ));
         }
-        if kept.iter().filter(|(other, one)| other.payer == name.payer && one.is_under_way()).count() >= UNDER_WAY_MAX {
+        let under_way = || kept.iter().filter(|(_, one)| one.is_under_way());
+        if under_way().filter(|(other, _)| other.payer == name.payer).count() >= UNDER_WAY_MAX
+            || under_way().count() >= UNDER_WAY_OF_ALL_MAX
+        {
             return Err(ToolError::new(
                 "too_many_calls",
                 format!("{UNDER_WAY_MAX} calls with an idempotency_key are under way."),
@@ -130,8 +136,10 @@ impl Once {
         if let Some(one) = kept.get_mut(name) {
             (one.bytes, one.since) = (Some(bytes), Instant::now());
         }
-        make_room(&mut kept, |other| other.payer == name.payer, KEPT_MAX, KEPT_BYTES_MAX);
-        make_room(&mut kept, |_| true, usize::MAX, BYTES_MAX);
+        make_room(&mut kept, &name.payer, KEPT_MAX, KEPT_BYTES_MAX);
+        while let Some((payer, count, bytes)) = greediest(&kept) {
+            make_room(&mut kept, &payer, count.saturating_sub(1), bytes);
+        }
     }
 }
 
@@ -147,10 +155,26 @@ impl Kept {
     }
 }
 
-/// Forgets the oldest results until the rest is within both limits.
-fn make_room(kept: &mut HashMap<Name, Kept>, concerns: impl Fn(&Name) -> bool, count_max: usize, bytes_max: usize) {
+/// The payer with the most results, and with how many and how large ones, while there are too many of all payers.
+fn greediest(kept: &HashMap<Name, Kept>) -> Option<(String, usize, usize)> {
+    let mut by_payer: HashMap<&str, (usize, usize)> = HashMap::new();
+    for (name, bytes) in kept.iter().filter_map(|(name, one)| Some((name, one.bytes?))) {
+        let (count, sum) = by_payer.entry(&name.payer).or_default();
+        (*count, *sum) = (*count + 1, *sum + bytes);
+    }
+    let (count, bytes) = by_payer.values().fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+    let most = match (bytes > BYTES_MAX, count > RESULTS_MAX) {
+        (true, _) => by_payer.into_iter().max_by_key(|(_, (_, bytes))| *bytes),
+        (false, true) => by_payer.into_iter().max_by_key(|(_, (count, _))| *count),
+        (false, false) => None,
+    };
+    most.map(|(payer, (count, bytes))| (payer.to_owned(), count, bytes))
+}
+
+/// Forgets the oldest results of a payer until the rest is within both limits.
+fn make_room(kept: &mut HashMap<Name, Kept>, payer: &str, count_max: usize, bytes_max: usize) {
     let mut results: Vec<(Instant, usize, Name)> =
-        kept.iter().filter(|(name, _)| concerns(name)).filter_map(|(name, one)| Some((one.since, one.bytes?, name.clone()))).collect();
+        kept.iter().filter(|(name, _)| name.payer == payer).filter_map(|(name, one)| Some((one.since, one.bytes?, name.clone()))).collect();
     results.sort_unstable_by_key(|(since, _, _)| *since);
     let mut bytes: usize = results.iter().map(|(_, bytes, _)| bytes).sum();
     let mut count = results.len();
@@ -291,5 +315,28 @@ mod tests {
         assert_eq!(runs(), before, "others' results do not make room");
         till.run("a", "0", json!({}), 0).await.unwrap();
         assert_eq!(runs(), before + 1, "the oldest does");
+    }
+
+    #[tokio::test]
+    async fn when_all_is_taken_whoever_has_the_most_makes_room() {
+        let till = Till::new();
+        till.run("ann", "mine", json!({}), 0).await.unwrap();
+        let fill = |payer: &str, count: usize, bytes: usize| {
+            let mut kept = till.once.kept.lock().unwrap();
+            for n in 0..count {
+                let name = Name { payer: payer.to_owned(), tool: "call", key: format!("k{n}") };
+                kept.insert(name, Kept { since: Instant::now(), arguments: [0; 32], outcome: watch::channel(None).1, bytes: Some(bytes) });
+            }
+        };
+        for n in 0..5 {
+            fill(&format!("payer {n}"), 14, 1 << 20);
+        }
+        till.run("bob", "one", json!({}), 0).await.unwrap();
+        let kept = till.once.kept.lock().unwrap();
+        let bytes: usize = kept.values().filter_map(|one| one.bytes).sum();
+        assert!(bytes <= BYTES_MAX && bytes > BYTES_MAX - (4 << 20), "{bytes}");
+        for (payer, key) in [("ann", "mine"), ("bob", "one")] {
+            assert!(kept.contains_key(&Name { payer: payer.to_owned(), tool: "call", key: key.to_owned() }), "{payer}");
+        }
     }
 }

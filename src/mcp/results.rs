@@ -3,6 +3,7 @@
 //! A file's name is all there is: a random id, whose it is, and what it is. Whoever does not know both the id and its owner finds nothing.
 
 use std::{
+    collections::{HashMap, VecDeque},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Once},
@@ -24,9 +25,16 @@ const OF_ONE: Room = Room { count: 100, bytes: 128 << 20 };
 const OF_ALL: Room = Room { count: 2_000, bytes: 1 << 30 };
 const ID_BYTES: usize = 16;
 
+#[derive(Clone, Copy)]
 struct Room {
     count: usize,
     bytes: u64,
+}
+
+impl Room {
+    const fn is_over(&self, most: &Self) -> bool {
+        self.count > most.count || self.bytes > most.bytes
+    }
 }
 
 /// The folder of results. Cheap to clone.
@@ -66,7 +74,7 @@ impl Results {
             let id = random_id()?;
             let path = folder.join(format!("{id}-{owner}.{extension}"));
             write(&folder, &path, &bytes)?;
-            clean(&folder, &path, &owner);
+            clean(&folder, &path, &owner, &OF_ONE, &OF_ALL);
             Ok::<_, io::Error>((id, path))
         });
         match kept.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
@@ -138,6 +146,11 @@ struct File {
 }
 
 impl File {
+    /// A payer's part of its name.
+    fn owner(&self) -> &str {
+        name_of(&self.path).split(['-', '.']).nth(1).unwrap_or_default()
+    }
+
     /// By the system's clock, which also wrote the file's time. No limit or expiry hangs on it.
     fn is_old(&self) -> bool {
         self.modified.elapsed().is_ok_and(|age| age > KEPT_FOR)
@@ -167,22 +180,39 @@ fn young(folder: &Path) -> Vec<File> {
     young
 }
 
-/// Removes what is old, and the oldest where there is too much.
-fn clean(folder: &Path, newest: &Path, owner: &str) {
+/// Removes what is old, and where there is too much, the oldest results of whoever has the most: nobody's last result makes room for somebody's hundredth.
+fn clean(folder: &Path, newest: &Path, owner: &str, of_one: &Room, of_all: &Room) {
     let mut files = young(folder);
-    files.sort_unstable_by_key(|file| std::cmp::Reverse(file.modified));
-    let owner = format!("-{owner}.");
-    let (mut mine, mut all) = ((0, 0), (0, 0));
-    let is_over = |(count, bytes): (usize, u64), room: &Room| count > room.count || bytes > room.bytes;
+    files.sort_unstable_by_key(|file| file.modified);
+    let mut by_owner: HashMap<String, VecDeque<File>> = HashMap::new();
     for file in files {
-        all = (all.0 + 1, all.1 + file.bytes);
-        let is_mine = name_of(&file.path).contains(&owner);
-        if is_mine {
-            mine = (mine.0 + 1, mine.1 + file.bytes);
-        }
-        if file.path != newest && (is_over(all, &OF_ALL) || is_mine && is_over(mine, &OF_ONE)) {
-            let _ = fs::remove_file(&file.path);
-        }
+        by_owner.entry(file.owner().to_owned()).or_default().push_back(file);
+    }
+    let room = |files: &VecDeque<File>| Room { count: files.len(), bytes: files.iter().map(|file| file.bytes).sum() };
+    let mut rooms: HashMap<String, Room> = by_owner.iter().map(|(owner, files)| (owner.clone(), room(files))).collect();
+    loop {
+        let all = rooms
+            .values()
+            .fold(Room { count: 0, bytes: 0 }, |all, one| Room { count: all.count + one.count, bytes: all.bytes + one.bytes });
+        let from = if rooms.get(owner).is_some_and(|mine| mine.is_over(of_one)) {
+            owner.to_owned()
+        } else if all.bytes > of_all.bytes {
+            let Some((most, _)) = rooms.iter().max_by_key(|(_, room)| room.bytes) else { return };
+            most.clone()
+        } else if all.count > of_all.count {
+            let Some((most, _)) = rooms.iter().max_by_key(|(_, room)| room.count) else { return };
+            most.clone()
+        } else {
+            return;
+        };
+        let oldest = by_owner.get_mut(&from).and_then(VecDeque::pop_front).filter(|oldest| oldest.path != newest);
+        let (Some(oldest), Some(room)) = (oldest, rooms.get_mut(&from)) else {
+            // Only what was kept just now is left of it, however large.
+            rooms.remove(&from);
+            continue;
+        };
+        let _ = fs::remove_file(&oldest.path);
+        (room.count, room.bytes) = (room.count - 1, room.bytes.saturating_sub(oldest.bytes));
     }
 }
 
@@ -270,5 +300,25 @@ mod tests {
         assert!(!Path::new(&first).exists(), "the oldest makes room");
         assert_eq!(files(&results.folder).len(), OF_ONE.count);
         assert!(other.exists());
+    }
+
+    #[test]
+    fn whoever_has_the_most_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |n: u32, owner: char| folder.path().join(format!("{n:032x}-{}.txt", owner.to_string().repeat(32)));
+        let put = |n: u32, owner: char, bytes: usize| {
+            fs::write(name(n, owner), vec![b'x'; bytes]).unwrap();
+            let of_all = Room { count: 10, bytes: 1_000 };
+            clean(folder.path(), &name(n, owner), &owner.to_string().repeat(32), &Room { count: 8, bytes: 800 }, &of_all);
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        put(0, 'a', 10);
+        (1..12).for_each(|n| put(n, 'b', 10));
+        assert!(name(0, 'a').exists() && !name(3, 'b').exists() && name(4, 'b').exists(), "eight of b are left");
+        put(12, 'c', 10);
+        put(13, 'c', 10);
+        assert!(name(0, 'a').exists() && name(12, 'c').exists() && !name(4, 'b').exists());
+        put(14, 'c', 900);
+        assert!(name(0, 'a').exists() && name(14, 'c').exists() && !name(13, 'c').exists(), "the newest is kept, however large");
     }
 }

@@ -1,8 +1,9 @@
-//! Sessions of the older era, kept in memory and bounded: the one that nobody has used for the longest time makes room for a new one. A session belongs to
-//! whoever began it; its id alone opens it to nobody else.
+//! Sessions of the older era, kept in memory and bounded. A session belongs to whoever began it: its id alone opens it to nobody else, and nobody else's sessions end it.
+//! Of a payer's own sessions the one that was idle longest makes room for a new one; one with a call under way is not idle.
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -14,20 +15,25 @@ use axum::{
     middleware::Next,
 };
 use futures_util::Stream;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
+use http_body_util::BodyExt;
 use rmcp::{
     model::{ClientJsonRpcMessage, ErrorData, ServerJsonRpcMessage},
     transport::streamable_http_server::session::{
         RestoreOutcome, ServerSseMessage, SessionId, SessionManager,
-        local::{LocalSessionManager, SessionConfig},
+        local::{LocalSessionManager, SessionConfig, SessionError},
     },
 };
 
 use super::wire::refuse;
 use crate::session::Payer;
 
-/// Most sessions at a time.
-const SESSIONS_MAX: usize = 500;
+/// Most sessions of one payer: all the programs of somebody who runs many agents.
+const SESSIONS_OF_PAYER_MAX: usize = 200;
+/// Most sessions in all, a quarter of a MiB each. New ones are refused then, because every other one belongs to somebody.
+const SESSIONS_MAX: usize = 1_000;
+/// When a place may be free again.
+const RETRY_AFTER_S: u64 = 30;
 /// A session that nobody uses ends after this long. Many clients do not start over when theirs has ended, so it is not short.
 const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -43,8 +49,29 @@ pub(super) struct Sessions {
 
 struct Open {
     used_at: Instant,
-    /// Scope of the payer who began it; told once it has begun.
-    owner: Option<String>,
+    /// Scope of the payer who began it.
+    owner: String,
+    /// Calls that have not been answered.
+    under_way: usize,
+}
+
+/// Why there is no new session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    /// Each of the payer's sessions has a call under way.
+    Own,
+    Everybody,
+}
+
+/// Who asks, and whether they could have a session: told to the session manager, which is told nothing else about a request.
+#[derive(Clone)]
+struct Caller {
+    scope: String,
+    refused: Arc<Mutex<Option<Full>>>,
+}
+
+tokio::task_local! {
+    static CALLER: Caller;
 }
 
 impl Default for Sessions {
@@ -68,24 +95,44 @@ impl Sessions {
         }
     }
 
-    /// The session that has to go before another one can come.
-    fn oldest(&self) -> Option<SessionId> {
+    /// The session that has to go before this payer can have another one, if one has to.
+    fn make_room(&self, scope: &str) -> Result<Option<SessionId>, Full> {
         let mut open = self.lock();
-        if open.len() < SESSIONS_MAX {
-            return None;
+        let own = || open.iter().filter(|(_, session)| session.owner == scope);
+        let is_full = open.len() >= SESSIONS_MAX;
+        if own().count() < SESSIONS_OF_PAYER_MAX && !is_full {
+            return Ok(None);
         }
-        let oldest = open.iter().min_by_key(|(_, session)| session.used_at).map(|(id, _)| id.clone())?;
+        let idle = own().filter(|(_, session)| session.under_way == 0).min_by_key(|(_, session)| session.used_at);
+        let oldest = idle.map(|(id, _)| id.clone()).ok_or(if is_full { Full::Everybody } else { Full::Own })?;
         open.remove(&oldest);
-        Some(oldest)
+        Ok(Some(oldest))
     }
 
     fn is_of_another(&self, id: &str, scope: &str) -> bool {
-        self.lock().get(id).and_then(|session| session.owner.as_deref()).is_some_and(|owner| owner != scope)
+        self.lock().get(id).is_some_and(|session| session.owner != scope)
     }
 
-    fn belongs_to(&self, id: &str, scope: String) {
-        if let Some(session) = self.lock().get_mut(id) {
-            session.owner.get_or_insert(scope);
+    /// Counts a call until the value is dropped.
+    fn under_way(self: &Arc<Self>, id: &str) -> Option<UnderWay> {
+        let mut open = self.lock();
+        let (id, session) = open.get_key_value(id).map(|(id, _)| id.clone()).and_then(|id| Some((id.clone(), open.get_mut(&id)?)))?;
+        session.under_way += 1;
+        Some(UnderWay { sessions: self.clone(), id })
+    }
+}
+
+/// A call in a session, up to the end of its answer.
+struct UnderWay {
+    sessions: Arc<Sessions>,
+    id: SessionId,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(session) = self.sessions.lock().get_mut(&self.id) {
+            session.under_way = session.under_way.saturating_sub(1);
+            session.used_at = Instant::now();
         }
     }
 }
@@ -106,11 +153,34 @@ pub(super) async fn keep_apart(
         let text = "There is no such session (any more). Begin a new one with initialize.";
         return refuse(StatusCode::NOT_FOUND, ErrorData::invalid_request(text, None));
     }
-    let response = next.run(request).await;
-    if let Some(id) = session_id(response.headers()) {
-        sessions.belongs_to(id, scope);
+    // Streams that only listen stay open for as long as the client likes; a message has an answer.
+    let under_way = session_id(request.headers()).filter(|_| request.method() == Method::POST).and_then(|id| sessions.under_way(id));
+    let caller = Caller { scope, refused: Arc::default() };
+    let refused = caller.refused.clone();
+    let response = CALLER.scope(caller, next.run(request)).await;
+    if let Some(full) = *refused.lock().unwrap_or_else(PoisonError::into_inner) {
+        return full.into_response();
     }
-    response
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _ = &under_way;
+            frame
+        }))
+    })
+}
+
+impl Full {
+    fn into_response(self) -> Response<Body> {
+        let (status, text) = match self {
+            Self::Own => {
+                (StatusCode::TOO_MANY_REQUESTS, "Each of this key's sessions has a call under way. End one, or wait for an answer.")
+            }
+            Self::Everybody => (StatusCode::SERVICE_UNAVAILABLE, "There are as many sessions as this server keeps. Try again later."),
+        };
+        let mut response = refuse(status, ErrorData::invalid_request(text, None));
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+        response
+    }
 }
 
 impl SessionManager for Sessions {
@@ -118,13 +188,19 @@ impl SessionManager for Sessions {
     type Transport = <Inner as SessionManager>::Transport;
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Failed> {
-        if let Some(oldest) = self.oldest() {
-            tracing::info!("the session that was idle longest makes room for a new one");
+        let caller = CALLER.try_with(Clone::clone).map_err(|_| refused())?;
+        let oldest = self.make_room(&caller.scope).map_err(|full| {
+            *caller.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(full);
+            refused()
+        })?;
+        if let Some(oldest) = oldest {
+            tracing::info!("a payer's session that was idle longest makes room for a new one");
             // One whose client reads nothing may not hear it; nobody waits for that.
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.inner.close_session(&oldest)).await;
         }
         let created = self.inner.create_session().await?;
-        self.lock().insert(created.0.clone(), Open { used_at: Instant::now(), owner: None });
+        let session = Open { used_at: Instant::now(), owner: caller.scope, under_way: 0 };
+        self.lock().insert(created.0.clone(), session);
         Ok(created)
     }
 
@@ -177,25 +253,56 @@ impl SessionManager for Sessions {
     }
 }
 
+/// What the transport is told where there is no new session; the caller reads another answer.
+fn refused() -> Failed {
+    Failed::SessionError(SessionError::Io(io::Error::other("too many sessions")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn sessions_are_bounded_and_the_idle_ones_go_first() {
-        let sessions = Sessions::default();
-        let (first, _first) = sessions.create_session().await.unwrap();
-        let (second, _second) = sessions.create_session().await.unwrap();
-        for _ in 2..SESSIONS_MAX {
-            drop(sessions.create_session().await.unwrap());
+    async fn begin(sessions: &Sessions, scope: &str) -> Result<SessionId, Full> {
+        let caller = Caller { scope: scope.to_owned(), refused: Arc::default() };
+        let refused = caller.refused.clone();
+        match CALLER.scope(caller, sessions.create_session()).await {
+            Ok((id, _)) => Ok(id),
+            Err(_) => Err(refused.lock().unwrap().unwrap()),
         }
-        assert!(sessions.has_session(&first).await.unwrap(), "used once more, so the second one is the oldest");
-        drop(sessions.create_session().await.unwrap());
-        assert!(sessions.has_session(&first).await.unwrap());
-        assert!(!sessions.has_session(&second).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_payer_makes_room_for_itself_and_a_call_under_way_is_not_idle() {
+        let sessions = Arc::new(Sessions::default());
+        let ann = begin(&sessions, "ann").await.unwrap();
+        let busy = begin(&sessions, "bob").await.unwrap();
+        let call = sessions.under_way(&busy).unwrap();
+        let idle = begin(&sessions, "bob").await.unwrap();
+        for _ in 0..SESSIONS_OF_PAYER_MAX {
+            begin(&sessions, "bob").await.unwrap();
+        }
+        assert!(sessions.has_session(&ann).await.unwrap(), "others' sessions do not make room");
+        assert!(sessions.has_session(&busy).await.unwrap() && !sessions.has_session(&idle).await.unwrap());
+        assert_eq!(sessions.lock().len(), SESSIONS_OF_PAYER_MAX + 1);
+        drop(call);
+        begin(&sessions, "bob").await.unwrap();
+        assert!(sessions.has_session(&busy).await.unwrap(), "it was used a moment ago");
+        sessions.close_session(&ann).await.unwrap();
+        assert!(!sessions.has_session(&ann).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn when_all_places_are_taken_a_newcomer_is_refused() {
+        let sessions = Arc::new(Sessions::default());
+        let payers = SESSIONS_MAX / SESSIONS_OF_PAYER_MAX;
+        for n in 0..SESSIONS_MAX {
+            begin(&sessions, &format!("payer {}", n % payers)).await.unwrap();
+        }
+        assert_eq!(begin(&sessions, "ann").await, Err(Full::Everybody));
+        assert!(begin(&sessions, "payer 0").await.is_ok(), "one of its own made room");
+        let ids: Vec<SessionId> = sessions.lock().iter().filter(|(_, open)| open.owner == "payer 1").map(|(id, _)| id.clone()).collect();
+        let _calls: Vec<_> = ids.iter().map(|id| sessions.under_way(id).unwrap()).collect();
+        assert_eq!(begin(&sessions, "payer 1").await, Err(Full::Everybody));
         assert_eq!(sessions.lock().len(), SESSIONS_MAX);
-        sessions.close_session(&first).await.unwrap();
-        assert!(!sessions.has_session(&first).await.unwrap());
-        assert_eq!(sessions.lock().len(), SESSIONS_MAX - 1);
     }
 }

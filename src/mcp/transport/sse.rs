@@ -20,7 +20,7 @@ use axum::{
     routing::{get, post},
 };
 use futures_util::stream;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use rmcp::{
     RoleServer, ServerHandler,
@@ -35,6 +35,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{http::KEEP_ALIVE, wire::refuse};
 use crate::{domain::id::hex, session::Payer};
 
+/// Most connections of one payer, and in all. One more is refused: each of the others belongs to a client that is there.
+const CONNECTIONS_OF_PAYER_MAX: usize = 100;
+const CONNECTIONS_MAX: usize = 400;
 /// Messages that may wait in one direction.
 const QUEUE: usize = 64;
 /// A client that reads nothing for this long is gone.
@@ -78,7 +81,12 @@ async fn connect<H: ServerHandler + Clone>(
     let (incoming, from_client) = mpsc::channel(QUEUE);
     let (to_client, outgoing) = mpsc::channel(QUEUE);
     let ended = connections.stop.child_token();
-    connections.lock().insert(id.clone(), Connection { incoming, owner: payer.scope() });
+    if let Err(status) = connections.admit(&id, Connection { incoming, owner: payer.scope() }) {
+        let text = "There are as many connections as this server keeps open at a time. End one, or try again later.";
+        let mut refusal = refuse(status, ErrorData::invalid_request(text, None));
+        refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
+        return refusal;
+    }
     let transport = Line { from_client, to_client, ended: ended.clone() };
     let (handler, stop) = (connections.handler.clone(), ended.clone());
     tokio::spawn(async move {
@@ -101,7 +109,7 @@ async fn connect<H: ServerHandler + Clone>(
         Some((Ok::<_, Infallible>(event), (None, outgoing, ended, open)))
     });
     let mut response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
-    response.headers_mut().insert("x-accel-buffering", http::HeaderValue::from_static("no"));
+    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
 
@@ -140,6 +148,18 @@ async fn message<H: ServerHandler + Clone>(
 impl<H> Connections<H> {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Connection>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self, id: &str, connection: Connection) -> Result<(), StatusCode> {
+        let mut open = self.lock();
+        if open.values().filter(|other| other.owner == connection.owner).count() >= CONNECTIONS_OF_PAYER_MAX {
+            return Err(StatusCode::TOO_MANY_REQUESTS);
+        }
+        if open.len() >= CONNECTIONS_MAX {
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        open.insert(id.to_owned(), connection);
+        Ok(())
     }
 }
 

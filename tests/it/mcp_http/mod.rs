@@ -3,6 +3,7 @@
 mod bad_input;
 mod limit;
 mod many;
+mod sessions;
 mod who_pays;
 
 use std::{

@@ -7,7 +7,7 @@ use super::{Serving, Sse};
 use crate::{cli::program, server::json_of};
 
 /// Makes a spend key at the command line.
-fn key(home: &std::path::Path, arguments: &[&str]) -> String {
+pub(super) fn key(home: &std::path::Path, arguments: &[&str]) -> String {
     let made = program(home).args(["--sandbox", "keys", "create"]).args(arguments).arg("--quiet").output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     String::from_utf8(made.stdout).unwrap().trim().to_owned()
