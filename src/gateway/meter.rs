@@ -22,7 +22,7 @@ use super::{
     upstream::{Failure, Reply, Sent},
 };
 use crate::{
-    domain::{Metered as Known, Usage},
+    domain::{Metered as Known, Usage, ledger::Ending},
     translate::Seen,
 };
 
@@ -38,6 +38,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(900);
 /// Output that a provider may bill after the part that was seen, in tokens.
 const UNSEEN_TAIL_TOKENS: u64 = 1_000;
+/// Of a request that never left this machine.
+const UNSENT: Known = Known::Nothing { dispatched: false };
 /// Tells the caller which output cap was put in.
 const OUTPUT_CAP_HEADER: &str = "x-lava-output-cap";
 
@@ -46,6 +48,9 @@ pub(super) struct Metered {
     pub(super) held: Held,
     pub(super) known: Known,
     pub(super) upstream_status: Option<u16>,
+    pub(super) ending: Ending,
+    /// What to tell the caller, unless another provider is tried or the answer has begun.
+    pub(super) refusal: Option<GatewayError>,
 }
 
 impl Metered {
@@ -55,23 +60,19 @@ impl Metered {
     }
 }
 
-/// Where the answer goes.
-pub(super) enum Answer {
-    /// To the caller, who may be gone.
-    Caller { sender: Mutex<Option<oneshot::Sender<Result<Response, GatewayError>>>>, gone: CancellationToken },
-    /// To nobody: another provider is tried.
-    Nobody,
+/// The way to the caller, who may be gone.
+pub(super) struct Answer {
+    sender: Mutex<Option<oneshot::Sender<Result<Response, GatewayError>>>>,
+    gone: CancellationToken,
 }
 
 impl Answer {
     pub(super) fn to(sender: oneshot::Sender<Result<Response, GatewayError>>, gone: CancellationToken) -> Self {
-        Self::Caller { sender: Mutex::new(Some(sender)), gone }
+        Self { sender: Mutex::new(Some(sender)), gone }
     }
 
     fn send(&self, result: Result<Response, GatewayError>) {
-        if let Self::Caller { sender, .. } = self
-            && let Some(sender) = sender.lock().unwrap_or_else(PoisonError::into_inner).take()
-        {
+        if let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = sender.send(result);
         }
     }
@@ -82,15 +83,12 @@ impl Answer {
 
     /// Whether the caller has hung up.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Caller { gone, .. } if gone.is_cancelled())
+        self.gone.is_cancelled()
     }
 
     /// Resolves when the caller has hung up.
     pub(super) async fn gone(&self) {
-        match self {
-            Self::Caller { gone, .. } => gone.cancelled().await,
-            Self::Nobody => std::future::pending().await,
-        }
+        self.gone.cancelled().await;
     }
 }
 
@@ -101,37 +99,47 @@ pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationTo
     let reply = match result {
         Ok(reply) => reply,
         Err(failure) => {
-            let (known, error) = match failure {
-                Failure::NotSent(detail) => (Known::Nothing { dispatched: false }, GatewayError::Unreachable { provider, detail }),
-                Failure::NoAnswer(detail) => (Known::Unknown, GatewayError::BrokenAnswer { provider, detail }),
-                Failure::TimedOut => (Known::Unknown, GatewayError::Timeout { provider }),
-                Failure::Dropped => (stream::dropped(&held), GatewayError::ShuttingDown),
+            let (known, ending, error) = match failure {
+                Failure::NotSent(detail) => (UNSENT, Ending::NotSent, GatewayError::Unreachable { provider, detail }),
+                Failure::NotConnected(detail) => (UNSENT, Ending::Unreachable, GatewayError::Unreachable { provider, detail }),
+                Failure::NoAnswer(detail) => (Known::Unknown, Ending::Broken, GatewayError::BrokenAnswer { provider, detail }),
+                Failure::TimedOut => (Known::Unknown, Ending::TimedOut, GatewayError::Timeout { provider }),
+                Failure::Dropped => (stream::dropped(&held), Ending::Stopped, ended_first(provider)),
             };
-            answer.refuse(error);
-            return Metered { held, known, upstream_status: None };
+            let ending = if answer.is_gone() { Ending::CutByCaller } else { ending };
+            return Metered { held, known, upstream_status: None, ending, refusal: Some(error) };
         }
     };
     let upstream_status = Some(reply.status.as_u16());
-    let known = if !reply.status.is_success() {
-        let (error, known) = refusal(&held, reply).await;
-        answer.refuse(error);
-        known
+    let mut refusal = None;
+    let (known, ending) = if !reply.status.is_success() {
+        let (error, known) = refused(&held, reply).await;
+        refusal = Some(error);
+        (known, if known == Known::Unknown { Ending::Broken } else { Ending::Refused })
     } else if is_compressed(&reply.headers) {
         // It is not unpacked: a megabyte can hold a gigabyte. What it says stays unknown.
         answer.refuse(GatewayError::BrokenAnswer { provider, detail: "it is compressed, though it was asked not to be".to_owned() });
-        Known::Unknown
+        (Known::Unknown, Ending::Broken)
     } else if is_event_stream(&reply.headers) {
         stream::pass_on(&held, reply, answer, stopping).await
     } else {
         tokio::select! {
             known = plain(&held, reply, answer) => known,
-            () = stopping.cancelled() => Known::Unknown,
+            () = stopping.cancelled() => {
+                refusal = Some(ended_first(provider));
+                (Known::Unknown, Ending::Stopped)
+            }
         }
     };
-    Metered { held, known, upstream_status }
+    Metered { held, known, upstream_status, ending, refusal }
 }
 
-async fn plain(held: &Held, reply: Reply, answer: &Answer) -> Known {
+/// The request was sent and may be billed, so this is not the refusal of a gateway that is about to end.
+fn ended_first(provider: String) -> GatewayError {
+    GatewayError::BrokenAnswer { provider, detail: "the gateway ended before it had come".to_owned() }
+}
+
+async fn plain(held: &Held, reply: Reply, answer: &Answer) -> (Known, Ending) {
     let provider = || held.route.provider.clone();
     let content_type = reply.headers.get(header::CONTENT_TYPE).cloned();
     let status = reply.status;
@@ -139,10 +147,11 @@ async fn plain(held: &Held, reply: Reply, answer: &Answer) -> Known {
         Ok(body) => body,
         Err(detail) => {
             answer.refuse(GatewayError::BrokenAnswer { provider: provider(), detail });
-            return Known::Unknown;
+            return (Known::Unknown, Ending::Broken);
         }
     };
     let seen = held.ask.inspect(&body);
+    let is_error = seen.as_ref().is_some_and(|seen| seen.is_error);
     let known = match seen {
         _ if held.ask.is_free() => Known::Exact(Usage::default()),
         Some(Seen { usage: Some(usage), visible_bytes, .. }) => exact(held, usage, visible_bytes),
@@ -159,7 +168,7 @@ async fn plain(held: &Held, reply: Reply, answer: &Answer) -> Known {
     }
     describe(held, response.headers_mut());
     answer.send(Ok(response));
-    known
+    (known, if is_error { Ending::ErrorInAnswer } else { Ending::Complete })
 }
 
 /// What a complete answer reports, if that can be believed: nothing goes in for nothing, and what was seen was paid for. Else the larger of report and estimate.
@@ -213,7 +222,7 @@ async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
 }
 
 /// What an upstream's refusal means: for the caller, and for the bill. Its text is passed on, but never a key in it.
-async fn refusal(held: &Held, reply: Reply) -> (GatewayError, Known) {
+async fn refused(held: &Held, reply: Reply) -> (GatewayError, Known) {
     const NOT_BILLED: Known = Known::Nothing { dispatched: true };
     let route = &held.route;
     let (provider, status) = (route.provider.clone(), reply.status);
@@ -237,5 +246,5 @@ async fn refusal(held: &Held, reply: Reply) -> (GatewayError, Known) {
         message = message.replace(key.expose(), "****");
     }
     let message = message.chars().filter(|c| !c.is_control()).take(ERROR_CHARS_MAX).collect();
-    (GatewayError::Upstream { provider, status: status.as_u16(), message, retry_after_s }, known)
+    (GatewayError::Upstream { provider, status: status.as_u16(), message, retry_after_s, is_charged: is_from_an_edge }, known)
 }

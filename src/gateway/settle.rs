@@ -1,10 +1,10 @@
 //! Books what an attempt cost and gives the rest of its hold back: exactly once, on every way out.
 
-use super::{Gateway, ask::Ask, meter::Metered, reserve::Held};
+use super::{Gateway, ask::Ask, breaker::Verdict, meter::Metered, reserve::Held};
 use crate::{
     domain::{
         HoldId, Metered as Known, Money, Usage,
-        ledger::{Basis, Outcome, Settle},
+        ledger::{Basis, Ending, Outcome, Settle},
     },
     store::Store,
 };
@@ -24,9 +24,9 @@ impl HoldGuard {
         Self { store, hold: Some(hold), amount }
     }
 
-    async fn settle(mut self, outcome: Outcome, upstream_status: Option<u16>) {
+    async fn settle(mut self, outcome: Outcome, upstream_status: Option<u16>, ending: Ending) {
         let Some(hold) = self.hold.take() else { return };
-        if let Err(error) = self.store.settle(Settle { hold, outcome, upstream_status }).await {
+        if let Err(error) = self.store.settle(Settle { hold, outcome, upstream_status, ending }).await {
             tracing::error!(%error, "a settlement is not on disk; the hold stays, and counts in full");
         }
     }
@@ -36,7 +36,7 @@ impl Drop for HoldGuard {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
             let outcome = Outcome::Charge { cost: self.amount, basis: Basis::Hold, usage: None };
-            drop(self.store.settle(Settle { hold, outcome, upstream_status: None }));
+            drop(self.store.settle(Settle { hold, outcome, upstream_status: None, ending: Ending::Stopped }));
         }
     }
 }
@@ -53,19 +53,20 @@ pub(super) struct Tally {
 impl Tally {
     /// Gives an attempt's money back that was never sent.
     pub(super) async fn return_unsent(&mut self, gateway: &Gateway, held: Held) {
-        held.guard.settle(Outcome::Void { dispatched: false }, None).await;
+        held.guard.settle(Outcome::Void { dispatched: false }, None, Ending::NotSent).await;
         gateway.lines.money_is_back(&held.key);
         // Nobody may be waiting.
         let _ = gateway.settled.send(held.request);
     }
 
-    /// Books an attempt.
-    pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered) {
-        let Metered { held, known, upstream_status } = metered;
+    /// Books an attempt, and says what it shows about its provider.
+    pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered) -> Verdict {
+        let Metered { held, known, upstream_status, ending, .. } = metered;
         if let (Known::Exact(usage), Ask::Chat(_)) = (known, &*held.ask) {
             gateway.habits.learn(&held.key, &held.route.model, usage.output);
         }
         let outcome = outcome(&held, known);
+        let verdict = Verdict::of(ending, &outcome);
         gateway.metrics.booked(gateway, &held.route, held.plan.amount, &outcome);
         match &outcome {
             Outcome::Charge { cost, .. } => {
@@ -77,10 +78,11 @@ impl Tally {
             }
             Outcome::Void { dispatched } => self.is_counted |= dispatched,
         }
-        held.guard.settle(outcome, upstream_status).await;
+        held.guard.settle(outcome, upstream_status, ending).await;
         gateway.lines.money_is_back(&held.key);
         // Nobody may be waiting.
         let _ = gateway.settled.send(held.request);
+        verdict
     }
 }
 

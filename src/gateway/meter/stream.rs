@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Answer, IDLE_TIMEOUT, UNSEEN_TAIL_TOKENS, describe, estimate, exact};
 use crate::{
-    domain::{Metered as Known, RequestShape, Usage},
+    domain::{Metered as Known, RequestShape, Usage, ledger::Ending},
     gateway::{
         edge::stream_body,
         providers::abort_stops_billing,
@@ -37,13 +37,14 @@ const SLOW_CALLER_TIMEOUT: Duration = Duration::from_secs(60);
 const STREAM_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// How a stream ended.
+#[derive(Clone, Copy)]
 enum End {
     /// The provider said that it is complete.
     Complete,
     /// The provider stopped without saying so.
     Broken,
-    /// The gateway stopped reading.
-    Cut,
+    /// The gateway stopped reading, for this reason.
+    Cut(Ending),
 }
 
 /// What has been counted so far.
@@ -58,7 +59,7 @@ struct Counted {
 }
 
 /// Passes a stream on, and tells what it used.
-pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping: &CancellationToken) -> Known {
+pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping: &CancellationToken) -> (Known, Ending) {
     let (events, body) = mpsc::channel(QUEUE_EVENTS);
     let mut response = http::Response::new(stream_body(body));
     *response.status_mut() = reply.status;
@@ -71,22 +72,35 @@ pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping
     let mut counted = Counted::default();
     let caller = Caller { events: Some(events), shape: held.ask.shape(), stopping: stopping.clone() };
     let end = pump(held, reply, caller, &mut counted, stopping).await;
-    match (counted.usage, end) {
+    let known = match (counted.usage, end) {
         // In the Anthropic dialect the first event reports usage too, and only a later one all of it.
-        (Some(usage), End::Complete) if counted.is_finished || held.ask.shape() == RequestShape::Openai => {
+        (Some(usage), End::Complete)
+            if !counted.has_error && (counted.is_finished || held.ask.shape() == RequestShape::Openai) =>
+        {
             exact(held, usage, counted.visible_bytes)
         }
         (None, _) if counted.has_error => Known::Unknown,
         // The provider goes on without us, and bills all of it.
-        (_, End::Cut) if !abort_stops_billing(&held.route.provider) => Known::Unknown,
+        (_, End::Cut(_)) if !abort_stops_billing(&held.route.provider) => Known::Unknown,
         // Usage in the middle of a stream is a running total: more may have been billed after it.
         (Some(usage), _) => {
-            let Known::Estimated(seen) = estimate(held, counted.visible_bytes, UNSEEN_TAIL_TOKENS) else { return Known::Unknown };
-            Known::Estimated(Usage { output: seen.output.max(usage.output.saturating_add(UNSEEN_TAIL_TOKENS)), ..usage })
+            match estimate(held, counted.visible_bytes, UNSEEN_TAIL_TOKENS) {
+                Known::Estimated(seen) => {
+                    Known::Estimated(Usage { output: seen.output.max(usage.output.saturating_add(UNSEEN_TAIL_TOKENS)), ..usage })
+                }
+                other => other,
+            }
         }
         (None, End::Complete) => estimate(held, counted.visible_bytes, 0),
         (None, _) => estimate(held, counted.visible_bytes, UNSEEN_TAIL_TOKENS),
-    }
+    };
+    let ending = match end {
+        End::Cut(ending) => ending,
+        _ if counted.has_error => Ending::ErrorInAnswer,
+        End::Complete => Ending::Complete,
+        End::Broken => Ending::Broken,
+    };
+    (known, ending)
 }
 
 /// What an attempt used that was dropped before its answer began.
@@ -150,7 +164,7 @@ async fn pump(held: &Held, mut reply: Reply, mut caller: Caller, counted: &mut C
     loop {
         if caller.events.is_none() && !is_draining {
             if abort_stops_billing(&held.route.provider) {
-                return End::Cut;
+                return End::Cut(Ending::CutByCaller);
             }
             is_draining = true;
             deadline = deadline.min(Instant::now() + DRAIN_TIMEOUT);
@@ -168,10 +182,13 @@ async fn pump(held: &Held, mut reply: Reply, mut caller: Caller, counted: &mut C
                 caller.events = None;
                 continue;
             }
-            () = stopping.cancelled() => return break_off(&mut caller, "the gateway is shutting down", End::Cut),
+            () = stopping.cancelled() => return break_off(&mut caller, "the gateway is shutting down", End::Cut(Ending::Stopped)),
         };
         let chunk = match chunk {
-            Err(_) => return break_off(&mut caller, "the provider stopped sending", End::Cut),
+            Err(_) => {
+                let ending = if is_draining { Ending::CutByCaller } else { Ending::TimedOut };
+                return break_off(&mut caller, "the provider stopped sending", End::Cut(ending));
+            }
             Ok(None) => return at_end(held, splitter, counted, &mut caller).await,
             Ok(Some(Err(detail))) => return break_off(&mut caller, &detail, End::Broken),
             Ok(Some(Ok(chunk))) => chunk,
@@ -197,7 +214,7 @@ async fn pump(held: &Held, mut reply: Reply, mut caller: Caller, counted: &mut C
             }
         }
         if pushed.is_err() {
-            return break_off(&mut caller, "the provider sent an event that is too long", End::Cut);
+            return break_off(&mut caller, "the provider sent an event that is too long", End::Cut(Ending::Broken));
         }
         let mut passed = Passed::Nothing;
         let mut is_done = false;
