@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     edge::{Response, body_of},
     error::{GatewayError, RETRY_AFTER_S_MAX, rate_headers},
+    reported::Beside,
     reserve::Held,
     upstream::{Failure, Reply, Sent},
 };
@@ -47,6 +48,7 @@ const OUTPUT_CAP_HEADER: &str = "x-lava-output-cap";
 pub(super) struct Metered {
     pub(super) held: Held,
     pub(super) known: Known,
+    pub(super) beside: Beside,
     pub(super) upstream_status: Option<u16>,
     pub(super) ending: Ending,
     /// What to tell the caller, unless another provider is tried or the answer has begun.
@@ -107,31 +109,35 @@ pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationTo
                 Failure::Dropped => (stream::dropped(&held), Ending::Stopped, ended_first(provider)),
             };
             let ending = if answer.is_gone() { Ending::CutByCaller } else { ending };
-            return Metered { held, known, upstream_status: None, ending, refusal: Some(error) };
+            let beside = Beside::default();
+            return Metered { held, known, beside, upstream_status: None, ending, refusal: Some(error) };
         }
     };
     let upstream_status = Some(reply.status.as_u16());
-    let mut refusal = None;
+    let (mut refusal, mut beside) = (None, Beside::default());
     let (known, ending) = if !reply.status.is_success() {
         let (error, known) = refused(&held, reply).await;
         refusal = Some(error);
         (known, if known == Known::Unknown { Ending::Broken } else { Ending::Refused })
     } else if is_compressed(&reply.headers) {
         // It is not unpacked: a megabyte can hold a gigabyte. What it says stays unknown.
-        answer.refuse(GatewayError::BrokenAnswer { provider, detail: "it is compressed, though it was asked not to be".to_owned() });
+        refusal = Some(GatewayError::BrokenAnswer { provider, detail: "it is compressed, though it was asked not to be".to_owned() });
         (Known::Unknown, Ending::Broken)
     } else if is_event_stream(&reply.headers) {
-        stream::pass_on(&held, reply, answer, stopping).await
+        stream::pass_on(&held, reply, answer, stopping, &mut beside).await
     } else {
         tokio::select! {
-            known = plain(&held, reply, answer) => known,
+            read = plain(&held, reply, answer, &mut beside) => read.unwrap_or_else(|detail| {
+                refusal = Some(GatewayError::BrokenAnswer { provider, detail });
+                (Known::Unknown, Ending::Broken)
+            }),
             () = stopping.cancelled() => {
-                refusal = Some(ended_first(provider));
+                refusal = Some(ended_first(held.route.provider.clone()));
                 (Known::Unknown, Ending::Stopped)
             }
         }
     };
-    Metered { held, known, upstream_status, ending, refusal }
+    Metered { held, known, beside, upstream_status, ending, refusal }
 }
 
 /// The request was sent and may be billed, so this is not the refusal of a gateway that is about to end.
@@ -139,22 +145,21 @@ fn ended_first(provider: String) -> GatewayError {
     GatewayError::BrokenAnswer { provider, detail: "the gateway ended before it had come".to_owned() }
 }
 
-async fn plain(held: &Held, reply: Reply, answer: &Answer) -> (Known, Ending) {
-    let provider = || held.route.provider.clone();
+/// Reads a whole answer and passes it on; the error says why it did not come.
+async fn plain(held: &Held, reply: Reply, answer: &Answer, beside: &mut Beside) -> Result<(Known, Ending), String> {
     let content_type = reply.headers.get(header::CONTENT_TYPE).cloned();
     let status = reply.status;
-    let body = match read_whole(reply, ANSWER_BYTES_MAX).await {
-        Ok(body) => body,
-        Err(detail) => {
-            answer.refuse(GatewayError::BrokenAnswer { provider: provider(), detail });
-            return (Known::Unknown, Ending::Broken);
-        }
-    };
+    let body = read_whole(reply, ANSWER_BYTES_MAX).await?;
     let seen = held.ask.inspect(&body);
     let is_error = seen.as_ref().is_some_and(|seen| seen.is_error);
+    if let Some(seen) = &seen {
+        beside.add(&held.route, &body, seen);
+    }
     let known = match seen {
         _ if held.ask.is_free() => Known::Exact(Usage::default()),
-        Some(Seen { usage: Some(usage), visible_bytes, .. }) => exact(held, usage, visible_bytes),
+        Some(Seen { usage: Some(usage), visible_bytes, is_error, .. }) if !is_error || usage.total() > 0 => {
+            exact(held, usage, visible_bytes)
+        }
         // Some providers report a failure with status 200; whether they bill it is not known.
         Some(Seen { is_error: true, .. }) => Known::Unknown,
         // An answer in a form that is not known has its text somewhere.
@@ -168,7 +173,7 @@ async fn plain(held: &Held, reply: Reply, answer: &Answer) -> (Known, Ending) {
     }
     describe(held, response.headers_mut());
     answer.send(Ok(response));
-    (known, if is_error { Ending::ErrorInAnswer } else { Ending::Complete })
+    Ok((known, if is_error { Ending::ErrorInAnswer } else { Ending::Complete }))
 }
 
 /// What a complete answer reports, if that can be believed: nothing goes in for nothing, and what was seen was paid for. Else the larger of report and estimate.

@@ -38,6 +38,7 @@ mod metrics;
 mod owner;
 mod plan;
 mod providers;
+mod reported;
 mod reports;
 mod reserve;
 mod route;
@@ -64,7 +65,7 @@ use crate::{
     store::{Clock, NewSecretKey, SecretKey, Store, StoreError},
 };
 use authorise::{Authorised, Inbound, authorise};
-use breaker::Breakers;
+use breaker::{Breakers, Verdict};
 use error::GatewayError;
 use habits::Habits;
 use line::Lines;
@@ -216,10 +217,13 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
         }
         // An answer that did not come is paid for; a request goes on after one of those, and not after a second one.
         let goes_on = may_fall_back && !(metered.known == Known::Unknown && std::mem::replace(&mut has_gone_on, true));
+        let outcome = settle::outcome(&gateway, &metered);
+        // Before the caller can try again.
+        pass.end(Verdict::of(metered.ending, &outcome));
         if let Some(refusal) = metered.refusal.take().filter(|_| !goes_on) {
             answer.refuse(refusal);
         }
-        pass.end(tally.settle(&gateway, metered).await);
+        tally.settle(&gateway, metered, outcome).await;
         if !goes_on {
             return;
         }

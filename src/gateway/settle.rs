@@ -1,6 +1,6 @@
 //! Books what an attempt cost and gives the rest of its hold back: exactly once, on every way out.
 
-use super::{Gateway, ask::Ask, breaker::Verdict, meter::Metered, reserve::Held};
+use super::{Gateway, ask::Ask, meter::Metered, reported::COST_BELIEVED, reserve::Held};
 use crate::{
     domain::{
         HoldId, Metered as Known, Money, Usage,
@@ -8,9 +8,6 @@ use crate::{
     },
     store::Store,
 };
-
-/// No answer costs a million dollars. A usage report that says so is not believed, and the whole hold is charged.
-const COST_BELIEVED: Money = Money::from_dollars(1_000_000);
 
 /// Owns an open hold. If it is dropped before it was settled (a panic, a runtime that ends), the whole hold is charged: the money may have been spent.
 pub(super) struct HoldGuard {
@@ -59,14 +56,12 @@ impl Tally {
         let _ = gateway.settled.send(held.request);
     }
 
-    /// Books an attempt, and says what it shows about its provider.
-    pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered) -> Verdict {
+    /// Books an attempt.
+    pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered, outcome: Outcome) {
         let Metered { held, known, upstream_status, ending, .. } = metered;
         if let (Known::Exact(usage), Ask::Chat(_)) = (known, &*held.ask) {
             gateway.habits.learn(&held.key, &held.route.model, usage.output);
         }
-        let outcome = outcome(&held, known);
-        let verdict = Verdict::of(ending, &outcome);
         gateway.metrics.booked(gateway, &held.route, held.plan.amount, &outcome);
         match &outcome {
             Outcome::Charge { cost, .. } => {
@@ -82,12 +77,17 @@ impl Tally {
         gateway.lines.money_is_back(&held.key);
         // Nobody may be waiting.
         let _ = gateway.settled.send(held.request);
-        verdict
     }
 }
 
-/// What an attempt costs, by what is known of it; pure.
-fn outcome(held: &Held, known: Known) -> Outcome {
+/// What an attempt costs.
+pub(super) fn outcome(gateway: &Gateway, metered: &Metered) -> Outcome {
+    let Metered { held, known, beside, .. } = metered;
+    beside.raise(gateway, &held.route, held.plan.amount, by_usage(held, *known))
+}
+
+/// What an attempt costs by its usage; pure.
+fn by_usage(held: &Held, known: Known) -> Outcome {
     let amount = held.plan.amount;
     let price = |usage: &Usage| {
         let cost = held.route.prices.as_ref()?.cost(usage).ok()?;

@@ -12,6 +12,7 @@
 
 mod anthropic;
 mod billing_upstream;
+mod breaker;
 mod browser_login;
 #[cfg(unix)]
 mod canary;
@@ -25,6 +26,7 @@ mod endings;
 mod fake_anthropic;
 mod fake_lava;
 mod fake_upstream;
+mod formats;
 mod harness;
 mod hostile;
 mod http_limits;
@@ -35,6 +37,7 @@ mod keys_cli;
 mod kill;
 mod lava_client;
 mod ledger;
+mod ledger_file;
 mod login_tool;
 mod manage;
 mod manifest;

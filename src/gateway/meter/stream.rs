@@ -18,11 +18,12 @@ use crate::{
     gateway::{
         edge::stream_body,
         providers::abort_stops_billing,
+        reported::Beside,
         reserve::Held,
         upstream::{DRAIN_TIMEOUT, Reply},
     },
     translate::{
-        Seen,
+        Seen, openai,
         sse::{Event, Splitter},
     },
 };
@@ -35,6 +36,9 @@ const GATHERED_BYTES_MAX: usize = 64 << 10;
 const SLOW_CALLER_TIMEOUT: Duration = Duration::from_secs(60);
 /// A stream never runs longer than this.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// How long usage may come after the end of a stream.
+const AFTER_END_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How a stream ended.
 #[derive(Clone, Copy)]
@@ -56,10 +60,17 @@ struct Counted {
     is_finished: bool,
     /// Whether the provider reported an error in the stream.
     has_error: bool,
+    beside: Beside,
 }
 
 /// Passes a stream on, and tells what it used.
-pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping: &CancellationToken) -> (Known, Ending) {
+pub(super) async fn pass_on(
+    held: &Held,
+    reply: Reply,
+    answer: &Answer,
+    stopping: &CancellationToken,
+    beside: &mut Beside,
+) -> (Known, Ending) {
     let (events, body) = mpsc::channel(QUEUE_EVENTS);
     let mut response = http::Response::new(stream_body(body));
     *response.status_mut() = reply.status;
@@ -72,6 +83,7 @@ pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping
     let mut counted = Counted::default();
     let caller = Caller { events: Some(events), shape: held.ask.shape(), stopping: stopping.clone() };
     let end = pump(held, reply, caller, &mut counted, stopping).await;
+    *beside = std::mem::take(&mut counted.beside);
     let known = match (counted.usage, end) {
         // In the Anthropic dialect the first event reports usage too, and only a later one all of it.
         (Some(usage), End::Complete)
@@ -223,7 +235,24 @@ async fn pump(held: &Held, mut reply: Reply, mut caller: Caller, counted: &mut C
         }
         caller.pass(passed).await;
         if is_done {
+            if counted.usage.is_none() {
+                usage_after_end(held, &mut reply, splitter, counted).await;
+            }
             return End::Complete;
+        }
+    }
+}
+
+/// Some providers report usage after the event that ends the stream. It is waited for a moment, and not passed on.
+async fn usage_after_end(held: &Held, reply: &mut Reply, mut splitter: Splitter, counted: &mut Counted) {
+    let deadline = Instant::now() + AFTER_END_TIMEOUT;
+    loop {
+        while let Some(event) = splitter.next_event() {
+            take(held, &event, counted, &mut Passed::Nothing);
+        }
+        match tokio::time::timeout_at(deadline, reply.body.next()).await {
+            Ok(Some(Ok(chunk))) if counted.usage.is_none() && splitter.push(&chunk).is_ok() => {}
+            _ => return,
         }
     }
 }
@@ -264,17 +293,23 @@ enum Taken {
 /// Counts an event, and adds it to what is passed on.
 fn take(held: &Held, event: &Event, counted: &mut Counted, passed: &mut Passed) -> Taken {
     let data = event.data();
-    let (taken, seen) = match data.as_deref().map(|data| held.ask.inspect(data)) {
+    let (taken, seen) = match data.as_deref().map(|data| counted.inspect(held, data)) {
         Some(Some(seen)) => (if seen.is_end { Taken::Done } else { Taken::Part }, seen),
         Some(None) => {
-            let visible_bytes = data.map_or(0, |data| data.len() as u64);
+            let visible_bytes = data.as_ref().map_or(0, |data| data.len() as u64);
             (Taken::Garbled, Seen { visible_bytes, ..Seen::default() })
         }
         None => (Taken::Part, Seen::default()),
     };
     counted.add(&seen);
-    if !(seen.is_usage_only && held.ask.hides_usage()) {
-        passed.add(event.raw());
+    match data.filter(|_| seen.usage.is_some() && held.ask.hides_usage()) {
+        None => passed.add(event.raw()),
+        // The gateway asked for usage, and not the caller: where it comes with a part of the answer, that part goes on without it.
+        Some(_) if seen.is_usage_only => {}
+        Some(data) => match openai::without_usage(&data) {
+            Some(rest) => passed.add(Event::of_data(&rest).raw()),
+            None => passed.add(event.raw()),
+        },
     }
     taken
 }
@@ -299,6 +334,12 @@ async fn at_end(held: &Held, splitter: Splitter, counted: &mut Counted, caller: 
 }
 
 impl Counted {
+    fn inspect(&mut self, held: &Held, data: &[u8]) -> Option<Seen> {
+        let seen = held.ask.inspect(data)?;
+        self.beside.add(&held.route, data, &seen);
+        Some(seen)
+    }
+
     fn add(&mut self, seen: &Seen) {
         self.visible_bytes += seen.visible_bytes;
         self.has_error |= seen.is_error;

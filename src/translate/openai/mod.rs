@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-pub use reply::{inspect, usage};
+pub use reply::{inspect, usage, without_usage};
 
 use super::{BadRequest, TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE, TOKENS_PER_REQUEST, field, needed, parse_object, raw::RawObject};
 
