@@ -132,6 +132,7 @@ async fn gateway(path: &std::path::Path, base_url: String) -> (Router, String) {
         api_key_env: None,
         models: Vec::new(),
         prices: Some(Prices::flat(Rate::per_million("3").unwrap(), Rate::per_million("15").unwrap())),
+        reported_cost: None,
     };
     let credentials = Credentials::new(HashMap::new(), Arc::new(|_| None), None);
     let registry = Registry::new(vec![provider], credentials, false);

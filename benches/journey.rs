@@ -25,7 +25,7 @@ use lava_mcp::{
     domain::{
         HoldId, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RequestId, Usage,
         key::{KeyKind, Pepper},
-        ledger::{Basis, Outcome, Reserve, Settle, Subject},
+        ledger::{Basis, Ending, Outcome, Reserve, Settle, Subject},
     },
     gateway::{Credentials, Gateway, Registry, edge},
     store::{NewSecretKey, Store, wall_clock},
@@ -107,7 +107,7 @@ async fn ledger(folder: &Path) {
                     };
                     store.reserve(reserve).await.unwrap().unwrap();
                     let outcome = Outcome::Charge { cost: Money::from_nanos(5), basis: Basis::Measured, usage: Some(Usage::text(1, 1)) };
-                    store.settle(Settle { hold, outcome, upstream_status: Some(200) }).await.unwrap();
+                    store.settle(Settle { hold, outcome, upstream_status: Some(200), ending: Ending::Complete }).await.unwrap();
                     pairs += 1;
                 }
                 pairs

@@ -127,6 +127,14 @@ pub(crate) const OTHER_HOSTS: &[(&str, &[&str])] = &[
     ("vertex", &["aiplatform.googleapis.com"]),
 ];
 
+/// Where answers say what they cost, and in which unit; each from its provider's documentation.
+pub(crate) const REPORTED_COST: &[(&str, &str, &str)] = &[
+    ("openrouter", "usage.cost", "usd"),
+    ("perplexity", "usage.cost.total_cost", "usd"),
+    ("deepinfra", "usage.estimated_cost", "usd"),
+    ("xai", "usage.cost_in_usd_ticks", "usd_ticks"),
+];
+
 /// Every row under the names of its fields.
 pub(crate) fn all() -> impl Iterator<Item = Known> {
     ROWS.iter().map(|&(id, name, base_url, docs, auth, env, dialect, first_party, also)| Known {

@@ -86,6 +86,9 @@ impl Sellers {
             if known.id == "google-openai" {
                 line["models_of"] = json!("google");
             }
+            if let Some((_, field, unit)) = hand_checked::REPORTED_COST.iter().find(|(id, ..)| *id == known.id) {
+                line["reported_cost"] = json!({"field": field, "unit": unit});
+            }
             sellers.add(known.id, line, known.also.iter().map(|name| (*name).to_owned()).collect());
         }
         for (key, entry) in registry.providers {

@@ -16,7 +16,7 @@ use std::{collections::HashMap, io::Read as _, sync::Arc, sync::OnceLock};
 pub use find::{Hit, Item, Kind, Query};
 pub use models::{Capabilities, Capability, Mode, Model, Source, Unit};
 pub use prices::{PriceError, Prices, Rates, Tier};
-pub use providers::{Auth, Dialect, Provider};
+pub use providers::{Auth, CostUnit, Dialect, Provider, ReportedCost};
 
 /// The packed data; `build.rs` made these from `src/catalog/data`.
 static MODELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/models.jsonl.gz"));

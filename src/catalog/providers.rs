@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::{Money, decimal::scaled_up};
+
 /// The wire format of a provider's main endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +56,36 @@ pub enum Auth {
     None,
 }
 
+/// Where a provider's answers say what they cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedCost {
+    /// The fields that lead to it, such as `usage.cost`.
+    pub field: Box<str>,
+    /// What one of it is worth.
+    pub unit: CostUnit,
+}
+
+/// The unit of a reported cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostUnit {
+    /// US dollars.
+    Usd,
+    /// xAI's ticks: ten thousand million make a dollar.
+    UsdTicks,
+}
+
+impl CostUnit {
+    /// The amount that a number of these is, rounded up. `None` when it is not a number of zero or more, or does not fit.
+    pub fn to_money(self, text: &str) -> Option<Money> {
+        let decimals = match self {
+            Self::Usd => 9,
+            Self::UsdTicks => -1,
+        };
+        i64::try_from(scaled_up(text, decimals)?).ok().map(Money::from_nanos)
+    }
+}
+
 /// Somebody who sells models.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provider {
@@ -83,6 +115,9 @@ pub struct Provider {
     /// The provider whose models these are, when one provider has two addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models_of: Option<Box<str>>,
+    /// Where its answers say what they cost, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reported_cost: Option<ReportedCost>,
 }
 
 impl Provider {
@@ -149,6 +184,7 @@ mod tests {
             first_party: false,
             aliases: Box::new([]),
             models_of: None,
+            reported_cost: None,
         }
     }
 

@@ -97,16 +97,18 @@ async fn to_review(app: &App) -> Vec<Check> {
         Ok(gateway) => gateway.to_review().map_err(|error| error.to_string()),
         Err(failure) => Err(failure.text().to_owned()),
     };
-    let ToReview { suspects, suspect_sum, mispriced } = match found {
+    let ToReview { unverified, unverified_sum, mispriced } = match found {
         Ok(found) => found,
         Err(error) => return vec![Check::fail("ledger", error)],
     };
     let mut checks = Vec::new();
-    if suspects > 0 {
-        let charges = if suspects == 1 { "charge" } else { "charges" };
+    if unverified > 0 {
+        let charges = if unverified == 1 { "charge" } else { "charges" };
         checks.push(Check::note(
-            "suspect",
-            format!("{suspects} {charges} of {suspect_sum} USD for calls whose process died; `lava-mcp keys holds` shows them"),
+            "unverified",
+            format!(
+                "{unverified} {charges} of {unverified_sum} USD that the provider may not have billed; `lava-mcp keys holds` shows them"
+            ),
         ));
     }
     if !mispriced.is_empty() {

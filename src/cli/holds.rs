@@ -11,18 +11,20 @@ pub(super) async fn show(client: &Client, secret: &Secret, key: Option<&str>, js
     if json {
         return output::print_json(&holds);
     }
-    if holds.open.is_empty() && holds.suspect.is_empty() {
-        output::complain("No money is set aside, and no charge is suspect.");
+    // Older gateways know only the charges of processes that died.
+    let unverified = if holds.unverified.is_empty() { &holds.suspect } else { &holds.unverified };
+    if holds.open.is_empty() && unverified.is_empty() {
+        output::complain("No money is set aside, and no charge is unverified.");
         return Ok(());
     }
     let mut rows = vec![["HOLD", "STATE", "AMOUNT", "MODEL", "SINCE", "SPEND KEY", "REQUEST"].map(str::to_owned).to_vec()];
     rows.extend(holds.open.iter().map(|hold| row(hold, "open")));
-    rows.extend(holds.suspect.iter().map(|hold| row(hold, "suspect")));
+    rows.extend(unverified.iter().map(|hold| row(hold, "unverified")));
     output::table(&rows);
-    if !holds.suspect.is_empty() {
+    if !unverified.is_empty() {
         output::complain(
-            "Suspect: the process that had set this money aside died, so all of it was charged. If the provider did not bill it, run \
-             `lava-mcp keys write-off HOLD --reason TEXT`.",
+            "Unverified: the answer did not come, or the process that waited for it died, so all of the money set aside was charged. If the provider did not \
+             bill it, run `lava-mcp keys write-off HOLD --reason TEXT`.",
         );
     }
     Ok(())

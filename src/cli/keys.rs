@@ -75,12 +75,12 @@ enum Action {
         /// Its id.
         id: String,
     },
-    /// Show money that is set aside, and charges of calls whose process died.
+    /// Show money that is set aside, and unverified charges.
     Holds {
         /// Only those of this spend key.
         id: Option<String>,
     },
-    /// Take a suspect charge back that the provider did not bill.
+    /// Take an unverified charge back that the provider did not bill.
     WriteOff {
         /// The hold, as holds shows it.
         hold: String,
@@ -283,7 +283,7 @@ fn table(keys: &[SpendKeyObject]) {
         ]
     }));
     output::table(&rows);
-    for (key, suspect) in keys.iter().filter_map(|key| Some((key, key.suspect()?))) {
-        output::complain(&format!("{}: {suspect} USD for calls whose process died; `lava-mcp keys holds` shows them.", key.spend_key_id));
+    for (key, unverified) in keys.iter().filter_map(|key| Some((key, key.unverified()?))) {
+        output::complain(&format!("{}: {unverified} USD of unverified charges; `lava-mcp keys holds` shows them.", key.spend_key_id));
     }
 }

@@ -11,7 +11,7 @@ use tower::{ServiceExt, service_fn, util::BoxCloneSyncService};
 
 use super::Failure;
 use crate::{
-    catalog::{Catalog, Dialect, Prices, Rates},
+    catalog::{Catalog, CostUnit, Dialect, Prices, Rates, ReportedCost},
     client::{Body, Client, ClientError, Service, Transport},
     config::{CredentialStore, Mode, PriceConfig, ProviderConfig, Settings, WireDialect},
     domain::{Secret, key::Pepper},
@@ -209,8 +209,8 @@ fn custom_provider(id: &str, provider: &ProviderConfig) -> Option<CustomProvider
     };
     let prices = provider.price.as_ref().map(|price| match price {
         PriceConfig::Free => Prices::free(),
-        PriceConfig::PerMillion { input, output, cache_read } => {
-            Prices::from_rates(Rates { cache_read: *cache_read, ..Rates::flat(*input, *output) })
+        PriceConfig::PerMillion { input, output, cache_read, request } => {
+            Prices::from_rates(Rates { cache_read: *cache_read, request: *request, ..Rates::flat(*input, *output) })
         }
     });
     let api_key_env = provider.api_key_env.clone().or_else(|| provider.api_key.as_ref().map(|_| format!("api_key of [providers.{id}]")));
@@ -221,6 +221,11 @@ fn custom_provider(id: &str, provider: &ProviderConfig) -> Option<CustomProvider
         api_key_env,
         models: provider.models.clone(),
         prices,
+        reported_cost: match &provider.reported_cost {
+            Some(field) => Some(ReportedCost { field: field.as_str().into(), unit: CostUnit::Usd }),
+            // A provider of the catalog at another address says it as at its own.
+            None => Catalog::embedded().provider(id).and_then(|known| known.reported_cost.clone()),
+        },
     })
 }
 

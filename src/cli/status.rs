@@ -51,8 +51,8 @@ pub(super) async fn show(session: &Session, logged_in: Option<&LoggedIn>, json: 
         let limit = key.spend_limit.as_ref();
         row("Limit", limit.map_or_else(|| "none".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.as_str())));
         row("Spent", format!("{} USD this cycle, {} requests", trimmed(&key.current_spend), key.current_requests));
-        if let Some(suspect) = key.suspect() {
-            row("Suspect", format!("{suspect} USD for calls whose process died; `lava-mcp keys holds` shows them"));
+        if let Some(unverified) = key.unverified() {
+            row("Unverified", format!("{unverified} USD of unverified charges; `lava-mcp keys holds` shows them"));
         }
         row("Left", remaining.map_or_else(|| "unlimited".to_owned(), |left| format!("{left} USD")));
         if let Some(at) = key.extras.as_ref().and_then(|extras| extras.resets_at.clone()) {

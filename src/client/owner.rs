@@ -46,6 +46,9 @@ pub struct HoldObject {
     pub endpoint: String,
     /// Since when.
     pub opened_at: String,
+    /// Of an unverified charge, why: `hold` when the answer did not come, `crash` when the process that waited for it died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<String>,
 }
 
 /// The holds that a key may see, oldest first.
@@ -53,11 +56,14 @@ pub struct HoldObject {
 pub struct Holds {
     /// Money set aside by calls in flight.
     pub open: Vec<HoldObject>,
-    /// Charges of calls whose process died, but for those that were written off.
+    /// Charges of a whole hold that nobody can prove, but for those that were written off. Empty at gateways that know only `suspect` ones.
+    #[serde(default)]
+    pub unverified: Vec<HoldObject>,
+    /// Those of them whose process died; the old name.
     pub suspect: Vec<HoldObject>,
 }
 
-/// A suspect charge that was taken back.
+/// An unverified charge that was taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrittenOff {
     /// The hold that had been charged.
@@ -106,7 +112,7 @@ impl Client {
         self.json(Method::PUT, "/v1/lava_mcp/account", Some(secret), Some(body)).await
     }
 
-    /// Open holds and suspect charges: with a secret key those of the account or of one spend key, with a spend key its own.
+    /// Open holds and unverified charges: with a secret key those of the account or of one spend key, with a spend key its own.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with status 404 when there is and was no such spend key.
@@ -115,7 +121,7 @@ impl Client {
         self.json(Method::GET, &format!("/v1/lava_mcp/holds{query}"), Some(key), None).await
     }
 
-    /// Takes a suspect charge back. The reason, 1 to 255 characters, is kept in the books.
+    /// Takes an unverified charge back. The reason, 1 to 255 characters, is kept in the books.
     ///
     /// # Errors
     /// [`ClientError::Refused`] with status 404 when there is no such charge, with 409 (`already_written_off`) when it was taken back before.

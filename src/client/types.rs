@@ -96,7 +96,10 @@ pub struct RateLimitObject {
 pub struct KeyExtras {
     /// US dollars set aside by calls in flight.
     pub held: String,
-    /// US dollars charged for calls whose process died, and not written off.
+    /// US dollars charged in full because nobody knows what was billed, and not written off.
+    #[serde(default)]
+    pub unverified: Option<String>,
+    /// The part of it for calls whose process died; the old name.
     #[serde(default)]
     pub suspect: Option<String>,
     /// US dollars left in this cycle; null without a limit.
@@ -111,10 +114,11 @@ pub struct KeyExtras {
 }
 
 impl SpendKeyObject {
-    /// US dollars of suspect charges, if there are any.
-    pub fn suspect(&self) -> Option<Money> {
-        let suspect: Money = self.extras.as_ref()?.suspect.as_ref()?.parse().ok()?;
-        (suspect > Money::ZERO).then_some(suspect)
+    /// US dollars of unverified charges, if there are any.
+    pub fn unverified(&self) -> Option<Money> {
+        let extras = self.extras.as_ref()?;
+        let unverified: Money = extras.unverified.as_ref().or(extras.suspect.as_ref())?.parse().ok()?;
+        (unverified > Money::ZERO).then_some(unverified)
     }
 
     /// US dollars left in this cycle, as far as the gateway tells: exact with ours, else limit minus what is booked.

@@ -75,6 +75,9 @@ pub struct ProviderConfig {
     pub models: Vec<String>,
     /// What they cost.
     pub price: Option<PriceConfig>,
+    /// Where its answers say what they cost in US dollars, such as `usage.cost`; the larger of that and the price counts.
+    #[serde(default, deserialize_with = "field_path")]
+    pub reported_cost: Option<String>,
 }
 
 /// The wire format of a provider of one's own.
@@ -101,6 +104,8 @@ pub enum PriceConfig {
         output: Rate,
         /// Of input read from a cache; as input when absent.
         cache_read: Option<Rate>,
+        /// US dollars for each request, whatever its size; nothing when absent.
+        request: Option<Rate>,
     },
 }
 
@@ -118,12 +123,16 @@ impl<'de> Deserialize<'de> for PriceConfig {
             input: String,
             output: String,
             cache_read: Option<String>,
+            request: Option<String>,
         }
-        const EXPECTED: &str =
-            "a price is \"free\" or { input = \"0.15\", output = \"0.60\" }, in US dollars per million tokens, written as text";
+        const EXPECTED: &str = "a price is \"free\" or { input = \"0.15\", output = \"0.60\" }, in US dollars per million tokens, written as text; \
+             request = \"0.005\" is what each request costs beside them";
         let custom = <D::Error as serde::de::Error>::custom::<&str>;
         let rate = |text: &str| {
             Rate::per_million(text).map_err(|error| <D::Error as serde::de::Error>::custom(format!("{EXPECTED}: \"{text}\": {error}")))
+        };
+        let each = |text: &str| {
+            Rate::per_unit(text).map_err(|error| <D::Error as serde::de::Error>::custom(format!("{EXPECTED}: \"{text}\": {error}")))
         };
         match Written::deserialize(deserializer).map_err(|_| custom(EXPECTED))? {
             Written::Word(word) if word == "free" => Ok(Self::Free),
@@ -132,6 +141,7 @@ impl<'de> Deserialize<'de> for PriceConfig {
                 input: rate(&table.input)?,
                 output: rate(&table.output)?,
                 cache_read: table.cache_read.as_deref().map(rate).transpose()?,
+                request: table.request.as_deref().map(each).transpose()?,
             }),
         }
     }
@@ -142,6 +152,13 @@ fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u
     let expected =
         || serde::de::Error::custom("an address such as http://127.0.0.1:8000/v1 is needed, without user, password or parameters");
     address::plain(&text).map(Some).ok_or_else(expected)
+}
+
+fn field_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let is_path = !text.is_empty() && text.split('.').all(|name| !name.trim().is_empty());
+    let expected = || serde::de::Error::custom("the fields that lead to a cost in US dollars are needed, such as usage.cost");
+    is_path.then_some(Some(text)).ok_or_else(expected)
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
@@ -184,9 +201,26 @@ mod tests {
         let price = file.providers["local"].price.clone().unwrap();
         assert_eq!(
             price,
-            PriceConfig::PerMillion { input: Rate::from_picos(150_000), output: Rate::from_picos(600_000), cache_read: None }
+            PriceConfig::PerMillion {
+                input: Rate::from_picos(150_000),
+                output: Rate::from_picos(600_000),
+                cache_read: None,
+                request: None
+            }
         );
         assert_eq!(file.providers["other"].price, Some(PriceConfig::Free));
+    }
+
+    /// Every key that the first version had.
+    #[test]
+    fn the_file_of_the_first_version_is_read() {
+        let text = "sandbox = true\ndata_dir = \"/d\"\ncredential_store = \"file\"\nlog = \"info\"\nlocal_servers = false\n\
+                    [gateway]\napi_url = \"https://a.example\"\napp_url = \"https://b.example\"\n\
+                    [session]\nlimit = \"5.00/daily\"\nallowed_models = [\"m\"]\nallowed_providers = [\"p\"]\n\
+                    [providers.p]\nbase_url = \"http://x/v1\"\ndialect = \"openai\"\napi_key_env = \"K\"\napi_key = \"k\"\nmodels = [\"m\"]\n\
+                    price = { input = \"1\", output = \"2\", cache_read = \"0.5\" }\n";
+        let file = parse(text, Path::new("config.toml")).unwrap();
+        assert_eq!((file.sandbox, file.providers.len()), (Some(true), 1));
     }
 
     #[test]

@@ -121,6 +121,8 @@ pub struct Shortfall {
     pub held: Money,
     /// What the refused call asked for.
     pub asked: Money,
+    /// Part of what is booked that nobody can prove: charges of a whole hold.
+    pub unverified: Money,
     /// When the cycle ends.
     pub resets_at: Option<Timestamp>,
 }
@@ -146,6 +148,48 @@ pub struct Settle {
     pub outcome: Outcome,
     /// HTTP status the upstream answered with, if it did.
     pub upstream_status: Option<u16>,
+    /// How the answer ended.
+    pub ending: Ending,
+}
+
+/// How the answer to an attempt ended, for people who read the ledger; what it costs is another question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The whole answer came.
+    Complete,
+    /// The provider accepted the request and broke off, or did not answer.
+    Broken,
+    /// The provider reported an error in an answer that began well, or with status 200.
+    ErrorInAnswer,
+    /// The provider did not answer in time, or stopped sending.
+    TimedOut,
+    /// The provider answered with an error.
+    Refused,
+    /// There was no connection to the provider.
+    Unreachable,
+    /// The request never left this machine.
+    NotSent,
+    /// The caller hung up before the end, and the rest was not read.
+    CutByCaller,
+    /// The gateway ended before the answer did.
+    Stopped,
+}
+
+impl Ending {
+    /// The word stored in the ledger.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Broken => "broken",
+            Self::ErrorInAnswer => "error_in_answer",
+            Self::TimedOut => "timed_out",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::NotSent => "not_sent",
+            Self::CutByCaller => "cut_by_caller",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// What became of a hold.
@@ -176,7 +220,7 @@ pub enum Basis {
     Estimated,
     /// The whole hold, because nothing is known.
     Hold,
-    /// The whole hold, because the process that held it died; marked suspect.
+    /// The whole hold, because the process that held it died.
     Crash,
     /// Nothing was spent.
     Void,
@@ -212,6 +256,8 @@ pub struct Attempt {
     pub usage: Option<Usage>,
     /// HTTP status of the upstream, if it answered.
     pub upstream_status: Option<u16>,
+    /// How the answer ended, as [`Ending::as_str`] has it; `None` while it runs, and for what earlier versions booked.
+    pub ending: Option<String>,
     /// Why a person corrected it.
     pub note: Option<String>,
     /// When it began.
@@ -249,7 +295,13 @@ impl RequestRecord {
         let last = self.last();
         match last.kind.as_str() {
             "open" => "pending",
-            "charge" if last.upstream_status.is_some_and(|status| status < 400) => "completed",
+            "charge" => match &last.ending {
+                Some(ending) if ending == Ending::Complete.as_str() => "completed",
+                Some(_) => "error",
+                // Earlier versions did not book how an answer ended.
+                None if last.upstream_status.is_some_and(|status| status < 400) => "completed",
+                None => "error",
+            },
             _ => "error",
         }
     }
@@ -282,18 +334,23 @@ pub struct OpenHold {
     pub opened_at: Timestamp,
 }
 
-/// A hold that was charged in full because the process that opened it died; its amount is what was charged.
+/// A hold that was charged in full because nobody knows what was billed: the answer did not come, or the process that waited for it died.
 #[derive(Clone, Debug)]
-pub struct Suspect(pub OpenHold);
+pub struct Unverified {
+    /// The hold; its amount is what was charged.
+    pub charge: OpenHold,
+    /// Whether the process died.
+    pub is_crash: bool,
+}
 
-/// What became of the wish to take a suspect charge back.
+/// What became of the wish to take an unverified charge back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteOff {
     /// The amount is free again, if its cycle still runs.
     Done(Money),
     /// It was taken back before.
     Already,
-    /// There is no suspect charge of that name.
+    /// There is no unverified charge of that name.
     NoSuch,
 }
 

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod count;
 pub mod cycle;
+pub mod decimal;
 pub mod id;
 pub mod key;
 pub mod ledger;

@@ -156,6 +156,14 @@ impl Rate {
         parse_scaled(text, 6).map(Self)
     }
 
+    /// Reads a price in dollars for one unit, such as `0.005` for a request.
+    ///
+    /// # Errors
+    /// When the text is no decimal or finer than a pico-dollar.
+    pub fn per_unit(text: &str) -> Result<Self, MoneyError> {
+        parse_scaled(text, 12).map(Self)
+    }
+
     /// What `units` cost, exactly, in pico-dollars.
     pub const fn times(self, units: u64) -> i128 {
         self.0 as i128 * units as i128

@@ -132,7 +132,10 @@ impl SpendKey {
         let account = self.account.limit.map(|limit| (Whose::Account, limit, self.account.spent, self.account.held));
         own.into_iter()
             .chain(account)
-            .map(|(whose, limit, spent, held)| Shortfall { whose, limit, spent, held, asked, resets_at: limit.cycle.resets_at(now) })
+            .map(|(whose, limit, spent, held)| {
+                let (unverified, resets_at) = (Money::ZERO, limit.cycle.resets_at(now));
+                Shortfall { whose, limit, spent, held, asked, unverified, resets_at }
+            })
             .find(|shortfall| asked > shortfall.available())
     }
 

@@ -31,18 +31,34 @@ impl Usage {
         Self { input, output, cache_read: 0, cache_write: 0, cache_write_1h: 0, audio_input: 0, reasoning: 0, audio_output: 0 }
     }
 
+    /// Each counter of both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        self.each(other, u64::saturating_add)
+    }
+
+    /// Each counter less that of the other, zero at the least.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        self.each(other, u64::saturating_sub)
+    }
+
     /// Each counter at the larger of both: a stream that reports its usage in parts reports running totals.
     #[must_use]
     pub fn max_each(self, other: Self) -> Self {
+        self.each(other, u64::max)
+    }
+
+    fn each(self, other: Self, join: fn(u64, u64) -> u64) -> Self {
         Self {
-            input: self.input.max(other.input),
-            cache_read: self.cache_read.max(other.cache_read),
-            cache_write: self.cache_write.max(other.cache_write),
-            cache_write_1h: self.cache_write_1h.max(other.cache_write_1h),
-            audio_input: self.audio_input.max(other.audio_input),
-            output: self.output.max(other.output),
-            reasoning: self.reasoning.max(other.reasoning),
-            audio_output: self.audio_output.max(other.audio_output),
+            input: join(self.input, other.input),
+            cache_read: join(self.cache_read, other.cache_read),
+            cache_write: join(self.cache_write, other.cache_write),
+            cache_write_1h: join(self.cache_write_1h, other.cache_write_1h),
+            audio_input: join(self.audio_input, other.audio_input),
+            output: join(self.output, other.output),
+            reasoning: join(self.reasoning, other.reasoning),
+            audio_output: join(self.audio_output, other.audio_output),
         }
     }
 

@@ -3,6 +3,8 @@
 //! Official SDKs retry 408, 409, 429 and 5xx on their own, and obey `x-should-retry`. So a final refusal carries `x-should-retry: false`, and a temporary one
 //! says how long to wait, at most a minute.
 
+mod sentences;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
@@ -18,6 +20,8 @@ use crate::{
     store::StoreError,
     translate::BadRequest,
 };
+
+use sentences::{HOLDS_COMMAND, bodies_sentence, breaker_sentence, budget_sentence, how_to_set, nearest_sentence, resets_sentence};
 
 /// Tells the official SDKs whether to try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -111,6 +115,8 @@ pub(super) enum GatewayError {
     Ledger(#[from] StoreError),
     #[error("The gateway is shutting down.")]
     ShuttingDown,
+    #[error("{}", breaker_sentence(provider, *wait_s, *is_for_all))]
+    BreakerOpen { provider: String, wait_s: u64, is_for_all: bool },
     #[error("{provider} could not be reached: {detail}.")]
     Unreachable { provider: String, detail: String },
     #[error("{provider} did not answer in time.")]
@@ -120,7 +126,14 @@ pub(super) enum GatewayError {
     #[error("{provider} did not accept the key set for it (it said {status}). {}", how_to_set(provider, env))]
     CredentialsRejected { provider: String, status: u16, env: Vec<String> },
     #[error("{provider} answered {status}: {message}")]
-    Upstream { provider: String, status: u16, message: String, retry_after_s: Option<u64> },
+    Upstream {
+        provider: String,
+        status: u16,
+        message: String,
+        retry_after_s: Option<u64>,
+        /// Whether it may have been billed, so that all that was set aside is charged.
+        is_charged: bool,
+    },
 }
 
 impl GatewayError {
@@ -153,9 +166,12 @@ impl GatewayError {
             | Self::RateLimited { .. }
             | Self::TooManyUnknownKeys { .. }
             | Self::BodiesFull { is_own: true } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::BodiesFull { is_own: false } | Self::Ledger(_) | Self::ShuttingDown | Self::VaultLocked { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Busy
+            | Self::BodiesFull { is_own: false }
+            | Self::BreakerOpen { .. }
+            | Self::Ledger(_)
+            | Self::ShuttingDown
+            | Self::VaultLocked { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable { .. } | Self::BrokenAnswer { .. } | Self::CredentialsRejected { .. } => StatusCode::BAD_GATEWAY,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream { status, .. } => StatusCode::from_u16(*status).unwrap_or(StatusCode::BAD_GATEWAY),
@@ -202,6 +218,7 @@ impl GatewayError {
             Self::Mispriced { .. } => "mispriced",
             Self::Ledger(_) => "ledger_unavailable",
             Self::ShuttingDown => "shutting_down",
+            Self::BreakerOpen { .. } => "provider_paused",
             Self::Unreachable { .. } => "upstream_unreachable",
             Self::Timeout { .. } => "upstream_timeout",
             Self::BrokenAnswer { .. } => "upstream_broken",
@@ -251,9 +268,10 @@ impl GatewayError {
                 wait(1 + u64::from(getrandom::u32().unwrap_or(0) % 3))
             }
             Self::Ledger(_) | Self::ShuttingDown => wait(1),
-            Self::TooManyUnknownKeys { wait_s } => wait(*wait_s),
-            Self::Upstream { retry_after_s: Some(seconds), .. } if *seconds <= RETRY_AFTER_S_MAX => wait(*seconds),
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::BrokenAnswer { .. } | Self::Upstream { retry_after_s: None, .. } => {}
+            Self::TooManyUnknownKeys { wait_s } | Self::BreakerOpen { wait_s, .. } => wait(*wait_s),
+            Self::Upstream { retry_after_s: Some(seconds), is_charged: false, .. } if *seconds <= RETRY_AFTER_S_MAX => wait(*seconds),
+            // An answer that did not come may have been billed: trying again without thinking would pay for each of them.
+            Self::Unreachable { .. } | Self::Upstream { retry_after_s: None, is_charged: false, .. } => {}
             _ => {
                 if matches!(self, Self::Encoded(_)) {
                     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -309,6 +327,10 @@ impl GatewayError {
                 put("retry_after_s", json!(retry_after_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX)));
             }
             Self::TooManyUnknownKeys { wait_s } => put("retry_after_s", json!(wait_s)),
+            Self::BreakerOpen { provider, wait_s, .. } => {
+                put("provider", json!(provider));
+                put("retry_after_s", json!((*wait_s).min(RETRY_AFTER_S_MAX)));
+            }
             Self::RateLimited { wait_ms, .. } => {
                 put("retry_after_s", json!(wait_ms.div_ceil(1_000)));
             }
@@ -340,32 +362,11 @@ fn shortfall_details(shortfall: &Shortfall, put: &mut impl FnMut(&str, Value)) {
     put("held", json!(shortfall.held));
     put("needed", json!(shortfall.asked));
     put("remaining", json!(shortfall.available()));
+    put("unverified", json!(shortfall.unverified));
+    if shortfall.unverified > Money::ZERO {
+        put("unverified_shown_by", json!({"command": HOLDS_COMMAND, "endpoint": "/v1/lava_mcp/holds"}));
+    }
     put("resets_at", json!(shortfall.resets_at.map(|at| at.to_string())));
-}
-
-/// For a key it begins with Lava's own sentence, which its clients look for.
-fn budget_sentence(shortfall: &Shortfall, affordable_output: Option<u64>) -> String {
-    let limit = shortfall.limit;
-    let whose = match shortfall.whose {
-        Whose::Key => "Service key",
-        Whose::Account => "Account",
-    };
-    let left = shortfall.available();
-    let fits = match affordable_output {
-        Some(tokens) if tokens > 0 => format!(" It would fit with max_tokens of at most {tokens}."),
-        _ => String::new(),
-    };
-    format!(
-        "{whose} spend limit exceeded. {left} of {} USD ({}) is left, this request may cost up to {} USD.{fits}{}",
-        limit.amount,
-        limit.cycle.as_str(),
-        shortfall.asked,
-        resets_sentence(shortfall.resets_at),
-    )
-}
-
-fn resets_sentence(resets_at: Option<jiff::Timestamp>) -> String {
-    resets_at.map_or_else(|| " It does not reset.".to_owned(), |at| format!(" It resets at {at}."))
 }
 
 /// Tells the SDKs of an endpoint family where the key's rate limit stands, in the headers that they know.
@@ -394,20 +395,4 @@ fn short(duration: std::time::Duration) -> String {
         (0, seconds) => format!("{seconds}s"),
         (minutes, seconds) => format!("{minutes}m{seconds}s"),
     }
-}
-
-fn bodies_sentence(is_own: bool) -> String {
-    let whose = if is_own { "of this key" } else { "of all callers" };
-    format!(
-        "The requests {whose} that are under way fill the room there is for their bodies. Send this one again in a moment, or fewer at a time."
-    )
-}
-
-fn nearest_sentence(nearest: &[String]) -> String {
-    if nearest.is_empty() { " Search lists what there is.".to_owned() } else { format!(" Nearest: {}.", nearest.join(", ")) }
-}
-
-fn how_to_set(provider: &str, env: &[String]) -> String {
-    let command = format!("lava-mcp providers set {provider}");
-    if env.is_empty() { format!("Run `{command}`.") } else { format!("Set {} or run `{command}`.", env.join(" or ")) }
 }

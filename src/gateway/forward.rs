@@ -16,7 +16,7 @@ use super::{
     route::{Reach, Route, dialect, nearest_models, shown},
 };
 use crate::{
-    catalog::{Auth, Capability, Dialect, Prices, address},
+    catalog::{Auth, Capability, Dialect, Prices, ReportedCost, address},
     domain::Secret,
     translate::{
         anthropic::MessagesRequest,
@@ -67,6 +67,7 @@ struct Owner {
     auth: Auth,
     credential: Option<Secret>,
     variables: Vec<String>,
+    reported_cost: Option<ReportedCost>,
     is_custom: bool,
     /// Whether the credential is the caller's own.
     is_callers_key: bool,
@@ -92,6 +93,7 @@ async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>,
             auth: custom_auth(custom, credential.as_ref()),
             credential,
             variables: custom.api_key_env.iter().cloned().collect(),
+            reported_cost: custom.reported_cost.clone(),
             is_custom: true,
             is_callers_key,
         };
@@ -107,6 +109,7 @@ async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>,
         auth: provider.auth.clone(),
         credential,
         variables: variables(provider),
+        reported_cost: provider.reported_cost.clone(),
         is_custom: false,
         is_callers_key,
     };
@@ -157,6 +160,7 @@ impl Owner {
             is_callers_key: self.is_callers_key,
             variables: self.variables,
             prices,
+            reported_cost: self.reported_cost,
             context: known.and_then(|model| model.context),
             max_output: known.and_then(|model| model.max_output),
             reasons: known.is_some_and(|model| model.capabilities.has(Capability::Reasoning)),

@@ -59,7 +59,9 @@ pub(super) struct KeyObject {
 struct KeyExtras {
     /// Set aside by calls in flight.
     held: Money,
-    /// Charged for calls of processes that died, and not written off.
+    /// Charged in full because nobody knows what was billed, and not written off.
+    unverified: Money,
+    /// The part of it for calls of processes that died; the old name.
     suspect: Money,
     /// What can still be spent in this cycle.
     remaining: Option<Money>,
@@ -73,9 +75,11 @@ struct KeyExtras {
 
 impl KeyObject {
     fn new(gateway: &Gateway, key: SpendKey, now: Timestamp, plain: Option<&PlainKey>) -> Result<Self, GatewayError> {
+        let (unverified, suspect) = gateway.store.unverified_sums(&key.id)?;
         let extras = KeyExtras {
             held: key.held,
-            suspect: gateway.store.suspect_sum(&key.id)?,
+            unverified,
+            suspect,
             remaining: key.remaining(),
             resets_at: key.resets_at(now).map(|at| at.to_string()),
             requests_reset_at: key.settings.request_limit.and_then(|limit| limit.cycle.resets_at(now)).map(|at| at.to_string()),

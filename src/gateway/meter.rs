@@ -20,11 +20,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     edge::{Response, body_of},
     error::{GatewayError, RETRY_AFTER_S_MAX, rate_headers},
+    reported::Beside,
     reserve::Held,
     upstream::{Failure, Reply, Sent},
 };
 use crate::{
-    domain::{Metered as Known, Usage},
+    domain::{Metered as Known, Usage, ledger::Ending},
     translate::Seen,
 };
 
@@ -42,6 +43,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(900);
 /// Output that a provider may bill after the part that was seen, in tokens.
 const UNSEEN_TAIL_TOKENS: u64 = 1_000;
+/// Of a request that never left this machine.
+const UNSENT: Known = Known::Nothing { dispatched: false };
 /// Tells the caller which output cap was put in.
 const OUTPUT_CAP_HEADER: &str = "x-lava-output-cap";
 
@@ -49,7 +52,9 @@ const OUTPUT_CAP_HEADER: &str = "x-lava-output-cap";
 pub(super) struct Metered {
     pub(super) held: Held,
     pub(super) known: Known,
+    pub(super) beside: Beside,
     pub(super) upstream_status: Option<u16>,
+    pub(super) ending: Ending,
     /// Said once this is booked.
     pub(super) last_word: LastWord,
 }
@@ -61,23 +66,19 @@ impl Metered {
     }
 }
 
-/// Where the answer goes.
-pub(super) enum Answer {
-    /// To the caller, who may be gone.
-    Caller { sender: Mutex<Option<oneshot::Sender<Result<Response, GatewayError>>>>, gone: CancellationToken },
-    /// To nobody: another provider is tried.
-    Nobody,
+/// The way to the caller, who may be gone.
+pub(super) struct Answer {
+    sender: Mutex<Option<oneshot::Sender<Result<Response, GatewayError>>>>,
+    gone: CancellationToken,
 }
 
 impl Answer {
     pub(super) fn to(sender: oneshot::Sender<Result<Response, GatewayError>>, gone: CancellationToken) -> Self {
-        Self::Caller { sender: Mutex::new(Some(sender)), gone }
+        Self { sender: Mutex::new(Some(sender)), gone }
     }
 
     fn send(&self, result: Result<Response, GatewayError>) {
-        if let Self::Caller { sender, .. } = self
-            && let Some(sender) = sender.lock().unwrap_or_else(PoisonError::into_inner).take()
-        {
+        if let Some(sender) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = sender.send(result);
         }
     }
@@ -88,15 +89,12 @@ impl Answer {
 
     /// Whether the caller has hung up.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(self, Self::Caller { gone, .. } if gone.is_cancelled())
+        self.gone.is_cancelled()
     }
 
     /// Resolves when the caller has hung up.
     pub(super) async fn gone(&self) {
-        match self {
-            Self::Caller { gone, .. } => gone.cancelled().await,
-            Self::Nobody => std::future::pending().await,
-        }
+        self.gone.cancelled().await;
     }
 }
 
@@ -107,47 +105,65 @@ pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationTo
     let reply = match result {
         Ok(reply) => reply,
         Err(failure) => {
-            let (known, error) = match failure {
-                Failure::NotSent(detail) => (Known::Nothing { dispatched: false }, GatewayError::Unreachable { provider, detail }),
-                Failure::NoAnswer(detail) => (Known::Unknown, GatewayError::BrokenAnswer { provider, detail }),
-                Failure::TimedOut => (Known::Unknown, GatewayError::Timeout { provider }),
-                Failure::Dropped => (stream::dropped(&held), GatewayError::ShuttingDown),
+            let (known, ending, error) = match failure {
+                Failure::NotSent(detail) => (UNSENT, Ending::NotSent, GatewayError::Unreachable { provider, detail }),
+                Failure::NotConnected(detail) => (UNSENT, Ending::Unreachable, GatewayError::Unreachable { provider, detail }),
+                Failure::NoAnswer(detail) => (Known::Unknown, Ending::Broken, GatewayError::BrokenAnswer { provider, detail }),
+                Failure::TimedOut => (Known::Unknown, Ending::TimedOut, GatewayError::Timeout { provider }),
+                Failure::Dropped => (stream::dropped(&held), Ending::Stopped, ended_first(provider)),
             };
-            return Metered { held, known, upstream_status: None, last_word: LastWord::Whole(Err(error)) };
+            let ending = if answer.is_gone() { Ending::CutByCaller } else { ending };
+            let beside = Beside::default();
+            return Metered { held, known, beside, upstream_status: None, ending, last_word: LastWord::Whole(Err(error)) };
         }
     };
     let upstream_status = Some(reply.status.as_u16());
-    let (known, last_word) = if !reply.status.is_success() {
-        let (error, known) = refusal(&held, reply).await;
-        (known, LastWord::Whole(Err(error)))
+    let mut beside = Beside::default();
+    let (known, ending, last_word) = if !reply.status.is_success() {
+        let (error, known) = refused(&held, reply).await;
+        (known, if known == Known::Unknown { Ending::Broken } else { Ending::Refused }, LastWord::Whole(Err(error)))
     } else if is_compressed(&reply.headers) {
         // It is not unpacked: a megabyte can hold a gigabyte. What it says stays unknown.
         let error = GatewayError::BrokenAnswer { provider, detail: "it is compressed, though it was asked not to be".to_owned() };
-        (Known::Unknown, LastWord::Whole(Err(error)))
+        (Known::Unknown, Ending::Broken, LastWord::Whole(Err(error)))
     } else if is_event_stream(&reply.headers) {
-        stream::pass_on(&held, reply, answer, stopping).await
+        stream::pass_on(&held, reply, answer, stopping, &mut beside).await
     } else {
-        let (known, result) = tokio::select! {
-            plain = plain(&held, reply) => plain,
-            () = stopping.cancelled() => (Known::Unknown, Err(GatewayError::ShuttingDown)),
+        let (known, ending, result) = tokio::select! {
+            read = plain(&held, reply, &mut beside) => read,
+            () = stopping.cancelled() => (Known::Unknown, Ending::Stopped, Err(ended_first(provider))),
         };
-        (known, LastWord::Whole(result))
+        (known, ending, LastWord::Whole(result))
     };
-    Metered { held, known, upstream_status, last_word }
+    Metered { held, known, beside, upstream_status, ending, last_word }
 }
 
-async fn plain(held: &Held, reply: Reply) -> (Known, Result<Response, GatewayError>) {
-    let provider = || held.route.provider.clone();
+/// The request was sent and may be billed, so this is not the refusal of a gateway that is about to end.
+fn ended_first(provider: String) -> GatewayError {
+    GatewayError::BrokenAnswer { provider, detail: "the gateway ended before it had come".to_owned() }
+}
+
+/// Reads a whole answer.
+async fn plain(held: &Held, reply: Reply, beside: &mut Beside) -> (Known, Ending, Result<Response, GatewayError>) {
     let content_type = reply.headers.get(header::CONTENT_TYPE).cloned();
     let status = reply.status;
     let body = match read_whole(reply, ANSWER_BYTES_MAX).await {
         Ok(body) => body,
-        Err(detail) => return (Known::Unknown, Err(GatewayError::BrokenAnswer { provider: provider(), detail })),
+        Err(detail) => {
+            let provider = held.route.provider.clone();
+            return (Known::Unknown, Ending::Broken, Err(GatewayError::BrokenAnswer { provider, detail }));
+        }
     };
     let seen = held.ask.inspect(&body);
+    let is_error = seen.as_ref().is_some_and(|seen| seen.is_error);
+    if let Some(seen) = &seen {
+        beside.add(&held.route, &body, seen);
+    }
     let known = match seen {
         _ if held.ask.is_free() => Known::Exact(Usage::default()),
-        Some(Seen { usage: Some(usage), visible_bytes, .. }) => exact(held, usage, visible_bytes),
+        Some(Seen { usage: Some(usage), visible_bytes, is_error, .. }) if !is_error || usage.total() > 0 => {
+            exact(held, usage, visible_bytes)
+        }
         // Some providers report a failure with status 200; whether they bill it is not known.
         Some(Seen { is_error: true, .. }) => Known::Unknown,
         // An answer in a form that is not known has its text somewhere.
@@ -160,7 +176,7 @@ async fn plain(held: &Held, reply: Reply) -> (Known, Result<Response, GatewayErr
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     describe(held, response.headers_mut());
-    (known, Ok(response))
+    (known, if is_error { Ending::ErrorInAnswer } else { Ending::Complete }, Ok(response))
 }
 
 /// What a complete answer reports, if that can be believed: nothing goes in for nothing, and what was seen was paid for. Else the larger of report and estimate.
@@ -214,7 +230,7 @@ async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
 }
 
 /// What an upstream's refusal means: for the caller, and for the bill. Its text is passed on, but never a key in it.
-async fn refusal(held: &Held, reply: Reply) -> (GatewayError, Known) {
+async fn refused(held: &Held, reply: Reply) -> (GatewayError, Known) {
     const NOT_BILLED: Known = Known::Nothing { dispatched: true };
     let route = &held.route;
     let (provider, status) = (route.provider.clone(), reply.status);
@@ -238,5 +254,5 @@ async fn refusal(held: &Held, reply: Reply) -> (GatewayError, Known) {
         message = message.replace(key.expose(), "****");
     }
     let message = message.chars().filter(|c| !c.is_control()).take(ERROR_CHARS_MAX).collect();
-    (GatewayError::Upstream { provider, status: status.as_u16(), message, retry_after_s }, known)
+    (GatewayError::Upstream { provider, status: status.as_u16(), message, retry_after_s, is_charged: is_from_an_edge }, known)
 }

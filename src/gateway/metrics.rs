@@ -184,7 +184,7 @@ impl OfProvider {
                 self.first_byte_us.observe(micros(after));
                 usize::from(reply.status.as_u16() / 100).clamp(2, 5) - 2
             }
-            Err(Failure::NotSent(_)) => 4,
+            Err(Failure::NotSent(_) | Failure::NotConnected(_)) => 4,
             Err(Failure::NoAnswer(_)) => 5,
             Err(Failure::TimedOut) => 6,
             Err(Failure::Dropped) => 7,

@@ -20,6 +20,7 @@
 
 mod ask;
 mod authorise;
+mod breaker;
 mod connect;
 mod credential;
 mod credentials;
@@ -39,6 +40,7 @@ mod metrics;
 mod owner;
 mod plan;
 mod providers;
+mod reported;
 mod reports;
 mod request_body;
 mod reserve;
@@ -63,11 +65,12 @@ pub use owner::ToReview;
 pub use providers::{CustomProvider, Registry};
 
 use crate::{
-    domain::{PlainKey, RequestId, key::KeyKind, key::Pepper},
+    domain::{Metered as Known, PlainKey, RequestId, key::KeyKind, key::Pepper},
     listen::BodyBudget,
     store::{Clock, NewSecretKey, SecretKey, Store, StoreError},
 };
 use authorise::{Authorised, Inbound, authorise};
+use breaker::{Breakers, Verdict};
 use error::GatewayError;
 use habits::Habits;
 use line::Lines;
@@ -91,6 +94,7 @@ pub struct Gateway {
     pepper: Pepper,
     registry: Registry,
     upstream: Upstream,
+    breakers: Breakers,
     lines: Lines,
     habits: Habits,
     template_tokens: TemplateTokens,
@@ -112,13 +116,14 @@ impl Gateway {
     pub fn new(store: Store, clock: Clock, pepper: Pepper, registry: Registry, sandbox: bool) -> Arc<Self> {
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
         let (upstream, lines, habits) = (Upstream::default(), Lines::default(), Habits::default());
-        let metrics = Metrics::new(clock());
+        let (metrics, breakers) = (Metrics::new(clock()), Breakers::new(clock.clone()));
         Arc::new(Self {
             store,
             clock,
             pepper,
             registry,
             upstream,
+            breakers,
             lines,
             habits,
             template_tokens: TemplateTokens::default(),
@@ -195,8 +200,14 @@ async fn journey(gateway: Arc<Gateway>, inbound: Inbound) -> Result<edge::Respon
 /// Tries the routes in order until one answers. Each attempt has a hold of its own.
 async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
     let mut tally = Tally::default();
+    let mut has_gone_on = false;
     let mut routes = call.routes.iter().peekable();
     while let Some(route) = routes.next() {
+        let pass = match gateway.breakers.admit(&call.key.id, &call.ask, route) {
+            Ok(pass) => pass,
+            Err(_) if routes.peek().is_some() => continue,
+            Err(refusal) => return answer.refuse(refusal),
+        };
         let held = match reserve(&gateway, &call, route, &tally, &answer).await {
             Ok(held) => held,
             Err(refusal) => return answer.refuse(refusal),
@@ -209,15 +220,19 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
         let (counted, began) = (gateway.metrics.provider(route), Instant::now());
         let sent = send(&gateway, held, &answer).await;
         counted.sent(&sent, began.elapsed());
-        let falls_back = sent.may_fall_back() && routes.peek().is_some();
-        let answer = if falls_back { &Answer::Nobody } else { &answer };
-        let metered = meter(sent, answer, &gateway.stopping).await;
+        let may_fall_back = sent.may_fall_back() && routes.peek().is_some();
+        let metered = meter(sent, &answer, &gateway.stopping).await;
         counted.ended(began.elapsed());
         if metered.is_credential_refused() {
             gateway.registry.credentials.forget().await;
         }
-        tally.settle(&gateway, metered, answer).await;
-        if !falls_back {
+        // An answer that did not come is paid for; a request goes on after one of those, and not after a second one.
+        let goes_on = may_fall_back && !(metered.known == Known::Unknown && std::mem::replace(&mut has_gone_on, true));
+        let outcome = settle::outcome(&gateway, &metered);
+        // Before the caller can try again.
+        pass.end(Verdict::of(metered.ending, &outcome));
+        tally.settle(&gateway, metered, outcome, Some(&answer).filter(|_| !goes_on)).await;
+        if !goes_on {
             return;
         }
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     domain::{
         HoldId, KeyId, Money, SpendLimit,
-        ledger::{OpenHold, Suspect, WriteOff},
+        ledger::{Basis, OpenHold, Unverified, WriteOff},
         spend_key::Account,
     },
     store::StoreError,
@@ -75,7 +75,7 @@ pub(super) struct HoldsQuery {
     spend_key_id: Option<String>,
 }
 
-/// Money that is set aside, and charges of calls whose process died. A spend key sees its own.
+/// Money that is set aside, and charges that nobody can prove. A spend key sees its own.
 pub(super) async fn holds(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Query(query): Query<HoldsQuery>) -> Response {
     let shown = (|| {
         let wanted = query.spend_key_id.map(KeyId::from_text);
@@ -91,12 +91,14 @@ pub(super) async fn holds(State(gateway): State<Arc<Gateway>>, headers: HeaderMa
         {
             return Err(GatewayError::NotFound(format!("spend key {key}")));
         }
-        // Open ones first: one that becomes a suspect charge in between is then found there.
+        // Open ones first: one that becomes an unverified charge in between is then found there.
         let open = gateway.store.open_holds(test, key.as_ref())?;
-        let suspect = gateway.store.suspects(test, key.as_ref())?;
+        let unverified = gateway.store.unverified(test, key.as_ref())?;
         Ok(json!({
             "open": open.iter().map(hold).collect::<Vec<_>>(),
-            "suspect": suspect.iter().map(|Suspect(charged)| hold(charged)).collect::<Vec<_>>(),
+            "unverified": unverified.iter().map(unverified_charge).collect::<Vec<_>>(),
+            // The old word, for those of processes that died.
+            "suspect": unverified.iter().filter(|charge| charge.is_crash).map(|charge| hold(&charge.charge)).collect::<Vec<_>>(),
         }))
     })();
     respond_json(StatusCode::OK, shown)
@@ -109,6 +111,12 @@ fn hold(hold: &OpenHold) -> Value {
     })
 }
 
+fn unverified_charge(unverified: &Unverified) -> Value {
+    let mut object = hold(&unverified.charge);
+    object["basis"] = if unverified.is_crash { Basis::Crash } else { Basis::Hold }.as_str().into();
+    object
+}
+
 pub(super) async fn write_off(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response {
     let written_off = async {
         let (owner, body) = read_settings(&gateway, request).await?;
@@ -116,7 +124,7 @@ pub(super) async fn write_off(State(gateway): State<Arc<Gateway>>, Path(id): Pat
         match gateway.store.write_off(test, HoldId::from_text(id.as_str()), reason(&body)?).await? {
             WriteOff::Done(amount) => Ok(json!({"hold_id": id, "written_off": amount})),
             WriteOff::Already => Err(GatewayError::AlreadyWrittenOff(id)),
-            WriteOff::NoSuch => Err(GatewayError::NotFound(format!("suspect charge for {id}"))),
+            WriteOff::NoSuch => Err(GatewayError::NotFound(format!("unverified charge for {id}"))),
         }
     };
     respond_json(StatusCode::OK, written_off.await)
@@ -162,25 +170,25 @@ pub(super) async fn sell_again(State(gateway): State<Arc<Gateway>>, headers: Hea
 }
 
 impl Gateway {
-    /// What a person should look at: suspect charges that were not written off, how many and how much, and mispriced models as `provider/model`.
+    /// What a person should look at: unverified charges that were not written off, how many and how much, and mispriced models as `provider/model`.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be read.
     pub fn to_review(&self) -> Result<ToReview, StoreError> {
-        let suspects = self.store.suspects(self.sandbox, None)?;
+        let unverified = self.store.unverified(self.sandbox, None)?;
         let models = self.store.mispriced()?.into_iter().map(|model| format!("{}/{}", model.provider, model.model)).collect();
-        let sum = suspects.iter().fold(Money::ZERO, |sum, Suspect(charged)| sum.saturating_add(charged.amount));
-        Ok(ToReview { suspects: suspects.len(), suspect_sum: sum, mispriced: models })
+        let sum = unverified.iter().fold(Money::ZERO, |sum, unverified| sum.saturating_add(unverified.charge.amount));
+        Ok(ToReview { unverified: unverified.len(), unverified_sum: sum, mispriced: models })
     }
 }
 
 /// What waits for a person's decision.
 #[derive(Clone, Debug)]
 pub struct ToReview {
-    /// Number of suspect charges.
-    pub suspects: usize,
+    /// Number of unverified charges.
+    pub unverified: usize,
     /// What they come to.
-    pub suspect_sum: Money,
+    pub unverified_sum: Money,
     /// Models that keys with a limit do not buy, as `provider/model`.
     pub mispriced: Vec<String>,
 }

@@ -8,7 +8,7 @@ use super::{
     local::LocalServers,
 };
 use crate::{
-    catalog::{Auth, Catalog, Dialect, Prices, Provider},
+    catalog::{Auth, Catalog, Dialect, Prices, Provider, ReportedCost},
     domain::Secret,
 };
 
@@ -27,6 +27,8 @@ pub struct CustomProvider {
     pub models: Vec<String>,
     /// What its models cost; without it nothing can be bought there.
     pub prices: Option<Prices>,
+    /// Where its answers say what they cost, if a person named the field.
+    pub reported_cost: Option<ReportedCost>,
 }
 
 impl CustomProvider {

@@ -73,7 +73,7 @@ impl RequestObject {
 fn attempt(attempt: &Attempt) -> Value {
     json!({
         "provider": attempt.subject.provider, "model": attempt.subject.model, "outcome": attempt.kind, "upstream_status": attempt.upstream_status,
-        "cost": attempt.cost, "basis": attempt.basis, "note": attempt.note,
+        "ending": attempt.ending, "cost": attempt.cost, "basis": attempt.basis, "note": attempt.note,
     })
 }
 

@@ -17,9 +17,12 @@ use super::{
     settle::{HoldGuard, Tally},
     tokens,
 };
-use crate::domain::{
-    HoldId, KeyId, Money, RequestId, SpendKey,
-    ledger::{RateState, Refusal, Reserve, Shortfall, Subject},
+use crate::{
+    domain::{
+        HoldId, KeyId, Money, RequestId, SpendKey,
+        ledger::{RateState, Refusal, Reserve, Shortfall, Subject},
+    },
+    store::StoreError,
 };
 
 /// How often a request that waits for money looks for it by itself.
@@ -74,7 +77,7 @@ pub(super) async fn reserve(
     };
     let Some(limit) = call.key.settings.rate_limit.filter(|_| !tally.is_counted) else { return Err(refusal) };
     match gateway.store.count_refused(call.key.id.clone(), limit).await? {
-        Some(too_many) => Err(refused(too_many, route)),
+        Some(too_many) => Err(refused(gateway, &call.key.id, too_many, route)?),
         None => Err(refusal),
     }
 }
@@ -144,7 +147,7 @@ impl Attempt<'_> {
                 continue;
             }
             let affordable = quote.affordable_cap(short.available());
-            return Err(over_budget(short, Some(affordable)));
+            return Err(over_budget(gateway, &key.id, short, Some(affordable))?);
         }
     }
 
@@ -190,29 +193,35 @@ impl Attempt<'_> {
                 rate: admitted.rate,
             }),
             Ok(Err(Refusal::SpendLimit(short))) => Err(NoMoney::Short(short)),
-            Ok(Err(refusal)) => Err(NoMoney::Final(refused(refusal, route))),
+            Ok(Err(refusal)) => Err(NoMoney::Final(refused(gateway, &key.id, refusal, route).unwrap_or_else(Into::into))),
             Err(error) => Err(NoMoney::Final(error.into())),
         }
     }
 }
 
-fn refused(refusal: Refusal, route: &Route) -> GatewayError {
-    match refusal {
+fn refused(gateway: &Gateway, key: &KeyId, refusal: Refusal, route: &Route) -> Result<GatewayError, StoreError> {
+    Ok(match refusal {
         Refusal::KeyGone | Refusal::KeyExpired => {
             GatewayError::InvalidKey("This API key is not known here. It may be expired, revoked or rotated.")
         }
         Refusal::KeyPaused => GatewayError::KeyPaused,
-        Refusal::SpendLimit(shortfall) => over_budget(shortfall, None),
+        Refusal::SpendLimit(shortfall) => over_budget(gateway, key, shortfall, None)?,
         Refusal::RequestLimit { limit, resets_at } => GatewayError::RequestQuota { limit, resets_at },
         Refusal::RateLimit { wait_ms, state } => GatewayError::RateLimited { wait_ms, state },
         Refusal::Mispriced => GatewayError::Mispriced { provider: route.provider.clone(), model: route.model.clone() },
-    }
+    })
 }
 
-fn over_budget(shortfall: Shortfall, affordable_output: Option<u64>) -> GatewayError {
+fn over_budget(
+    gateway: &Gateway,
+    key: &KeyId,
+    mut shortfall: Shortfall,
+    affordable_output: Option<u64>,
+) -> Result<GatewayError, StoreError> {
+    shortfall.unverified = gateway.store.unverified_in(key, shortfall.whose, shortfall.limit.cycle)?;
     let shortfall = Box::new(shortfall);
     if shortfall.is_only_held() && shortfall.held > Money::ZERO {
-        return GatewayError::BudgetHeld { shortfall };
+        return Ok(GatewayError::BudgetHeld { shortfall });
     }
-    GatewayError::Budget { shortfall, affordable_output: affordable_output.filter(|tokens| *tokens > 0) }
+    Ok(GatewayError::Budget { shortfall, affordable_output: affordable_output.filter(|tokens| *tokens > 0) })
 }

@@ -11,7 +11,7 @@ use super::{
     providers::{CustomProvider, Registry, custom_auth, variables},
 };
 use crate::{
-    catalog::{Auth, Capability, Dialect, Mode, Model, Prices, Provider},
+    catalog::{Auth, Capability, Dialect, Mode, Model, Prices, Provider, ReportedCost},
     domain::{RequestShape, Secret},
 };
 
@@ -31,6 +31,8 @@ pub(super) struct Route {
     pub(super) variables: Vec<String>,
     /// `None` when the price is not known: such a route refuses to sell.
     pub(super) prices: Option<Prices>,
+    /// Where its answers say what they cost, if they do.
+    pub(super) reported_cost: Option<ReportedCost>,
     pub(super) context: Option<u64>,
     pub(super) max_output: Option<u64>,
     /// Whether the model may reason where nobody sees it.
@@ -135,6 +137,7 @@ async fn custom_route(registry: &Registry, custom: &CustomProvider, ask: &Ask, m
         is_callers_key: false,
         variables,
         prices: custom.prices.clone(),
+        reported_cost: custom.reported_cost.clone(),
         context: None,
         max_output: None,
         reasons: false,
@@ -171,6 +174,7 @@ async fn catalog_route(registry: &Registry, provider: &Provider, ask: &Ask, mode
         is_callers_key: false,
         variables: variables(provider),
         prices: model.prices().cloned(),
+        reported_cost: provider.reported_cost.clone(),
         context: model.context,
         max_output: model.max_output,
         reasons: model.capabilities.has(Capability::Reasoning),
@@ -196,6 +200,7 @@ async fn local_route(gateway: &Gateway, ask: &Ask, name: &str, sandbox: bool) ->
                 is_callers_key: false,
                 variables: Vec::new(),
                 prices: Some(Prices::free()),
+                reported_cost: None,
                 context: None,
                 max_output: None,
                 reasons: false,

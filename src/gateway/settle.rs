@@ -4,18 +4,16 @@ use super::{
     Gateway,
     ask::Ask,
     meter::{Answer, Metered},
+    reported::COST_BELIEVED,
     reserve::Held,
 };
 use crate::{
     domain::{
         HoldId, Metered as Known, Money, Usage,
-        ledger::{Basis, Outcome, Settle},
+        ledger::{Basis, Ending, Outcome, Settle},
     },
     store::Store,
 };
-
-/// No answer costs a million dollars. A usage report that says so is not believed, and the whole hold is charged.
-const COST_BELIEVED: Money = Money::from_dollars(1_000_000);
 
 /// Owns an open hold. If it is dropped before it was settled (a panic, a runtime that ends), the whole hold is charged: the money may have been spent.
 pub(super) struct HoldGuard {
@@ -30,8 +28,8 @@ impl HoldGuard {
     }
 
     /// Books the outcome. From here on whoever asks this ledger sees it; what is returned resolves when it is on disk.
-    fn settle(mut self, outcome: Outcome, upstream_status: Option<u16>) -> impl Future<Output = ()> + Send + use<> {
-        let booked = self.hold.take().map(|hold| self.store.settle(Settle { hold, outcome, upstream_status }));
+    fn settle(mut self, outcome: Outcome, upstream_status: Option<u16>, ending: Ending) -> impl Future<Output = ()> + Send + use<> {
+        let booked = self.hold.take().map(|hold| self.store.settle(Settle { hold, outcome, upstream_status, ending }));
         async {
             if let Some(booked) = booked
                 && let Err(error) = booked.await
@@ -46,7 +44,7 @@ impl Drop for HoldGuard {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
             let outcome = Outcome::Charge { cost: self.amount, basis: Basis::Hold, usage: None };
-            drop(self.store.settle(Settle { hold, outcome, upstream_status: None }));
+            drop(self.store.settle(Settle { hold, outcome, upstream_status: None, ending: Ending::Stopped }));
         }
     }
 }
@@ -63,22 +61,21 @@ pub(super) struct Tally {
 impl Tally {
     /// Gives an attempt's money back that was never sent.
     pub(super) async fn return_unsent(&mut self, gateway: &Gateway, held: Held) {
-        held.guard.settle(Outcome::Void { dispatched: false }, None).await;
+        held.guard.settle(Outcome::Void { dispatched: false }, None, Ending::NotSent).await;
         gateway.lines.money_is_back(&held.key);
         // Nobody may be waiting.
         let _ = gateway.settled.send(held.request);
     }
 
-    /// Books an attempt, and gives the caller the end of the answer.
-    pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered, answer: &Answer) {
-        let Metered { held, known, upstream_status, last_word } = metered;
+    /// Books an attempt, and gives the caller the end of the answer, if this was the last attempt.
+    pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered, outcome: Outcome, answer: Option<&Answer>) {
+        let Metered { held, known, upstream_status, ending, last_word, .. } = metered;
         if let (Known::Exact(usage), Ask::Chat(_)) = (known, &*held.ask) {
             gateway.habits.learn(&held.key, &held.route.model, usage.output);
         }
         if let (Known::Exact(usage), Some(features)) = (known, held.ask.features()) {
             gateway.template_tokens.learn(&held.route, features, usage.input, held.text_tokens_max);
         }
-        let outcome = outcome(&held, known);
         gateway.metrics.booked(gateway, &held.route, held.plan.amount, &outcome);
         match &outcome {
             Outcome::Charge { cost, .. } => {
@@ -90,9 +87,11 @@ impl Tally {
             }
             Outcome::Void { dispatched } => self.is_counted |= dispatched,
         }
-        let booked = held.guard.settle(outcome, upstream_status);
+        let booked = held.guard.settle(outcome, upstream_status, ending);
         // Who asks for the cost once the last byte is there must see it, so it is booked first; the disk is not waited for.
-        last_word.say(answer).await;
+        if let Some(answer) = answer {
+            last_word.say(answer).await;
+        }
         booked.await;
         gateway.lines.money_is_back(&held.key);
         // Nobody may be waiting.
@@ -100,8 +99,14 @@ impl Tally {
     }
 }
 
-/// What an attempt costs, by what is known of it; pure.
-fn outcome(held: &Held, known: Known) -> Outcome {
+/// What an attempt costs.
+pub(super) fn outcome(gateway: &Gateway, metered: &Metered) -> Outcome {
+    let Metered { held, known, beside, .. } = metered;
+    beside.raise(gateway, &held.route, held.plan.amount, by_usage(held, *known))
+}
+
+/// What an attempt costs by its usage; pure.
+fn by_usage(held: &Held, known: Known) -> Outcome {
     let amount = held.plan.amount;
     let price = |usage: &Usage| {
         let cost = held.route.prices.as_ref()?.cost(usage).ok()?;

@@ -54,6 +54,8 @@ pub(super) struct Reply {
 pub(super) enum Failure {
     /// The request never left this machine.
     NotSent(String),
+    /// There was no connection, so it never left this machine either.
+    NotConnected(String),
     /// It was sent, and no answer came.
     NoAnswer(String),
     /// It was sent, and no answer came in time.
@@ -149,7 +151,8 @@ async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
     let request = authenticate(request, route)?;
     match tokio::time::timeout(FIRST_BYTE_TIMEOUT, request.send()).await {
         Err(_) => Err(Failure::TimedOut),
-        Ok(Err(error)) if error.is_connect() || error.is_builder() => Err(Failure::NotSent(root_cause(&error))),
+        Ok(Err(error)) if error.is_connect() => Err(Failure::NotConnected(root_cause(&error))),
+        Ok(Err(error)) if error.is_builder() => Err(Failure::NotSent(root_cause(&error))),
         Ok(Err(error)) => Err(Failure::NoAnswer(root_cause(&error))),
         Ok(Ok(response)) => {
             let (status, headers) = (response.status(), response.headers().clone());

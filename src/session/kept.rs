@@ -234,3 +234,16 @@ impl Session {
         format!("{} session {client_name}", self.scope)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_earlier_versions_kept_is_read() {
+        let kept: Kept = serde_json::from_str(r#"{"key":"lava_sk_x","spend_key_id":"sk_1","narrowed":true}"#).unwrap();
+        assert!(kept.narrowed && kept.limit_by_person.is_none() && kept.spend_key_id == "sk_1");
+        let secret: KeptSecret = serde_json::from_str(r#"{"key":"aks_live_x"}"#).unwrap();
+        assert!(secret.id.is_none() && secret.key == "aks_live_x");
+    }
+}

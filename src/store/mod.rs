@@ -15,8 +15,8 @@ pub use counters::Counters;
 pub use sqlite::{NewSecretKey, RequestPage, SecretKey};
 
 use crate::domain::{
-    HoldId, KeyHash, KeyId, KeySettings, Money, NewSpendKey, RateLimit, SpendKey, SpendLimit,
-    ledger::{Admitted, Mispriced, OpenHold, Refusal, RequestRecord, Reserve, Settle, Suspect, WriteOff},
+    Cycle, HoldId, KeyHash, KeyId, KeySettings, Money, NewSpendKey, RateLimit, SpendKey, SpendLimit,
+    ledger::{Admitted, Mispriced, OpenHold, Refusal, RequestRecord, Reserve, Settle, Unverified, Whose, WriteOff},
     spend_key::Account,
 };
 
@@ -221,20 +221,28 @@ impl Store {
         self.sqlite.open_holds(test, key)
     }
 
-    /// Charges for calls of processes that died, but for those that were written off.
+    /// Charges of a whole hold that nobody can prove, but for those that were written off.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be read.
-    pub fn suspects(&self, test: bool, key: Option<&KeyId>) -> Result<Vec<Suspect>, StoreError> {
-        self.sqlite.suspects(test, key)
+    pub fn unverified(&self, test: bool, key: Option<&KeyId>) -> Result<Vec<Unverified>, StoreError> {
+        self.sqlite.unverified(test, key)
     }
 
-    /// What the suspect charges of a key come to, but for those that were written off. A point read on the calling thread.
+    /// What the unverified charges of a key come to, and how much of that is for calls of processes that died. A point read on the calling thread.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be read.
-    pub fn suspect_sum(&self, key: &KeyId) -> Result<Money, StoreError> {
-        self.sqlite.suspect_sum(key)
+    pub fn unverified_sums(&self, key: &KeyId) -> Result<(Money, Money), StoreError> {
+        self.sqlite.unverified_sums(key)
+    }
+
+    /// How much of what counts against a limit in its present cycle is unverified: the key's own limit, or that of its account.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn unverified_in(&self, key: &KeyId, whose: Whose, cycle: Cycle) -> Result<Money, StoreError> {
+        self.sqlite.unverified_in(key, whose, cycle)
     }
 
     /// Whether there is such a key, or was: a revoked one leaves its charges behind.
@@ -245,7 +253,7 @@ impl Store {
         self.sqlite.has_had(test, key)
     }
 
-    /// Takes a suspect charge back. The reason is kept in the books.
+    /// Takes an unverified charge back. The reason is kept in the books.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be written.

@@ -14,7 +14,7 @@ pub mod sse;
 
 use serde::Deserialize;
 
-pub use reply::Seen;
+pub use reply::{Seen, value_at};
 
 use raw::RawObject;
 

@@ -68,6 +68,13 @@ impl RawObject {
         }
     }
 
+    /// Takes a field out. `false` when it was not there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(field, _)| field != name);
+        self.0.len() < before
+    }
+
     /// The object as bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()

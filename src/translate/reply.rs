@@ -1,29 +1,64 @@
 //! What a reply or a chunk of a stream tells the meter, in whatever dialect.
 
-use std::fmt;
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
-use crate::domain::Usage;
+use crate::domain::{Usage, decimal::scaled_up};
 
 /// What one chunk of a stream, or a whole reply, says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// The usage reported so far, if it is there. A stream may report it in parts; each counter only ever grows.
     pub usage: Option<Usage>,
+    /// What other models used for the same answer, by name; it is not part of `usage`.
+    pub others: Vec<(String, Usage)>,
     /// Bytes of text, reasoning and tool arguments.
     pub visible_bytes: u64,
-    /// Whether there is nothing but usage in it: the extra chunk of OpenAI's `include_usage`.
+    /// Whether there is usage in it and no part of the answer: the extra chunk of OpenAI's `include_usage`.
     pub is_usage_only: bool,
-    /// Whether it is an error report instead of an answer.
+    /// Whether it reports an error, beside a part of the answer or instead of it.
     pub is_error: bool,
     /// Whether it says that an answer has come to its end; what usage it reports is then the whole of it.
     pub is_finish: bool,
     /// Whether it says that the stream is complete.
     pub is_end: bool,
+}
+
+/// A number of tokens as providers write it: whole, as a float (which is rounded up), or as text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = unquoted(<&RawValue>::deserialize(deserializer)?.get());
+        let count = scaled_up(text, 0).and_then(|count| u64::try_from(count).ok());
+        count.map(Self).ok_or_else(|| D::Error::custom("not a count"))
+    }
+}
+
+/// The number of an optional count; zero when it is absent.
+pub(super) fn count(count: Option<Count>) -> u64 {
+    count.unwrap_or_default().0
+}
+
+/// A raw JSON value, without the quotes if it is a text.
+fn unquoted(raw: &str) -> &str {
+    raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map_or(raw, str::trim)
+}
+
+/// The text of a value below the fields of a path such as `usage.cost`; `None` when it is not there, or is `null`.
+pub fn value_at(payload: &[u8], path: &str) -> Option<String> {
+    let mut raw: &RawValue = serde_json::from_slice(payload).ok()?;
+    for name in path.split('.') {
+        let object: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(raw.get()).ok()?;
+        raw = object.get(name)?;
+    }
+    Some(unquoted(raw.get())).filter(|text| *text != "null").map(str::to_owned)
 }
 
 /// Bytes of all texts below a JSON value, but for those of roles, ids and kinds. Read without keeping anything.

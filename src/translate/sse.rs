@@ -53,6 +53,11 @@ impl Event {
         Self(Bytes::from_static(b"data: [DONE]\n\n"))
     }
 
+    /// An event of data alone, which has no line end in it.
+    pub fn of_data(data: &[u8]) -> Self {
+        Self(Bytes::from([b"data: ", data, b"\n\n"].concat()))
+    }
+
     /// An event of a kind, if it has one, with a JSON payload.
     pub fn new(kind: Option<&str>, payload: &serde_json::Value) -> Self {
         let kind = kind.map(|kind| format!("event: {kind}\n")).unwrap_or_default();

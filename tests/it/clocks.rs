@@ -12,7 +12,7 @@ use lava_mcp::{
     domain::{
         Cycle, HoldId, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RequestId, RequestLimit, SpendLimit,
         key::{KeyKind, Pepper},
-        ledger::{Basis, Outcome, Reserve, Settle, Subject},
+        ledger::{Basis, Ending, Outcome, Reserve, Settle, Subject},
     },
     store::{Clock, NewSecretKey, Store, guarded_clock},
 };
@@ -321,7 +321,7 @@ impl Books {
     }
 
     fn settle(&self, hold: &Held, outcome: Outcome) {
-        let settle = Settle { hold: hold.id.clone(), outcome, upstream_status: None };
+        let settle = Settle { hold: hold.id.clone(), outcome, upstream_status: None, ending: Ending::NotSent };
         self.wait(self.store.settle(settle)).unwrap();
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use lava_mcp::{
-    catalog::{Dialect, Prices, Rates},
+    catalog::{CostUnit, Dialect, Prices, Rates, ReportedCost},
     domain::{
         HoldId, KeyId, PlainKey, Rate, RequestId, Secret,
         key::Pepper,
@@ -237,6 +237,7 @@ async fn open(path: PathBuf, upstream: &str, upstream_key: &str, clock: &TestClo
         api_key_env: Some("FAKE_API_KEY".to_owned()),
         models: Vec::new(),
         prices: Some(prices()),
+        reported_cost: (id == "fake").then(|| ReportedCost { field: "usage.cost".into(), unit: CostUnit::Usd }),
     };
     // A port on which nobody listens: bound and let go again.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -7,7 +7,7 @@ use lava_mcp::{
     domain::{
         Cycle, HoldId, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RequestId, SpendLimit, Status, Usage,
         key::{KeyKind, Pepper},
-        ledger::{Basis, Outcome, Refusal, Reserve, Settle, Subject},
+        ledger::{Basis, Ending, Outcome, Refusal, Reserve, Settle, Subject},
     },
     store::{NewSecretKey, Store, StoreError, wall_clock},
 };
@@ -55,7 +55,7 @@ impl Books {
 
     async fn charge(&self, hold: HoldId, dollars: i32) {
         let outcome = Outcome::Charge { cost: Money::from_dollars(dollars), basis: Basis::Measured, usage: Some(Usage::text(1, 1)) };
-        self.store.settle(Settle { hold, outcome, upstream_status: Some(200) }).await.unwrap();
+        self.store.settle(Settle { hold, outcome, upstream_status: Some(200), ending: Ending::Complete }).await.unwrap();
     }
 
     fn state(&self) -> (Money, Money) {
@@ -111,7 +111,11 @@ async fn held_money_counts_and_comes_back() {
     books.charge(first, 2).await;
     assert_eq!(books.state(), dollars(2, 0));
     let second = books.hold(8).await.unwrap();
-    books.store.settle(Settle { hold: second, outcome: Outcome::Void { dispatched: false }, upstream_status: None }).await.unwrap();
+    books
+        .store
+        .settle(Settle { hold: second, outcome: Outcome::Void { dispatched: false }, upstream_status: None, ending: Ending::NotSent })
+        .await
+        .unwrap();
     assert_eq!(books.state(), dollars(2, 0));
     assert_eq!(books.store.spend_key(&books.key).unwrap().unwrap().total_requests, 1, "what was never sent does not count");
 }
@@ -156,7 +160,7 @@ async fn an_operation_that_cannot_be_applied_fails_alone() {
     let holds = [books.hold(1).await.unwrap(), books.hold(1).await.unwrap(), books.hold(1).await.unwrap()];
     let end = |hold: &HoldId, cost| {
         let outcome = Outcome::Charge { cost, basis: Basis::Measured, usage: None };
-        books.store.settle(Settle { hold: hold.clone(), outcome, upstream_status: None })
+        books.store.settle(Settle { hold: hold.clone(), outcome, upstream_status: None, ending: Ending::NotSent })
     };
     // The second of two largest numbers does not fit a column; the third settlement is in the same batch.
     let ends = tokio::join!(end(&holds[0], Money::MAX), end(&holds[1], Money::MAX), end(&holds[2], Money::ZERO));

@@ -13,6 +13,7 @@
 mod anthropic;
 mod billing_upstream;
 mod bounds;
+mod breaker;
 mod browser_login;
 #[cfg(unix)]
 mod canary;
@@ -27,6 +28,7 @@ mod endings;
 mod fake_anthropic;
 mod fake_lava;
 mod fake_upstream;
+mod formats;
 mod harness;
 mod hostile;
 mod http_limits;
@@ -37,6 +39,7 @@ mod keys_cli;
 mod kill;
 mod lava_client;
 mod ledger;
+mod ledger_file;
 mod login_tool;
 mod manage;
 mod manifest;

@@ -7,7 +7,7 @@ use lava_mcp::{
     domain::{
         Cycle, HoldId, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RequestId, RequestLimit, SpendLimit, Status,
         key::{KeyKind, Pepper},
-        ledger::{Basis, Outcome, Refusal, Reserve, Settle, Subject, WriteOff},
+        ledger::{Basis, Ending, Outcome, Refusal, Reserve, Settle, Subject, WriteOff},
     },
     store::{NewSecretKey, Store},
 };
@@ -199,7 +199,7 @@ async fn run(steps: Vec<Step>) {
             Step::Charge { back, cost } => {
                 let Some((hold, at)) = nth(back) else { continue };
                 let outcome = Outcome::Charge { cost: Money::from_nanos(cost), basis: Basis::Measured, usage: None };
-                store.settle(Settle { hold, outcome, upstream_status: Some(200) }).await.unwrap();
+                store.settle(Settle { hold, outcome, upstream_status: Some(200), ending: Ending::Complete }).await.unwrap();
                 if model.holds[at].ended.is_none() {
                     model.holds[at].ended = Some(cost);
                     model.mispriced |= cost > model.holds[at].amount;
@@ -207,7 +207,10 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Void { back, dispatched } => {
                 let Some((hold, at)) = nth(back) else { continue };
-                store.settle(Settle { hold, outcome: Outcome::Void { dispatched }, upstream_status: None }).await.unwrap();
+                store
+                    .settle(Settle { hold, outcome: Outcome::Void { dispatched }, upstream_status: None, ending: Ending::NotSent })
+                    .await
+                    .unwrap();
                 if model.holds[at].ended.is_none() {
                     model.holds[at].ended = Some(0);
                     model.holds[at].uncounted = !dispatched;

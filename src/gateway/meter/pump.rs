@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{IDLE_TIMEOUT, LastWord, caller::Caller};
 use crate::{
-    domain::{RequestShape, Usage},
-    gateway::{ask::Ask, upstream::DRAIN_TIMEOUT},
+    domain::{RequestShape, Usage, ledger::Ending},
+    gateway::{ask::Ask, reported::Beside, route::Route, upstream::DRAIN_TIMEOUT},
     translate::{
-        Seen,
+        Seen, openai,
         sse::{Event, Splitter},
     },
 };
@@ -35,6 +35,8 @@ const HANDED_OUT_GAP: Duration = Duration::from_millis(2);
 const HANDED_OUT_TIMEOUT: Duration = Duration::from_millis(50);
 /// The same while the gateway ends.
 const ENDING_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long usage may come after the end of a stream.
+const AFTER_END_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +45,10 @@ pub(super) enum End {
     Complete,
     /// The provider stopped without saying so.
     Broken,
-    /// The gateway stopped reading, and had read all that had come.
-    Cut,
-    /// The gateway stopped reading, and more had come than it read.
-    Behind,
+    /// The gateway stopped reading, for this reason, and had read all that had come.
+    Cut(Ending),
+    /// The same, and more had come than it read.
+    Behind(Ending),
 }
 
 /// What has been counted so far.
@@ -58,6 +60,7 @@ pub(super) struct Counted {
     pub(super) is_finished: bool,
     /// Whether the provider reported an error in the stream.
     pub(super) has_error: bool,
+    pub(super) beside: Beside,
 }
 
 type Body = BoxStream<'static, Result<Bytes, String>>;
@@ -65,6 +68,7 @@ type Body = BoxStream<'static, Result<Bytes, String>>;
 /// A stream on its way.
 pub(super) struct Pump<'a> {
     ask: &'a Ask,
+    route: &'a Route,
     body: Body,
     caller: Caller,
     /// Whether the provider stops billing when the stream is closed.
@@ -78,8 +82,18 @@ pub(super) struct Pump<'a> {
 }
 
 impl<'a> Pump<'a> {
-    pub(super) fn new(ask: &'a Ask, body: Body, caller: Caller, stops_bill: bool) -> Self {
-        Self { ask, body, caller, stops_bill, splitter: Splitter::default(), counted: Counted::default(), is_behind: false, last: None }
+    pub(super) fn new(ask: &'a Ask, route: &'a Route, body: Body, caller: Caller, stops_bill: bool) -> Self {
+        Self {
+            ask,
+            route,
+            body,
+            caller,
+            stops_bill,
+            splitter: Splitter::default(),
+            counted: Counted::default(),
+            is_behind: false,
+            last: None,
+        }
     }
 
     /// The end of the stream, for the caller.
@@ -96,7 +110,7 @@ impl<'a> Pump<'a> {
         loop {
             if self.caller.is_gone() && !is_draining {
                 if self.stops_bill {
-                    return self.read_what_has_come(come, ARRIVED_TIMEOUT).await;
+                    return self.read_what_has_come(come, ARRIVED_TIMEOUT, Ending::CutByCaller).await;
                 }
                 is_draining = true;
                 deadline = deadline.min(Instant::now() + DRAIN_TIMEOUT);
@@ -112,12 +126,15 @@ impl<'a> Pump<'a> {
                 chunk = tokio::time::timeout_at(idle, next) => chunk,
                 () = self.caller.gone(), if !is_draining => continue,
                 () = stopping.cancelled() => {
-                    let end = self.read_what_has_come(come, ENDING_TIMEOUT).await;
+                    let end = self.read_what_has_come(come, ENDING_TIMEOUT, Ending::Stopped).await;
                     return self.break_off("the gateway is shutting down", end);
                 }
             };
             let chunk = match chunk {
-                Err(_) => return self.break_off("the provider stopped sending", End::Cut),
+                Err(_) => {
+                    let ending = if is_draining { Ending::CutByCaller } else { Ending::TimedOut };
+                    return self.break_off("the provider stopped sending", End::Cut(ending));
+                }
                 Ok(None) => return self.at_end(),
                 Ok(Some(Err(detail))) => return self.break_off(&detail, End::Broken),
                 Ok(Some(Ok(chunk))) => chunk,
@@ -147,11 +164,12 @@ impl<'a> Pump<'a> {
                 }
             }
             if pushed.is_err() {
-                return self.break_off("the provider sent an event that is too long", End::Cut);
+                return self.break_off("the provider sent an event that is too long", End::Cut(Ending::Broken));
             }
             let mut passed = Passed::Nothing;
             if self.take_events(&mut passed) {
                 self.last = passed.into_bytes();
+                self.read_usage_after_end().await;
                 return End::Complete;
             }
             if let Some(bytes) = passed.into_bytes() {
@@ -161,10 +179,10 @@ impl<'a> Pump<'a> {
     }
 
     /// Reads and counts what the provider has sent already, for nobody.
-    async fn read_what_has_come(&mut self, mut come: Option<Option<Result<Bytes, String>>>, within: Duration) -> End {
+    async fn read_what_has_come(&mut self, mut come: Option<Option<Result<Bytes, String>>>, within: Duration, why: Ending) -> End {
         // Where nobody was waited for, only what is on its way through this process was not read yet.
         let (gap, within, at_limit) =
-            if self.is_behind { (ARRIVED_GAP, within, End::Behind) } else { (HANDED_OUT_GAP, HANDED_OUT_TIMEOUT, End::Cut) };
+            if self.is_behind { (ARRIVED_GAP, within, End::Behind(why)) } else { (HANDED_OUT_GAP, HANDED_OUT_TIMEOUT, End::Cut(why)) };
         let deadline = Instant::now() + within;
         let mut read = 0;
         loop {
@@ -173,7 +191,7 @@ impl<'a> Pump<'a> {
                 None => match tokio::time::timeout_at((Instant::now() + gap).min(deadline), self.body.next()).await {
                     Ok(chunk) => chunk,
                     Err(_) if Instant::now() >= deadline => return at_limit,
-                    Err(_) => return End::Cut,
+                    Err(_) => return End::Cut(why),
                 },
             };
             let chunk = match chunk {
@@ -183,10 +201,24 @@ impl<'a> Pump<'a> {
             };
             read += chunk.len();
             if read > ARRIVED_BYTES_MAX || self.splitter.push(&chunk).is_err() {
-                return End::Behind;
+                return End::Behind(why);
             }
             if self.take_events(&mut Passed::Nothing) {
                 return End::Complete;
+            }
+        }
+    }
+
+    /// Some providers report usage after the event that ends the stream. It is waited for a moment, and not passed on.
+    async fn read_usage_after_end(&mut self) {
+        let deadline = Instant::now() + AFTER_END_TIMEOUT;
+        while self.counted.usage.is_none() {
+            while let Some(event) = self.splitter.next_event() {
+                self.take(&event, &mut Passed::Nothing);
+            }
+            match tokio::time::timeout_at(deadline, self.body.next()).await {
+                Ok(Some(Ok(chunk))) if self.counted.usage.is_none() && self.splitter.push(&chunk).is_ok() => {}
+                _ => return,
             }
         }
     }
@@ -204,19 +236,31 @@ impl<'a> Pump<'a> {
     /// Counts an event, and adds it to what is passed on.
     fn take(&mut self, event: &Event, passed: &mut Passed) -> Taken {
         let data = event.data();
-        let (taken, seen) = match data.as_deref().map(|data| self.ask.inspect(data)) {
+        let (taken, seen) = match data.as_deref().map(|data| self.inspect(data)) {
             Some(Some(seen)) => (if seen.is_end { Taken::Done } else { Taken::Part }, seen),
             Some(None) => {
-                let visible_bytes = data.map_or(0, |data| data.len() as u64);
+                let visible_bytes = data.as_ref().map_or(0, |data| data.len() as u64);
                 (Taken::Garbled, Seen { visible_bytes, ..Seen::default() })
             }
             None => (Taken::Part, Seen::default()),
         };
         self.counted.add(&seen);
-        if !(seen.is_usage_only && self.ask.hides_usage()) {
-            passed.add(event.raw());
+        match data.filter(|_| seen.usage.is_some() && self.ask.hides_usage()) {
+            None => passed.add(event.raw()),
+            // The gateway asked for usage, and not the caller: where it comes with a part of the answer, that part goes on without it.
+            Some(_) if seen.is_usage_only => {}
+            Some(data) => match openai::without_usage(&data) {
+                Some(rest) => passed.add(Event::of_data(&rest).raw()),
+                None => passed.add(event.raw()),
+            },
         }
         taken
+    }
+
+    fn inspect(&mut self, data: &[u8]) -> Option<Seen> {
+        let seen = self.ask.inspect(data)?;
+        self.counted.beside.add(self.route, data, &seen);
+        Some(seen)
     }
 
     /// The connection was closed without `[DONE]`, which some providers never send. The answer is complete if it came to its end, its usage came, and nothing
@@ -315,6 +359,25 @@ mod tests {
 
     const EVENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"abc\"}}]}\n\n";
 
+    fn route() -> Route {
+        Route {
+            provider: "p".to_owned(),
+            model: "m".to_owned(),
+            method: http::Method::POST,
+            url: "http://127.0.0.1/v1/chat/completions".parse().unwrap(),
+            auth: crate::catalog::Auth::None,
+            credential: None,
+            is_callers_key: false,
+            variables: Vec::new(),
+            prices: None,
+            context: None,
+            max_output: None,
+            reasons: false,
+            reach: crate::gateway::route::Reach::Private,
+            reported_cost: None,
+        }
+    }
+
     fn ask() -> Ask {
         Ask::Chat(ChatRequest::parse(&Bytes::from_static(br#"{"model":"m","stream":true,"messages":[]}"#)).unwrap())
     }
@@ -326,8 +389,8 @@ mod tests {
 
     /// Runs a pump to its end; returns how it ended, what it counted, what the caller was given at last, and after which time.
     async fn run(body: Body, stops_bill: bool, events: mpsc::Sender<Bytes>) -> (End, u64, String, Duration) {
-        let (ask, stopping, began) = (ask(), CancellationToken::new(), Instant::now());
-        let mut pump = Pump::new(&ask, body, Caller::new(events, stopping.clone()), stops_bill);
+        let (ask, route, stopping, began) = (ask(), route(), CancellationToken::new(), Instant::now());
+        let mut pump = Pump::new(&ask, &route, body, Caller::new(events, stopping.clone()), stops_bill);
         let end = pump.run(&stopping).await;
         let last = pump.last.clone().unwrap_or_default();
         (end, pump.counted.visible_bytes, String::from_utf8_lossy(&last).into_owned(), began.elapsed())
@@ -337,7 +400,7 @@ mod tests {
     async fn a_provider_that_falls_silent_is_waited_for_until_the_idle_timeout() {
         let (events, mut caller) = mpsc::channel(16);
         let (end, counted, last, after) = run(stalling(2), false, events).await;
-        assert_eq!((end, counted), (End::Cut, 6));
+        assert_eq!((end, counted), (End::Cut(Ending::TimedOut), 6));
         assert!(last.contains("the provider stopped sending"), "{last}");
         assert!((IDLE_TIMEOUT..IDLE_TIMEOUT + Duration::from_secs(1)).contains(&after), "{after:?}");
         assert_eq!(caller.recv().await.unwrap(), EVENT.repeat(2));
@@ -352,7 +415,7 @@ mod tests {
             Some((Ok(Bytes::from_static(EVENT.as_bytes())), ()))
         });
         let (end, _, _, after) = run(trickle.boxed(), false, events).await;
-        assert_eq!(end, End::Cut);
+        assert_eq!(end, End::Cut(Ending::TimedOut));
         assert!((STREAM_TIMEOUT..STREAM_TIMEOUT + Duration::from_secs(1)).contains(&after), "{after:?}");
     }
 
@@ -368,7 +431,7 @@ mod tests {
                 drop(caller);
             });
             let (end, counted, _, after) = run(backlog(50), stops_bill, events).await;
-            assert_eq!((end, counted), (End::Cut, 150_000), "stops: {stops_bill}");
+            assert_eq!((end, counted), (End::Cut(Ending::CutByCaller), 150_000), "stops: {stops_bill}");
             let waited = after - Duration::from_secs(5);
             assert!((waits..waits + Duration::from_millis(100)).contains(&waited), "{waited:?}");
         }
@@ -386,7 +449,7 @@ mod tests {
             Some((Ok(Bytes::from(EVENT.repeat(2_000))), ()))
         });
         let (end, _, _, after) = run(endless.boxed(), true, events).await;
-        assert_eq!(end, End::Behind);
+        assert_eq!(end, End::Behind(Ending::CutByCaller));
         assert!(after <= Duration::from_secs(5) + ARRIVED_TIMEOUT + Duration::from_millis(50), "{after:?}");
     }
 }

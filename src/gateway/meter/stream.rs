@@ -11,15 +11,21 @@ use super::{
     pump::{Counted, End, Pump},
 };
 use crate::{
-    domain::{Metered as Known, RequestShape, Usage},
-    gateway::{edge::stream_body, providers::abort_stops_billing, reserve::Held, upstream::Reply},
+    domain::{Metered as Known, RequestShape, Usage, ledger::Ending},
+    gateway::{edge::stream_body, providers::abort_stops_billing, reported::Beside, reserve::Held, upstream::Reply},
 };
 
 /// Events that may wait for a slow caller.
 const QUEUE_EVENTS: usize = 16;
 
 /// Passes a stream on, all but its end, and finds out what it used.
-pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping: &CancellationToken) -> (Known, LastWord) {
+pub(super) async fn pass_on(
+    held: &Held,
+    reply: Reply,
+    answer: &Answer,
+    stopping: &CancellationToken,
+    beside: &mut Beside,
+) -> (Known, Ending, LastWord) {
     let (events, body) = mpsc::channel(QUEUE_EVENTS);
     let mut response = http::Response::new(stream_body(body));
     *response.status_mut() = reply.status;
@@ -30,22 +36,29 @@ pub(super) async fn pass_on(held: &Held, reply: Reply, answer: &Answer, stopping
     answer.send(Ok(response));
 
     let stops_bill = abort_stops_billing(&held.route.provider);
-    let mut pump = Pump::new(&held.ask, reply.body, Caller::new(events, stopping.clone()), stops_bill);
+    let mut pump = Pump::new(&held.ask, &held.route, reply.body, Caller::new(events, stopping.clone()), stops_bill);
     let end = pump.run(stopping).await;
-    let known = known(held, &pump.counted, &end, stops_bill);
-    (known, pump.last_word())
+    *beside = std::mem::take(&mut pump.counted.beside);
+    let known = known(held, &pump.counted, end, stops_bill);
+    let ending = match end {
+        End::Cut(ending) | End::Behind(ending) => ending,
+        _ if pump.counted.has_error => Ending::ErrorInAnswer,
+        End::Complete => Ending::Complete,
+        End::Broken => Ending::Broken,
+    };
+    (known, ending, pump.last_word())
 }
 
-fn known(held: &Held, counted: &Counted, end: &End, stops_bill: bool) -> Known {
+fn known(held: &Held, counted: &Counted, end: End, stops_bill: bool) -> Known {
     match (counted.usage, end) {
         // In the Anthropic dialect the first event reports usage too, and only a later one all of it.
-        (Some(usage), End::Complete) if counted.is_finished || held.ask.shape() == RequestShape::Openai => {
+        (Some(usage), End::Complete) if !counted.has_error && (counted.is_finished || held.ask.shape() == RequestShape::Openai) => {
             exact(held, usage, counted.visible_bytes)
         }
         (None, _) if counted.has_error => Known::Unknown,
         // The provider goes on without us, and bills all of it; or it has sent more than was read.
-        (_, End::Cut) if !stops_bill => Known::Unknown,
-        (_, End::Behind) => Known::Unknown,
+        (_, End::Cut(_)) if !stops_bill => Known::Unknown,
+        (_, End::Behind(_)) => Known::Unknown,
         // Usage in the middle of a stream is a running total: more may have been billed after it.
         (Some(usage), _) => {
             let Known::Estimated(seen) = estimate(held, counted.visible_bytes, UNSEEN_TAIL_TOKENS) else { return Known::Unknown };

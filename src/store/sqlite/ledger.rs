@@ -9,7 +9,7 @@ use super::{account, row, writer::Ledger};
 use crate::{
     domain::{
         Cycle, KeyId, RateLimit, Usage,
-        ledger::{Admitted, Basis, Outcome, RateState, Refusal, Reserve, Settle},
+        ledger::{Admitted, Basis, Ending, Outcome, RateState, Refusal, Reserve, Settle},
     },
     store::process,
 };
@@ -217,7 +217,7 @@ pub(super) fn settle(ledger: &Ledger<'_>, settle: &Settle) -> rusqlite::Result<(
         Outcome::Charge { cost, basis, usage } => ("charge", End { cost_n: cost.nanos(), basis: *basis, usage: *usage, uncount: false }),
         Outcome::Void { dispatched } => ("void", End { cost_n: 0, basis: Basis::Void, usage: None, uncount: !dispatched }),
     };
-    end_hold(ledger, settle.hold.as_str(), kind, &end, settle.upstream_status)
+    end_hold(ledger, settle.hold.as_str(), kind, &end, settle.upstream_status, settle.ending)
 }
 
 struct End {
@@ -261,7 +261,7 @@ impl Taken {
     }
 }
 
-fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_status: Option<u16>) -> rusqlite::Result<()> {
+fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_status: Option<u16>, ending: Ending) -> rusqlite::Result<()> {
     let usage = end.usage.and_then(|usage| serde_json::to_string(&usage).ok());
     let take = "DELETE FROM hold WHERE id = ?1 RETURNING key_id, request_id, amount_n, spend_window, request_window, counted, provider, model, endpoint, \
                 opened_at, account_window";
@@ -272,8 +272,8 @@ fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_sta
         .connection
         .prepare_cached(
             "INSERT INTO entry (hold_id, key_id, request_id, kind, amount_n, basis, usage_json, held_n, spend_window, upstream_status, \
-             provider, model, endpoint, opened_at, at, account_window) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             provider, model, endpoint, opened_at, at, account_window, ending) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )?
         .execute(params![
             hold,
@@ -292,6 +292,7 @@ fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_sta
             taken.opened_at,
             ledger.now.as_microsecond(),
             taken.account_window,
+            ending.as_str(),
         ])?;
     // A hold admitted under an earlier window belongs to that window: it neither frees nor fills the present one.
     ledger
@@ -355,7 +356,7 @@ pub(super) fn recover(ledger: &Ledger<'_>, lock_folder: &Path) -> rusqlite::Resu
             .collect::<rusqlite::Result<_>>()?;
         for (hold, amount_n) in &holds {
             let end = End { cost_n: *amount_n, basis: Basis::Crash, usage: None, uncount: false };
-            end_hold(ledger, hold, "suspect", &end, None)?;
+            end_hold(ledger, hold, "suspect", &end, None, Ending::Stopped)?;
         }
         if !holds.is_empty() {
             tracing::warn!(holds = holds.len(), "a process ended with money set aside; it was charged and marked suspect");

@@ -2,8 +2,10 @@
 
 mod account;
 mod fault;
+mod identity;
 mod keys;
 mod ledger;
+mod migrate;
 mod open;
 mod queue;
 mod reports;
@@ -24,8 +26,8 @@ pub use reports::RequestPage;
 
 use super::{Change, Clock, Counters, StoreError};
 use crate::domain::{
-    HoldId, KeyHash, KeyId, Money, NewSpendKey, RateLimit, SpendKey, SpendLimit,
-    ledger::{Admitted, Mispriced, OpenHold, Outcome, Refusal, RequestRecord, Reserve, Settle, Suspect, WriteOff},
+    Cycle, HoldId, KeyHash, KeyId, Money, NewSpendKey, RateLimit, SpendKey, SpendLimit,
+    ledger::{Admitted, Ending, Mispriced, OpenHold, Outcome, Refusal, RequestRecord, Reserve, Settle, Unverified, Whose, WriteOff},
     spend_key::Account,
 };
 use queue::Writer;
@@ -155,12 +157,17 @@ impl Sqlite {
         self.read(|connection| review::open_holds(connection, test, key))
     }
 
-    pub(super) fn suspects(&self, test: bool, key: Option<&KeyId>) -> Result<Vec<Suspect>, StoreError> {
-        self.read(|connection| review::suspects(connection, test, key))
+    pub(super) fn unverified(&self, test: bool, key: Option<&KeyId>) -> Result<Vec<Unverified>, StoreError> {
+        self.read(|connection| review::unverified(connection, test, key))
     }
 
-    pub(super) fn suspect_sum(&self, key: &KeyId) -> Result<Money, StoreError> {
-        self.read(|connection| review::suspect_sum(connection, key))
+    pub(super) fn unverified_sums(&self, key: &KeyId) -> Result<(Money, Money), StoreError> {
+        self.read(|connection| review::unverified_sums(connection, key))
+    }
+
+    pub(super) fn unverified_in(&self, key: &KeyId, whose: Whose, cycle: Cycle) -> Result<Money, StoreError> {
+        let now = (self.shared.clock)();
+        self.read(|connection| review::unverified_in(connection, key, whose, cycle, now))
     }
 
     pub(super) fn has_had(&self, test: bool, key: &KeyId) -> Result<bool, StoreError> {
@@ -204,7 +211,8 @@ struct Orphan<'a> {
 impl Drop for Orphan<'_> {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
-            drop(self.sqlite.settle(Settle { hold, outcome: Outcome::Void { dispatched: false }, upstream_status: None }));
+            let outcome = Outcome::Void { dispatched: false };
+            drop(self.sqlite.settle(Settle { hold, outcome, upstream_status: None, ending: Ending::NotSent }));
         }
     }
 }

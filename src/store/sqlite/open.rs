@@ -1,27 +1,32 @@
-//! Opening the file: the settings that make a commit durable, the check that it is ours, and the migrations.
+//! Opening the file, with the settings that make a commit durable.
 
 use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, ffi};
 
-use super::StoreError;
+use super::{StoreError, migrate::migrate};
 
-/// Marks the file as ours ("lava" in ASCII), so that a wrong path is noticed before anything is written.
-const APPLICATION_ID: i64 = 0x6c61_7661;
 /// How long to wait for another process's commit.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQLite before 3.51.3 can corrupt a WAL that one connection resets while another commits.
 const SQLITE_OLDEST: i32 = 3_051_003;
 
-const MIGRATIONS: [&str; 2] = [include_str!("../migrations/sqlite/0001_ledger.sql"), include_str!("../migrations/sqlite/0002_account.sql")];
-
-/// The one connection that writes.
+/// The one connection that writes. A file that is not there is made.
 pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
+    connect(path, OpenFlags::default())
+}
+
+/// The same for a file that was open before: a new one in its place would be an empty ledger, in which nothing is spent.
+pub(super) fn writer_again(path: &Path) -> Result<Connection, StoreError> {
+    connect(path, OpenFlags::default().difference(OpenFlags::SQLITE_OPEN_CREATE))
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < SQLITE_OLDEST {
         return Err(StoreError::Unavailable(format!("SQLite {} is too old: 3.51.3 is needed", rusqlite::version())));
     }
     let fail = |error: rusqlite::Error| describe(path, &error);
-    let mut connection = Connection::open(path).map_err(fail)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     restrict(path);
     configure(&connection).map_err(fail)?;
     migrate(path, &mut connection)?;
@@ -62,29 +67,6 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn migrate(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
-    let fail = |error: rusqlite::Error| describe(path, &error);
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(fail)?;
-    let read = |pragma: &str| transaction.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let (application, version) = (read("application_id").map_err(fail)?, read("user_version").map_err(fail)?);
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(fail)?;
-    if application != APPLICATION_ID && tables > 0 {
-        return Err(StoreError::NotALedger(path.display().to_string()));
-    }
-    if version > known {
-        return Err(StoreError::TooNew { path: path.display().to_string(), found: version, known });
-    }
-    for migration in &MIGRATIONS[usize::try_from(version).unwrap_or(0)..] {
-        transaction.execute_batch(migration).map_err(fail)?;
-    }
-    if version < known {
-        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(fail)?;
-        transaction.pragma_update(None, "user_version", known).map_err(fail)?;
-    }
-    transaction.commit().map_err(fail)
-}
-
 /// The ledger names models and amounts: nobody else's business on a shared machine.
 fn restrict(path: &Path) {
     #[cfg(unix)]
@@ -96,7 +78,8 @@ fn restrict(path: &Path) {
     let _ = path;
 }
 
-fn describe(path: &Path, error: &rusqlite::Error) -> StoreError {
+/// What an error at opening means.
+pub(super) fn describe(path: &Path, error: &rusqlite::Error) -> StoreError {
     if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
         return StoreError::NotALedger(path.display().to_string());
     }

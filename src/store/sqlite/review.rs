@@ -1,5 +1,6 @@
 //! What an owner looks at and decides: open holds, charges nobody can prove, and models whose prices were wrong.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
@@ -8,34 +9,66 @@ use super::{
     writer::Ledger,
 };
 use crate::domain::{
-    HoldId, KeyId, Money, RequestId,
-    ledger::{Mispriced, OpenHold, Subject, Suspect, WriteOff},
+    Cycle, HoldId, KeyId, Money, RequestId,
+    ledger::{Mispriced, OpenHold, Subject, Unverified, Whose, WriteOff},
 };
 
 const OPEN: &str = "SELECT h.id, h.key_id, h.request_id, h.amount_n, h.provider, h.model, h.endpoint, h.opened_at
     FROM hold h JOIN spend_key k ON k.id = h.key_id WHERE k.test = ?1 AND (?2 IS NULL OR h.key_id = ?2) ORDER BY h.opened_at";
-/// The index is named, or all entries would be read in the order of their age.
-const SUSPECT: &str = "SELECT e.hold_id, e.key_id, e.request_id, e.amount_n, e.provider, e.model, e.endpoint, e.opened_at
-    FROM entry e INDEXED BY entry_suspect JOIN spend_key k ON k.id = e.key_id WHERE e.kind = 'suspect' AND k.test = ?1 AND (?2 IS NULL OR e.key_id = ?2)
-    AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.hold_id = e.hold_id AND c.kind = 'correction') ORDER BY e.seq";
+/// The columns of an unverified charge that was not written off. The index is named, or all entries would be read in the order of their age.
+macro_rules! unverified {
+    ($columns:literal, $conditions:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM entry e INDEXED BY entry_unverified JOIN spend_key k ON k.id = e.key_id WHERE e.basis IN ('hold', 'crash') AND e.amount_n > 0
+            AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.hold_id = e.hold_id AND c.kind = 'correction') AND ",
+            $conditions
+        )
+    };
+}
+
+const UNVERIFIED: &str = unverified!(
+    "e.hold_id, e.key_id, e.request_id, e.amount_n, e.provider, e.model, e.endpoint, e.opened_at, e.basis = 'crash'",
+    "k.test = ?1 AND (?2 IS NULL OR e.key_id = ?2) ORDER BY e.seq"
+);
 
 /// Money set aside right now.
 pub(super) fn open_holds(connection: &Connection, test: bool, key: Option<&KeyId>) -> rusqlite::Result<Vec<OpenHold>> {
     connection.prepare_cached(OPEN)?.query_map(params![test, key.map(KeyId::as_str)], read)?.collect()
 }
 
-/// Charges for calls of processes that died, unless they were written off.
-pub(super) fn suspects(connection: &Connection, test: bool, key: Option<&KeyId>) -> rusqlite::Result<Vec<Suspect>> {
-    let found =
-        connection.prepare_cached(SUSPECT)?.query_map(params![test, key.map(KeyId::as_str)], read)?.collect::<Result<Vec<_>, _>>()?;
-    Ok(found.into_iter().map(Suspect).collect())
+/// Charges of a whole hold that nobody can prove, unless they were written off.
+pub(super) fn unverified(connection: &Connection, test: bool, key: Option<&KeyId>) -> rusqlite::Result<Vec<Unverified>> {
+    let charge = |row: &Row<'_>| Ok(Unverified { charge: read(row)?, is_crash: row.get(8)? });
+    connection.prepare_cached(UNVERIFIED)?.query_map(params![test, key.map(KeyId::as_str)], charge)?.collect()
 }
 
-/// What those charges of one key come to.
-pub(super) fn suspect_sum(connection: &Connection, key: &KeyId) -> rusqlite::Result<Money> {
-    let select = "SELECT coalesce(sum(e.amount_n), 0) FROM entry e INDEXED BY entry_suspect WHERE e.kind = 'suspect' AND e.key_id = ?1
-        AND NOT EXISTS (SELECT 1 FROM entry c WHERE c.hold_id = e.hold_id AND c.kind = 'correction')";
-    connection.prepare_cached(select)?.query_row([key.as_str()], |row| row.get(0)).map(Money::from_nanos)
+/// What those charges of one key come to: all of them, and those after a crash.
+pub(super) fn unverified_sums(connection: &Connection, key: &KeyId) -> rusqlite::Result<(Money, Money)> {
+    let select = unverified!(
+        "coalesce(sum(e.amount_n), 0), coalesce(sum(CASE WHEN e.basis = 'crash' THEN e.amount_n ELSE 0 END), 0)",
+        "e.key_id = ?1"
+    );
+    let money = |row: &Row<'_>, column| row.get(column).map(Money::from_nanos);
+    connection.prepare_cached(select)?.query_row([key.as_str()], |row| Ok((money(row, 0)?, money(row, 1)?)))
+}
+
+/// How much of what counts against a limit in its present cycle is unverified.
+pub(super) fn unverified_in(connection: &Connection, key: &KeyId, whose: Whose, cycle: Cycle, now: Timestamp) -> rusqlite::Result<Money> {
+    let (latest, select) = match whose {
+        Whose::Key => (
+            "SELECT latest FROM budget WHERE key_id = ?1",
+            unverified!("coalesce(sum(e.amount_n), 0)", "e.key_id = ?1 AND e.opened_at >= ?2"),
+        ),
+        Whose::Account => (
+            "SELECT a.latest FROM account a JOIN spend_key k ON k.test = a.test WHERE k.id = ?1",
+            unverified!("coalesce(sum(e.amount_n), 0)", "k.test = (SELECT test FROM spend_key WHERE id = ?1) AND e.opened_at >= ?2"),
+        ),
+    };
+    let latest: i64 = connection.prepare_cached(latest)?.query_row([key.as_str()], |row| row.get(0))?;
+    let start = keys::window_start(cycle, now.max(timestamp(latest)));
+    connection.prepare_cached(select)?.query_row(params![key.as_str(), start], |row| row.get(0)).map(Money::from_nanos)
 }
 
 /// Whether there is or was such a key: what a revoked one has left is still looked at.
@@ -55,7 +88,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<OpenHold> {
     })
 }
 
-/// Takes a suspect charge back, with a reason. The charge stays in the books; a second entry corrects it.
+/// Takes an unverified charge back, with a reason. The charge stays in the books; a second entry corrects it.
 pub(super) fn write_off(ledger: &Ledger<'_>, test: bool, hold: &HoldId, reason: &str) -> rusqlite::Result<WriteOff> {
     let corrected = "SELECT EXISTS (SELECT 1 FROM entry e JOIN spend_key k ON k.id = e.key_id WHERE e.hold_id = ?1 AND e.kind = 'correction' AND k.test = ?2)";
     if ledger.connection.prepare_cached(corrected)?.query_row(params![hold.as_str(), test], |row| row.get(0))? {
@@ -63,7 +96,7 @@ pub(super) fn write_off(ledger: &Ledger<'_>, test: bool, hold: &HoldId, reason: 
     }
     let insert = "INSERT INTO entry (hold_id, key_id, request_id, kind, amount_n, basis, held_n, spend_window, provider, model, endpoint, note, opened_at, at, account_window)
         SELECT e.hold_id, e.key_id, e.request_id, 'correction', -e.amount_n, 'admin', e.held_n, e.spend_window, e.provider, e.model, e.endpoint, ?3, e.opened_at, ?4, e.account_window
-        FROM entry e JOIN spend_key k ON k.id = e.key_id WHERE e.hold_id = ?1 AND e.kind = 'suspect' AND k.test = ?2
+        FROM entry e JOIN spend_key k ON k.id = e.key_id WHERE e.hold_id = ?1 AND e.basis IN ('hold', 'crash') AND e.amount_n > 0 AND k.test = ?2
         RETURNING key_id, -amount_n, account_window, opened_at";
     let taken: Option<(String, i64, Option<i64>, i64)> = ledger
         .connection

@@ -19,7 +19,10 @@ use rusqlite::Connection;
 use super::{
     Clock, StoreError,
     fault::Fault,
-    ledger, open,
+    identity::{Identity, gone},
+    ledger,
+    migrate::{FORMAT, too_new},
+    open,
     queue::{Batch, Closing, Message, gather},
 };
 use crate::{
@@ -51,6 +54,8 @@ pub(super) struct Thread {
     alive: Alive,
     /// `None` after an I/O error: what a page holds is then unknown, so the file is opened anew before anything else is believed.
     connection: Option<Connection>,
+    /// The files that are open.
+    identity: Identity,
     swept: Instant,
     /// Whether the last attempt to write failed; what happens once is said once.
     is_failing: bool,
@@ -61,6 +66,7 @@ pub(super) struct Thread {
 impl Thread {
     pub(super) fn open(path: &Path, clock: Clock, counters: Arc<Counters>) -> Result<Self, StoreError> {
         let connection = open::writer(path)?;
+        let identity = Identity::of(path)?;
         let alive = Alive::claim(&processes(path)).map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
         let mut thread = Self {
             path: path.to_owned(),
@@ -68,6 +74,7 @@ impl Thread {
             counters,
             alive,
             connection: Some(connection),
+            identity,
             swept: Instant::now(),
             is_failing: false,
             unfolded: 0,
@@ -123,7 +130,13 @@ impl Thread {
 
     /// Opens the file anew and writes what is owed, by itself. Only then is anything else tried: what was never tried is never in doubt.
     fn write_anew(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
-        self.connection = Some(open::writer(&self.path)?);
+        // An empty ledger that is made here, or another one that was put here, would forget what was spent.
+        let connection = open::writer_again(&self.path)?;
+        let identity = Identity::of(&self.path)?;
+        if !identity.is_same_ledger(&self.identity) {
+            return Err(gone(&self.path, "replaced"));
+        }
+        (self.connection, self.identity) = (Some(connection), identity);
         let mut owed = Batch { settlements: std::mem::take(&mut batch.settlements), others: Vec::new() };
         let written = self.write(&mut owed);
         batch.settlements = owed.settlements;
@@ -181,9 +194,12 @@ impl Thread {
     fn fail(&mut self, batch: &mut Batch, error: &StoreError) {
         self.counters.failures.add(1);
         if !matches!(error, StoreError::Busy(_)) {
-            self.connection = None;
+            // A file that was taken away stays open, and is used again if it is put back.
+            if self.identity.check().is_ok() && !matches!(error, StoreError::TooNew { .. }) {
+                self.connection = None;
+            }
             if !std::mem::replace(&mut self.is_failing, true) {
-                tracing::error!(%error, "the ledger failed; nothing is admitted until it can be opened anew");
+                tracing::error!(%error, "the ledger failed; nothing is admitted until it works again");
             }
         }
         batch.others.drain(..).for_each(|operation| operation.answer(Err(error.clone())));
@@ -192,8 +208,8 @@ impl Thread {
     /// Runs `work` in a transaction of its own.
     fn within(&self, work: impl FnOnce(&Ledger<'_>) -> rusqlite::Result<()>) -> Result<(), Fault> {
         let connection = self.connection.as_ref().ok_or(Fault::NotOpen)?;
+        connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([])).map_err(Fault::Sqlite)?;
         let run = || {
-            connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
             // The time is that of the transaction: waiting for another process's may have taken a while.
             work(&Ledger { connection, process: self.alive.id(), now: (self.clock)() })
         };
@@ -203,9 +219,20 @@ impl Thread {
             self.counters.commit_us.observe(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
             Ok(())
         };
-        run().map_err(Fault::Sqlite).and_then(|()| commit().map_err(Fault::Commit)).inspect_err(|_| {
-            let _ = connection.execute_batch("ROLLBACK");
-        })
+        self.check_file(connection).and_then(|()| run().map_err(Fault::Sqlite)).and_then(|()| commit().map_err(Fault::Commit)).inspect_err(
+            |_| {
+                let _ = connection.execute_batch("ROLLBACK");
+            },
+        )
+    }
+
+    /// Whether the file may be written: it is the one that was opened, and no newer version of this program has changed its format meanwhile.
+    fn check_file(&self, connection: &Connection) -> Result<(), Fault> {
+        self.identity.check().map_err(Fault::Refused)?;
+        let format = |row: &rusqlite::Row<'_>| row.get(0);
+        let found: i64 =
+            connection.prepare_cached("PRAGMA user_version").and_then(|mut read| read.query_row([], format)).map_err(Fault::Sqlite)?;
+        if found > FORMAT { Err(Fault::Refused(too_new(&self.path, found))) } else { Ok(()) }
     }
 
     /// Turns the holds of processes that died into suspect charges.

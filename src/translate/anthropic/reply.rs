@@ -7,30 +7,29 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     domain::Usage,
-    translate::reply::{Seen, TextBytes},
+    translate::reply::{Count, Seen, TextBytes, count},
 };
 
-/// The usage block of a reply or an event.
-#[derive(Deserialize)]
+/// The usage block of a reply or an event, or of one of the iterations that the answer took.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Block {
-    #[serde(default)]
-    input_tokens: Option<u64>,
-    #[serde(default)]
-    cache_read_input_tokens: Option<u64>,
-    #[serde(default)]
-    cache_creation_input_tokens: Option<u64>,
-    #[serde(default)]
+    input_tokens: Option<Count>,
+    cache_read_input_tokens: Option<Count>,
+    cache_creation_input_tokens: Option<Count>,
     cache_creation: Option<CacheCreation>,
-    #[serde(default)]
-    output_tokens: Option<u64>,
+    output_tokens: Option<Count>,
+    /// Of an iteration: the model that ran, where it is another one.
+    model: Option<String>,
+    /// Each run of a model for this answer: compactions and advisors are not part of the counters beside this list.
+    iterations: Option<Vec<Block>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct CacheCreation {
-    #[serde(default)]
-    ephemeral_1h_input_tokens: Option<u64>,
-    #[serde(default)]
-    ephemeral_5m_input_tokens: Option<u64>,
+    ephemeral_1h_input_tokens: Option<Count>,
+    ephemeral_5m_input_tokens: Option<Count>,
 }
 
 impl Block {
@@ -38,25 +37,41 @@ impl Block {
         if self.input_tokens.is_none() && self.output_tokens.is_none() {
             return None;
         }
-        let cache_read = self.cache_read_input_tokens.unwrap_or(0);
-        let part = |read: fn(&CacheCreation) -> Option<u64>| self.cache_creation.as_ref().and_then(read).unwrap_or(0);
+        let cache_read = count(self.cache_read_input_tokens);
+        let part = |read: fn(&CacheCreation) -> Option<Count>| count(self.cache_creation.as_ref().and_then(read));
         let for_an_hour = part(|creation| creation.ephemeral_1h_input_tokens);
         let parts = for_an_hour.saturating_add(part(|creation| creation.ephemeral_5m_input_tokens));
-        let written = self.cache_creation_input_tokens.unwrap_or(0).max(parts);
+        let written = count(self.cache_creation_input_tokens).max(parts);
         Some(Usage {
-            input: self.input_tokens.unwrap_or(0).saturating_add(cache_read).saturating_add(written),
+            input: count(self.input_tokens).saturating_add(cache_read).saturating_add(written),
             cache_read,
             cache_write: written - for_an_hour,
             cache_write_1h: for_an_hour,
-            output: self.output_tokens.unwrap_or(0),
+            output: count(self.output_tokens),
             ..Usage::default()
         })
     }
+
+    /// What the model that was asked used in all its iterations, and what others did. What the counters at the top say beyond the list is the model's own.
+    fn to_usages(&self) -> (Option<Usage>, Vec<(String, Usage)>) {
+        let Some(top) = self.to_usage() else { return (None, Vec::new()) };
+        let (mut own, mut others, mut listed) = (Usage::default(), Vec::new(), Usage::default());
+        for iteration in self.iterations.iter().flatten() {
+            let Some(usage) = iteration.to_usage() else { continue };
+            listed = listed.plus(usage);
+            match &iteration.model {
+                Some(model) => others.push((model.clone(), usage)),
+                None => own = own.plus(usage),
+            }
+        }
+        (Some(own.plus(top.minus(listed))), others)
+    }
 }
 
-/// Reads the usage block of a reply. `None` when there is none, or it is no set of whole numbers.
-pub fn usage(block: &str) -> Option<Usage> {
-    serde_json::from_str::<Block>(block).ok()?.to_usage()
+/// Reads the usage block of a reply: of the model that was asked, and of others by their names. `None` when there is none, or a counter is not a number of
+/// zero or more.
+pub fn usage(block: &str) -> (Option<Usage>, Vec<(String, Usage)>) {
+    serde_json::from_str::<Block>(block).map_or_else(|_| (None, Vec::new()), |block| block.to_usages())
 }
 
 #[derive(Deserialize)]
@@ -92,13 +107,14 @@ pub fn inspect(payload: &[u8]) -> Option<Seen> {
     let is_whole = matches!(reply.kind, Some("message_delta" | "message"));
     let block = reply.usage.or(reply.message.and_then(|message| message.usage));
     let visible_bytes = [reply.content, reply.delta, reply.content_block].into_iter().flatten().map(|TextBytes(bytes)| bytes).sum();
-    let usage = block.and_then(|raw| usage(raw.get()));
+    let (usage, others) = block.map_or((None, Vec::new()), |raw| usage(raw.get()));
     Some(Seen {
         usage,
+        others,
         visible_bytes,
         is_usage_only: false,
         is_finish: is_whole && usage.is_some_and(|usage| usage.output > 0),
-        is_error: reply.kind == Some("error") || (reply.kind.is_none() && reply.error.is_some()),
+        is_error: reply.kind == Some("error") || reply.error.is_some(),
         is_end: reply.kind == Some("message_stop"),
     })
 }
@@ -114,12 +130,29 @@ mod tests {
         let block = json!({"input_tokens": 10, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 50,
             "cache_creation": {"ephemeral_5m_input_tokens": 20, "ephemeral_1h_input_tokens": 30}, "output_tokens": 7});
         let expected = Usage { input: 160, cache_read: 100, cache_write: 20, cache_write_1h: 30, output: 7, ..Usage::default() };
-        assert_eq!(usage(&block.to_string()), Some(expected));
+        assert_eq!(usage(&block.to_string()).0, Some(expected));
         let nulls = json!({"input_tokens": 10, "cache_read_input_tokens": null, "cache_creation": null, "output_tokens": 7});
-        assert_eq!(usage(&nulls.to_string()), Some(Usage::text(10, 7)));
-        for bad in [json!({}), json!({"input_tokens": -1, "output_tokens": 1}), json!({"input_tokens": "1"})] {
-            assert_eq!(usage(&bad.to_string()), None, "{bad}");
+        assert_eq!(usage(&nulls.to_string()).0, Some(Usage::text(10, 7)));
+        let floats = json!({"input_tokens": 10.0, "output_tokens": 6.5});
+        assert_eq!(usage(&floats.to_string()).0, Some(Usage::text(10, 7)));
+        for bad in [json!({}), json!({"input_tokens": -1, "output_tokens": 1}), json!({"input_tokens": "one"})] {
+            assert_eq!(usage(&bad.to_string()).0, None, "{bad}");
         }
+    }
+
+    #[test]
+    fn iterations_are_summed_and_each_has_its_model() {
+        let run = |kind: &str, input: u64, output: u64| json!({"type": kind, "input_tokens": input, "output_tokens": output});
+        let mut advisor = run("advisor_message", 823, 1_612);
+        advisor["model"] = "claude-big".into();
+        let block = json!({"input_tokens": 23_000, "output_tokens": 1_000,
+            "iterations": [run("compaction", 180_000, 3_500), advisor, run("message", 23_000, 1_000)]});
+        let (own, others) = usage(&block.to_string());
+        assert_eq!((own, others), (Some(Usage::text(203_000, 4_500)), vec![("claude-big".to_owned(), Usage::text(823, 1_612))]));
+        // A list that does not contain what the counters say does not lower them.
+        let short = json!({"input_tokens": 100, "output_tokens": 10, "iterations": [run("message", 60, 4)]});
+        assert_eq!(usage(&short.to_string()), (Some(Usage::text(100, 10)), Vec::new()));
+        assert_eq!(usage(&json!({"input_tokens": 100, "output_tokens": 10, "iterations": []}).to_string()).0, Some(Usage::text(100, 10)));
     }
 
     #[test]

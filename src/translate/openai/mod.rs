@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use reply::{inspect, usage};
+pub use reply::{inspect, usage, without_usage};
 
 use super::{
     BadRequest,

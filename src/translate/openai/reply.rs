@@ -1,33 +1,77 @@
 //! Where a reply of the OpenAI dialect says what was used.
+//!
+//! Providers put the usage block at the top level, into a choice (Moonshot), or below `x_groq`; with the last part of the answer, or in a chunk of its own with
+//! `choices` empty, null or absent. What contradicts itself is read as the larger.
 
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Value, value::RawValue};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::{
     domain::Usage,
-    translate::reply::{Seen, TextBytes},
+    translate::{
+        raw::RawObject,
+        reply::{Count, Seen, TextBytes, count},
+    },
 };
 
-/// Reads the usage block of a reply or a stream's chunk. `None` when there is none, or it is no set of whole numbers.
+/// A usage block, with the names that providers have for the same things.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Block {
+    prompt_tokens: Option<Count>,
+    input_tokens: Option<Count>,
+    completion_tokens: Option<Count>,
+    output_tokens: Option<Count>,
+    total_tokens: Option<Count>,
+    /// Moonshot's.
+    cached_tokens: Option<Count>,
+    /// DeepSeek's.
+    prompt_cache_hit_tokens: Option<Count>,
+    reasoning_tokens: Option<Count>,
+    prompt_tokens_details: Option<InputDetails>,
+    input_tokens_details: Option<InputDetails>,
+    completion_tokens_details: Option<OutputDetails>,
+    output_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct InputDetails {
+    cached_tokens: Option<Count>,
+    cache_write_tokens: Option<Count>,
+    audio_tokens: Option<Count>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OutputDetails {
+    reasoning_tokens: Option<Count>,
+    audio_tokens: Option<Count>,
+}
+
+/// Reads a usage block. `None` when there is none, or a counter in it is not a number of zero or more.
 ///
-/// Some providers (xAI) leave reasoning out of `completion_tokens`; `total_tokens` then tells. DeepSeek names its cache counter differently.
-pub fn usage(block: &Value) -> Option<Usage> {
-    let number = |value: &Value, name: &str| value.get(name).and_then(Value::as_u64);
-    let input = number(block, "prompt_tokens")?;
-    let completion = number(block, "completion_tokens").unwrap_or(0);
-    let total = number(block, "total_tokens").unwrap_or(0);
-    let none = Value::Null;
-    let input_details = block.get("prompt_tokens_details").unwrap_or(&none);
-    let output_details = block.get("completion_tokens_details").unwrap_or(&none);
+/// Some providers leave reasoning out of the completion (xAI, Gemini): the total says so, or that there was more reasoning than completion.
+pub fn usage(block: &str) -> Option<Usage> {
+    let block: Block = serde_json::from_str(block).ok()?;
+    if block.prompt_tokens.or(block.input_tokens).is_none() {
+        return None;
+    }
+    let input = count(block.prompt_tokens).max(count(block.input_tokens));
+    let input_details = block.prompt_tokens_details.or(block.input_tokens_details).unwrap_or_default();
+    let output_details = block.completion_tokens_details.or(block.output_tokens_details).unwrap_or_default();
+    let completion = count(block.completion_tokens).max(count(block.output_tokens));
+    let reasoning = count(output_details.reasoning_tokens).max(count(block.reasoning_tokens));
+    let by_total = completion.max(count(block.total_tokens).saturating_sub(input));
     Some(Usage {
         input,
-        cache_read: number(input_details, "cached_tokens").or_else(|| number(block, "prompt_cache_hit_tokens")).unwrap_or(0),
-        cache_write: number(input_details, "cache_write_tokens").unwrap_or(0),
+        cache_read: count(input_details.cached_tokens.or(block.cached_tokens).or(block.prompt_cache_hit_tokens)),
+        cache_write: count(input_details.cache_write_tokens),
         cache_write_1h: 0,
-        audio_input: number(input_details, "audio_tokens").unwrap_or(0),
-        output: completion.max(total.saturating_sub(input)),
-        reasoning: number(output_details, "reasoning_tokens").unwrap_or(0),
-        audio_output: number(output_details, "audio_tokens").unwrap_or(0),
+        audio_input: count(input_details.audio_tokens),
+        output: if reasoning > by_total { completion.saturating_add(reasoning) } else { by_total },
+        reasoning,
+        audio_output: count(output_details.audio_tokens),
     })
 }
 
@@ -36,20 +80,44 @@ pub fn usage(block: &Value) -> Option<Usage> {
 struct Reply<'a> {
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
-    #[serde(default)]
-    error: Option<IgnoredAny>,
+    #[serde(borrow, default)]
+    x_groq: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    /// vLLM: `error` for an error.
+    #[serde(borrow, default)]
+    object: Option<&'a RawValue>,
+    /// MiniMax: how it went, with HTTP status 200 in any case.
+    #[serde(borrow, default)]
+    base_resp: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Choice {
+struct Choice<'a> {
     #[serde(default)]
     delta: Option<TextBytes>,
     #[serde(default)]
     message: Option<TextBytes>,
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Groq<'a> {
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct BaseResponse {
     #[serde(default)]
-    finish_reason: Option<IgnoredAny>,
+    status_code: i64,
 }
 
 /// Looks into a chunk or a reply; `None` when it is not a JSON object of that form.
@@ -58,18 +126,32 @@ pub fn inspect(payload: &[u8]) -> Option<Seen> {
         return Some(Seen { is_end: true, ..Seen::default() });
     }
     let reply: Reply<'_> = serde_json::from_slice(payload).ok()?;
-    let usage = reply.usage.and_then(|raw| usage(&serde_json::from_str(raw.get()).ok()?));
-    let visible_bytes =
-        reply.choices.iter().flatten().filter_map(|choice| choice.delta.or(choice.message)).map(|TextBytes(bytes)| bytes).sum();
-    let is_usage_only = usage.is_some() && reply.choices.as_ref().is_some_and(Vec::is_empty);
+    let groq = reply.x_groq.and_then(|raw| serde_json::from_str::<Groq<'_>>(raw.get()).ok()?.usage);
+    let choices = reply.choices.as_deref().unwrap_or_default();
+    let blocks = [reply.usage, groq].into_iter().chain(choices.iter().map(|choice| choice.usage)).flatten();
+    let usage = blocks.filter_map(|block| usage(block.get())).reduce(Usage::max_each);
+    let visible_bytes = choices.iter().filter_map(|choice| choice.delta.or(choice.message)).map(|TextBytes(bytes)| bytes).sum();
+    let is_usage_only = usage.is_some() && choices.is_empty() && reply.error.is_none();
+    let says = |raw: Option<&RawValue>, word: &str| raw.is_some_and(|raw| raw.get() == word);
+    let has_failed = |raw: &RawValue| serde_json::from_str::<BaseResponse>(raw.get()).is_ok_and(|response| response.status_code != 0);
     Some(Seen {
         usage,
+        others: Vec::new(),
         visible_bytes,
         is_usage_only,
-        is_finish: is_usage_only || reply.choices.iter().flatten().any(|choice| choice.finish_reason.is_some()),
-        is_error: reply.choices.is_none() && reply.error.is_some(),
+        is_finish: is_usage_only || choices.iter().any(|choice| choice.finish_reason.is_some()),
+        is_error: reply.error.is_some()
+            || says(reply.object, "\"error\"")
+            || reply.base_resp.is_some_and(has_failed)
+            || choices.iter().any(|choice| choice.error.is_some() || says(choice.finish_reason, "\"error\"")),
         is_end: false,
     })
+}
+
+/// A chunk without its usage, for a caller who did not ask for it; the rest keeps its bytes. `None` when there is nothing to take out.
+pub fn without_usage(payload: &[u8]) -> Option<Vec<u8>> {
+    let mut chunk = RawObject::parse(payload).ok()?;
+    chunk.remove("usage").then(|| chunk.to_bytes())
 }
 
 #[cfg(test)]
@@ -80,13 +162,81 @@ mod tests {
 
     #[test]
     fn usage_is_inclusive_whatever_the_provider_reports() {
-        let openai = json!({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "prompt_tokens_details": {"cached_tokens": 60},
-            "completion_tokens_details": {"reasoning_tokens": 15}});
-        assert_eq!(usage(&openai), Some(Usage { input: 100, cache_read: 60, output: 20, reasoning: 15, ..Usage::default() }));
-        let xai = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 40});
-        assert_eq!(usage(&xai).unwrap().output, 30);
-        for bad in [json!({}), json!(null), json!({"prompt_tokens": "5"}), json!({"prompt_tokens": -5}), json!({"prompt_tokens": 1.5})] {
-            assert_eq!(usage(&bad), None, "{bad}");
+        let of = |input, cache_read, output, reasoning| Usage { input, cache_read, output, reasoning, ..Usage::default() };
+        for (name, block, expected) in [
+            (
+                "OpenAI",
+                json!({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "prompt_tokens_details": {"cached_tokens": 60},
+                    "completion_tokens_details": {"reasoning_tokens": 15}}),
+                of(100, 60, 20, 15),
+            ),
+            ("xAI, by the total", json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 40}), of(10, 0, 30, 0)),
+            (
+                "reasoning beside, in the total",
+                json!({"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 410, "completion_tokens_details": {"reasoning_tokens": 300}}),
+                of(100, 0, 310, 300),
+            ),
+            (
+                "reasoning beside, not in the total",
+                json!({"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110, "completion_tokens_details": {"reasoning_tokens": 300}}),
+                of(100, 0, 310, 300),
+            ),
+            ("Moonshot", json!({"prompt_tokens": 10_000, "completion_tokens": 10, "cached_tokens": 9_000}), of(10_000, 9_000, 10, 0)),
+            ("DeepSeek", json!({"prompt_tokens": 100, "completion_tokens": 1, "prompt_cache_hit_tokens": 64}), of(100, 64, 1, 0)),
+            ("other names", json!({"input_tokens": 100, "output_tokens": 10, "total_tokens": 110}), of(100, 0, 10, 0)),
+            ("floats", json!({"prompt_tokens": 100.0, "completion_tokens": 10.5}), of(100, 0, 11, 0)),
+            ("text", json!({"prompt_tokens": "5", "completion_tokens": "7"}), of(5, 0, 7, 0)),
+            ("nulls", json!({"prompt_tokens": 5, "completion_tokens": null, "prompt_tokens_details": null}), of(5, 0, 0, 0)),
+        ] {
+            assert_eq!(usage(&block.to_string()), Some(expected), "{name}");
         }
+        for bad in [json!({}), json!(null), json!({"prompt_tokens": "many"}), json!({"prompt_tokens": -5}), json!({"total_tokens": 0})] {
+            assert_eq!(usage(&bad.to_string()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn usage_is_found_wherever_it_stands() {
+        let used = json!({"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110});
+        let part = |more: serde_json::Value| {
+            let mut choice = json!({"index": 0, "delta": {}, "finish_reason": "stop"});
+            choice.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            choice
+        };
+        for (chunk, is_usage_only) in [
+            (json!({"choices": [], "usage": used}), true),
+            (json!({"choices": null, "usage": used}), true),
+            (json!({"usage": used}), true),
+            (json!({"choices": [part(json!({}))], "usage": used}), false),
+            (json!({"choices": [part(json!({"usage": used}))]}), false),
+            (json!({"choices": [part(json!({}))], "x_groq": {"id": "r", "usage": used}}), false),
+            (json!({"choices": [part(json!({}))], "usage": null, "x_groq": {"usage": used}}), false),
+        ] {
+            let seen = inspect(chunk.to_string().as_bytes()).unwrap();
+            assert_eq!((seen.usage, seen.is_usage_only, seen.is_finish), (Some(Usage::text(100, 10)), is_usage_only, true), "{chunk}");
+        }
+        assert_eq!(inspect(br#"{"choices":[],"usage":null}"#).unwrap(), Seen::default());
+    }
+
+    #[test]
+    fn an_error_beside_an_answer_is_an_error() {
+        for (reply, is_error) in [
+            (json!({"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "error"}], "error": {"code": 502}}), true),
+            (json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}), true),
+            (json!({"choices": [{"index": 0, "delta": {}, "error": {"code": 502}}]}), true),
+            (json!({"choices": [], "error": {"message": "too long"}}), true),
+            (json!({"object": "error", "message": "m"}), true),
+            (json!({"choices": null, "usage": {"total_tokens": 0}, "base_resp": {"status_code": 1002}}), true),
+            (json!({"choices": [{"index": 0, "message": {"content": "a"}}], "error": null, "base_resp": {"status_code": 0}}), false),
+        ] {
+            assert_eq!(inspect(reply.to_string().as_bytes()).unwrap().is_error, is_error, "{reply}");
+        }
+    }
+
+    #[test]
+    fn usage_is_taken_out_and_the_rest_keeps_its_bytes() {
+        let chunk = br#"{"id":"c", "n":1.10,"usage":{"prompt_tokens":1},"choices":[ {"delta":{}} ]}"#;
+        assert_eq!(without_usage(chunk).unwrap(), br#"{"id":"c","n":1.10,"choices":[ {"delta":{}} ]}"#);
+        assert_eq!(without_usage(br#"{"choices":[]}"#), None);
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use lava_mcp::{
     domain::{
         HoldId, KeyId, Money, RequestId,
-        ledger::{Basis, Outcome, Reserve, Settle, Subject},
+        ledger::{Basis, Ending, Outcome, Reserve, Settle, Subject},
     },
     store::{Store, wall_clock},
 };
@@ -84,5 +84,5 @@ fn settle(hold: &HoldId, cost: i64) -> Settle {
         0 => Outcome::Void { dispatched: true },
         _ => Outcome::Charge { cost: Money::from_nanos(cost), basis: Basis::Measured, usage: None },
     };
-    Settle { hold: hold.clone(), outcome, upstream_status: Some(200) }
+    Settle { hold: hold.clone(), outcome, upstream_status: Some(200), ending: Ending::Complete }
 }

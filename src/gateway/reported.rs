@@ -1,0 +1,114 @@
+//! What an answer reports beside the usage of the model that was asked: what other models used for it, and what the provider says it took.
+//!
+//! Where the catalog or the config file names the field, the larger of the reported and the computed cost is booked. A cost that cannot be true is not believed, and
+//! the whole hold is charged.
+
+use memchr::memmem;
+
+use super::{Gateway, route::Route};
+use crate::{
+    catalog::ReportedCost,
+    domain::{
+        Money, Usage,
+        ledger::{Basis, Outcome},
+    },
+    translate::{Seen, value_at},
+};
+
+/// No answer costs a million dollars. A report that says so is not believed.
+pub(super) const COST_BELIEVED: Money = Money::from_dollars(1_000_000);
+
+/// What is reported beside the usage; the largest counts, for a stream reports running totals.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Beside {
+    others: Vec<(String, Usage)>,
+    cost: Option<Claim>,
+}
+
+/// A cost as the provider says it; a larger one is the later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    Cost(Money),
+    /// Not an amount that can be true.
+    Unbelievable,
+}
+
+impl Beside {
+    /// Looks into a reply or a chunk that has been read.
+    pub(super) fn add(&mut self, route: &Route, payload: &[u8], seen: &Seen) {
+        if !seen.others.is_empty() {
+            self.others.clone_from(&seen.others);
+        }
+        if let Some(reported) = &route.reported_cost {
+            self.cost = self.cost.max(claim(reported, payload));
+        }
+    }
+
+    /// Makes an outcome at least as dear as what is reported. A refusal stays one.
+    pub(super) fn raise(&self, gateway: &Gateway, route: &Route, held: Money, outcome: Outcome) -> Outcome {
+        let Outcome::Charge { cost, basis, usage } = outcome else { return outcome };
+        let unknown = Outcome::Charge { cost: cost.max(held), basis: Basis::Hold, usage };
+        let Some(others) = self.cost_of_others(gateway, route) else { return unknown };
+        let computed = cost.saturating_add(others);
+        match self.cost {
+            Some(Claim::Unbelievable) => unknown,
+            Some(Claim::Cost(claimed)) if claimed > computed => Outcome::Charge { cost: claimed, basis, usage },
+            _ => Outcome::Charge { cost: computed, basis, usage },
+        }
+    }
+
+    /// What other models used, each at its own price; `None` when one of them has none.
+    fn cost_of_others(&self, gateway: &Gateway, route: &Route) -> Option<Money> {
+        self.others.iter().try_fold(Money::ZERO, |sum, (model, usage)| {
+            let known = if *model == route.model || route.is_own() {
+                route.prices.as_ref()
+            } else {
+                gateway.registry.catalog().model(&route.provider, model).and_then(|model| model.prices())
+            };
+            let cost = known?.cost(usage).ok().filter(|cost| *cost < COST_BELIEVED)?;
+            Some(sum.saturating_add(cost))
+        })
+    }
+}
+
+fn claim(reported: &ReportedCost, payload: &[u8]) -> Option<Claim> {
+    // Most chunks of a stream do not have it, and need not be read again.
+    let name = reported.field.rsplit('.').next().unwrap_or_default();
+    memmem::find(payload, name.as_bytes())?;
+    let text = value_at(payload, &reported.field)?;
+    let cost = reported.unit.to_money(&text).filter(|cost| *cost < COST_BELIEVED);
+    Some(cost.map_or(Claim::Unbelievable, Claim::Cost))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::CostUnit;
+
+    #[test]
+    fn a_cost_is_read_to_the_nano_dollar_and_rounded_up() {
+        let cost = |nanos| Some(Claim::Cost(Money::from_nanos(nanos)));
+        let usd = ReportedCost { field: "usage.cost".into(), unit: CostUnit::Usd };
+        for (value, claimed) in [
+            ("0.5", cost(500_000_000)),
+            ("\"0.5\"", cost(500_000_000)),
+            ("5.2e-06", cost(5_200)),
+            ("0.00000000012", cost(1)),
+            ("0", cost(0)),
+            ("999999.99", cost(999_999_990_000_000)),
+            ("null", None),
+            ("1000000", Some(Claim::Unbelievable)),
+            ("1e300", Some(Claim::Unbelievable)),
+            ("-0.5", Some(Claim::Unbelievable)),
+            ("\"NaN\"", Some(Claim::Unbelievable)),
+            ("{\"total\":1}", Some(Claim::Unbelievable)),
+            ("true", Some(Claim::Unbelievable)),
+        ] {
+            let payload = format!("{{\"choices\":[],\"usage\":{{\"prompt_tokens\":1,\"cost\":{value}}}}}");
+            assert_eq!(claim(&usd, payload.as_bytes()), claimed, "{value}");
+        }
+        assert_eq!(claim(&usd, br#"{"usage":{"prompt_tokens":1},"choices":[{"delta":{"content":"cost"}}]}"#), None);
+        let ticks = ReportedCost { field: "usage.cost_in_usd_ticks".into(), unit: CostUnit::UsdTicks };
+        assert_eq!(claim(&ticks, br#"{"usage":{"cost_in_usd_ticks":37756001}}"#), cost(3_775_601));
+    }
+}
