@@ -212,7 +212,7 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
             Ok(held) => held,
             Err(refusal) => return answer.refuse(refusal),
         };
-        let _open = gateway.metrics.open_hold();
+        let open = gateway.metrics.open_hold();
         if answer.is_gone() {
             // Nothing is bought for a caller who has left.
             return tally.return_unsent(&gateway, held).await;
@@ -231,7 +231,7 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
         let outcome = settle::outcome(&gateway, &metered);
         // Before the caller can try again.
         pass.end(Verdict::of(metered.ending, &outcome));
-        tally.settle(&gateway, metered, outcome, Some(&answer).filter(|_| !goes_on)).await;
+        tally.settle(&gateway, metered, outcome, open, Some(&answer).filter(|_| !goes_on)).await;
         if !goes_on {
             return;
         }

@@ -4,6 +4,7 @@ use super::{
     Gateway,
     ask::Ask,
     meter::{Answer, Metered},
+    metrics::OpenHold,
     reported::COST_BELIEVED,
     reserve::Held,
 };
@@ -68,7 +69,14 @@ impl Tally {
     }
 
     /// Books an attempt, and gives the caller the end of the answer, if this was the last attempt.
-    pub(super) async fn settle(&mut self, gateway: &Gateway, metered: Metered, outcome: Outcome, answer: Option<&Answer>) {
+    pub(super) async fn settle(
+        &mut self,
+        gateway: &Gateway,
+        metered: Metered,
+        outcome: Outcome,
+        open: OpenHold<'_>,
+        answer: Option<&Answer>,
+    ) {
         let Metered { held, known, upstream_status, ending, last_word, .. } = metered;
         if let (Known::Exact(usage), Ask::Chat(_)) = (known, &*held.ask) {
             gateway.habits.learn(&held.key, &held.route.model, usage.output);
@@ -88,6 +96,7 @@ impl Tally {
             Outcome::Void { dispatched } => self.is_counted |= dispatched,
         }
         let booked = held.guard.settle(outcome, upstream_status, ending);
+        drop(open);
         // Who asks for the cost once the last byte is there must see it, so it is booked first; the disk is not waited for.
         if let Some(answer) = answer {
             last_word.say(answer).await;
