@@ -106,7 +106,9 @@ async fn to_review(app: &App) -> Vec<Check> {
         let charges = if unverified == 1 { "charge" } else { "charges" };
         checks.push(Check::note(
             "unverified",
-            format!("{unverified} {charges} of {unverified_sum} USD that the provider may not have billed; `lava-mcp keys holds` shows them"),
+            format!(
+                "{unverified} {charges} of {unverified_sum} USD that the provider may not have billed; `lava-mcp keys holds` shows them"
+            ),
         ));
     }
     if !mispriced.is_empty() {

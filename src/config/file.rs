@@ -115,8 +115,7 @@ impl<'de> Deserialize<'de> for PriceConfig {
             cache_read: Option<String>,
             request: Option<String>,
         }
-        const EXPECTED: &str =
-            "a price is \"free\" or { input = \"0.15\", output = \"0.60\" }, in US dollars per million tokens, written as text; \
+        const EXPECTED: &str = "a price is \"free\" or { input = \"0.15\", output = \"0.60\" }, in US dollars per million tokens, written as text; \
              request = \"0.005\" is what each request costs beside them";
         let custom = <D::Error as serde::de::Error>::custom::<&str>;
         let rate = |text: &str| {
@@ -192,7 +191,12 @@ mod tests {
         let price = file.providers["local"].price.clone().unwrap();
         assert_eq!(
             price,
-            PriceConfig::PerMillion { input: Rate::from_picos(150_000), output: Rate::from_picos(600_000), cache_read: None, request: None }
+            PriceConfig::PerMillion {
+                input: Rate::from_picos(150_000),
+                output: Rate::from_picos(600_000),
+                cache_read: None,
+                request: None
+            }
         );
         assert_eq!(file.providers["other"].price, Some(PriceConfig::Free));
     }

@@ -13,7 +13,11 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ask::Ask, error::GatewayError, route::{Reach, Route}};
+use super::{
+    ask::Ask,
+    error::GatewayError,
+    route::{Reach, Route},
+};
 use crate::{
     domain::{
         KeyId, Money,

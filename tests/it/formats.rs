@@ -4,7 +4,10 @@
 use std::path::Path;
 
 use lava_mcp::{
-    domain::{HoldId, KeyId, Money, RequestId, ledger::{Ending, Outcome, Refusal, Reserve, Settle, Subject}},
+    domain::{
+        HoldId, KeyId, Money, RequestId,
+        ledger::{Ending, Outcome, Refusal, Reserve, Settle, Subject},
+    },
     store::{RequestPage, Store},
 };
 
@@ -40,7 +43,9 @@ fn write(path: &Path, format: i64, schema: &str) {
             INSERT INTO budget (key_id, status) SELECT id, 0 FROM secret_key;";
         connection.execute_batch(budget).unwrap();
     }
-    connection.execute_batch(&format!("PRAGMA application_id = 0x6c617661; PRAGMA user_version = {format}; PRAGMA journal_mode = WAL")).unwrap();
+    connection
+        .execute_batch(&format!("PRAGMA application_id = 0x6c617661; PRAGMA user_version = {format}; PRAGMA journal_mode = WAL"))
+        .unwrap();
 }
 
 #[tokio::test]
@@ -52,7 +57,11 @@ async fn every_ledger_that_was_ever_written_opens_and_counts() {
         write(&path, format, schema);
         let store = Store::open(&path, clock.clock()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let key = store.spend_key(&KeyId::from_text("sk_1")).unwrap().unwrap();
-        assert_eq!((key.current_spend, key.held), (Money::from_dollars(3), Money::ZERO), "{name}: the hold of the process that is gone is charged");
+        assert_eq!(
+            (key.current_spend, key.held),
+            (Money::from_dollars(3), Money::ZERO),
+            "{name}: the hold of the process that is gone is charged"
+        );
         assert_eq!(store.unverified(false, None).unwrap().len(), 2, "{name}");
         let listed = store.requests(&RequestPage { limit: 10, ..RequestPage::default() }).unwrap();
         let seen: Vec<_> = listed.iter().map(|request| (request.request.as_str(), request.status())).collect();
@@ -71,7 +80,10 @@ async fn every_ledger_that_was_ever_written_opens_and_counts() {
         assert!(matches!(store.reserve(reserve(3)).await.unwrap(), Err(Refusal::SpendLimit(_))), "{name}: 2 of 5 dollars are left");
         store.reserve(reserve(2)).await.unwrap().unwrap();
         let outcome = Outcome::Void { dispatched: true };
-        store.settle(Settle { hold: HoldId::from_text("new_2"), outcome, upstream_status: Some(500), ending: Ending::Refused }).await.unwrap();
+        store
+            .settle(Settle { hold: HoldId::from_text("new_2"), outcome, upstream_status: Some(500), ending: Ending::Refused })
+            .await
+            .unwrap();
         store.close().await;
         Store::open(&path, clock.clock()).await.unwrap().close().await;
     }

@@ -79,7 +79,11 @@ async fn held_money_counts_and_comes_back() {
     books.charge(first, 2).await;
     assert_eq!(books.state(), dollars(2, 0));
     let second = books.hold(8).await.unwrap();
-    books.store.settle(Settle { hold: second, outcome: Outcome::Void { dispatched: false }, upstream_status: None, ending: Ending::NotSent }).await.unwrap();
+    books
+        .store
+        .settle(Settle { hold: second, outcome: Outcome::Void { dispatched: false }, upstream_status: None, ending: Ending::NotSent })
+        .await
+        .unwrap();
     assert_eq!(books.state(), dollars(2, 0));
     assert_eq!(books.store.spend_key(&books.key).unwrap().unwrap().total_requests, 1, "what was never sent does not count");
 }

@@ -58,3 +58,4 @@ mod server;
 mod storm;
 mod strangers;
 mod tidy;
+mod usage;

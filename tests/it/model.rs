@@ -207,7 +207,10 @@ async fn run(steps: Vec<Step>) {
             }
             Step::Void { back, dispatched } => {
                 let Some((hold, at)) = nth(back) else { continue };
-                store.settle(Settle { hold, outcome: Outcome::Void { dispatched }, upstream_status: None, ending: Ending::NotSent }).await.unwrap();
+                store
+                    .settle(Settle { hold, outcome: Outcome::Void { dispatched }, upstream_status: None, ending: Ending::NotSent })
+                    .await
+                    .unwrap();
                 if model.holds[at].ended.is_none() {
                     model.holds[at].ended = Some(0);
                     model.holds[at].uncounted = !dispatched;

@@ -86,23 +86,19 @@ pub(super) async fn pass_on(
     *beside = std::mem::take(&mut counted.beside);
     let known = match (counted.usage, end) {
         // In the Anthropic dialect the first event reports usage too, and only a later one all of it.
-        (Some(usage), End::Complete)
-            if !counted.has_error && (counted.is_finished || held.ask.shape() == RequestShape::Openai) =>
-        {
+        (Some(usage), End::Complete) if !counted.has_error && (counted.is_finished || held.ask.shape() == RequestShape::Openai) => {
             exact(held, usage, counted.visible_bytes)
         }
         (None, _) if counted.has_error => Known::Unknown,
         // The provider goes on without us, and bills all of it.
         (_, End::Cut(_)) if !abort_stops_billing(&held.route.provider) => Known::Unknown,
         // Usage in the middle of a stream is a running total: more may have been billed after it.
-        (Some(usage), _) => {
-            match estimate(held, counted.visible_bytes, UNSEEN_TAIL_TOKENS) {
-                Known::Estimated(seen) => {
-                    Known::Estimated(Usage { output: seen.output.max(usage.output.saturating_add(UNSEEN_TAIL_TOKENS)), ..usage })
-                }
-                other => other,
+        (Some(usage), _) => match estimate(held, counted.visible_bytes, UNSEEN_TAIL_TOKENS) {
+            Known::Estimated(seen) => {
+                Known::Estimated(Usage { output: seen.output.max(usage.output.saturating_add(UNSEEN_TAIL_TOKENS)), ..usage })
             }
-        }
+            other => other,
+        },
         (None, End::Complete) => estimate(held, counted.visible_bytes, 0),
         (None, _) => estimate(held, counted.visible_bytes, UNSEEN_TAIL_TOKENS),
     };

@@ -261,14 +261,7 @@ impl Taken {
     }
 }
 
-fn end_hold(
-    ledger: &Ledger<'_>,
-    hold: &str,
-    kind: &str,
-    end: &End,
-    upstream_status: Option<u16>,
-    ending: Ending,
-) -> rusqlite::Result<()> {
+fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_status: Option<u16>, ending: Ending) -> rusqlite::Result<()> {
     let usage = end.usage.and_then(|usage| serde_json::to_string(&usage).ok());
     let take = "DELETE FROM hold WHERE id = ?1 RETURNING key_id, request_id, amount_n, spend_window, request_window, counted, provider, model, endpoint, \
                 opened_at, account_window";

@@ -219,9 +219,11 @@ impl Thread {
             self.counters.commit_us.observe(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
             Ok(())
         };
-        self.check_file(connection).and_then(|()| run().map_err(Fault::Sqlite)).and_then(|()| commit().map_err(Fault::Commit)).inspect_err(|_| {
-            let _ = connection.execute_batch("ROLLBACK");
-        })
+        self.check_file(connection).and_then(|()| run().map_err(Fault::Sqlite)).and_then(|()| commit().map_err(Fault::Commit)).inspect_err(
+            |_| {
+                let _ = connection.execute_batch("ROLLBACK");
+            },
+        )
     }
 
     /// Whether the file may be written: it is the one that was opened, and no newer version of this program has changed its format meanwhile.
