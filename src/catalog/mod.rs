@@ -3,6 +3,7 @@
 //! or a pure function; nothing does I/O or reads a clock.
 
 pub mod address;
+mod fees;
 pub mod find;
 mod index;
 pub mod models;
@@ -84,6 +85,7 @@ impl Catalog {
             };
             models.push(read.into_model(provider));
         }
+        fees::add(&mut models);
         models.sort_by(|a, b| (&*a.provider, &*a.id).cmp(&(&*b.provider, &*b.id)));
         let first: Header<'_> = serde_json::from_str(models_jsonl.lines().next().unwrap_or("{}")).unwrap_or_default();
         Ok(Self::build(&first.date, models, providers))

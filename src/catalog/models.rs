@@ -238,6 +238,17 @@ impl Model {
         self.prices.as_ref()
     }
 
+    /// Adds a fee for each request to all its prices; without one it has no price that could be trusted.
+    pub(super) fn charge_each_request(&mut self, fee: Option<Rate>) {
+        self.prices = self.prices.take().zip(fee).map(|(mut prices, fee)| {
+            let tiers = prices.tiers.iter_mut().chain(prices.reserve.iter_mut()).map(|tier| &mut tier.rates);
+            for rates in tiers.chain([&mut prices.rates]) {
+                rates.request = rates.request.max(Some(fee));
+            }
+            prices
+        });
+    }
+
     /// The id and every alias.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&*self.id).chain(self.aliases.iter().map(|alias| &**alias))

@@ -126,6 +126,10 @@ pub(super) fn payer(gateway: &Gateway, credential: Option<&Secret>) -> Result<Sp
     if key.settings.status == crate::domain::Status::Paused {
         return Err(GatewayError::KeyPaused);
     }
+    // What is asked in a sandbox is not paid with money, so it must not use up a limit that is about money.
+    if gateway.sandbox && !key.test {
+        return Err(GatewayError::LiveKeyInSandbox);
+    }
     Ok(key)
 }
 

@@ -44,6 +44,11 @@ pub(super) enum GatewayError {
     TooManyUnknownKeys { wait_s: u64 },
     #[error("This key is paused; its owner can set it active again.")]
     KeyPaused,
+    #[error(
+        "This gateway is a sandbox, and this key is a live one: its limits are for real money, so nothing is counted against them here. Make a key for the sandbox \
+         with `lava-mcp --sandbox keys create NAME`, or use a gateway that is not a sandbox."
+    )]
+    LiveKeyInSandbox,
     #[error("This key only allows {allowed} request shape, but received {received}")]
     ShapeNotAllowed { allowed: &'static str, received: &'static str },
     #[error("This key does not allow the model {model}; it allows: {}.", listed(allowed))]
@@ -141,6 +146,7 @@ impl GatewayError {
         match self {
             Self::InvalidKey(_) | Self::UnknownKey => StatusCode::UNAUTHORIZED,
             Self::KeyPaused
+            | Self::LiveKeyInSandbox
             | Self::ShapeNotAllowed { .. }
             | Self::ModelNotAllowed { .. }
             | Self::ProviderNotAllowed { .. }
@@ -183,6 +189,7 @@ impl GatewayError {
             Self::InvalidKey(_) | Self::UnknownKey => "invalid_api_key",
             Self::TooManyUnknownKeys { .. } => "too_many_unknown_keys",
             Self::KeyPaused => "key_paused",
+            Self::LiveKeyInSandbox => "live_key_in_sandbox",
             Self::ShapeNotAllowed { .. } => "request_shape_not_allowed",
             Self::ModelNotAllowed { .. } => "model_not_allowed",
             Self::ProviderNotAllowed { .. } => "provider_not_allowed",

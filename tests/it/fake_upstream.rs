@@ -80,6 +80,12 @@ async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) {
         }
         // A model can have the name of a vendor before its own.
         let script = body["model"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+        if script == "says" {
+            if say(&mut socket, &body).await.is_none() {
+                return;
+            }
+            continue;
+        }
         if let Some(path) = head.strip_prefix("post ").filter(|path| path.starts_with("/v1/messages")) {
             if fake_anthropic::answer(&mut socket, path, &script, body["stream"] == true).await.is_none() {
                 return;
@@ -93,6 +99,20 @@ async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) {
             return;
         }
     }
+}
+
+/// Answers with what the request wants to hear: `x_answer`, or a stream of `x_events`.
+async fn say(socket: &mut TcpStream, body: &Value) -> Option<()> {
+    let Some(events) = body["x_events"].as_array() else {
+        return plain(socket, 200, &body["x_answer"].to_string(), "").await;
+    };
+    socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n").await.ok()?;
+    for event in events {
+        let data = event.as_str().map_or_else(|| event.to_string(), str::to_owned);
+        let kind = event["type"].as_str().map_or_else(String::new, |kind| format!("event: {kind}\n"));
+        socket.write_all(format!("{kind}data: {data}\n\n").as_bytes()).await.ok()?;
+    }
+    None
 }
 
 pub(crate) async fn read_request(socket: &mut TcpStream) -> Option<(String, Vec<u8>)> {

@@ -127,6 +127,11 @@ impl Harness {
         edge::router(self.second_at(&self.upstream.url).await)
     }
 
+    /// A sandbox on the same ledger.
+    pub(crate) async fn second_as_sandbox(&self) -> Router {
+        edge::router(open(self.ledger_path(), &self.upstream.url, UPSTREAM_KEY, &self.clock, true).await)
+    }
+
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         send(&self.router, request).await
     }

@@ -64,3 +64,4 @@ mod storm;
 mod strangers;
 mod test_clock;
 mod tidy;
+mod usage;

@@ -1,4 +1,4 @@
-//! What an owner looks at and decides: the lid over all keys, holds, suspect charges, and models whose prices were wrong.
+//! What an owner looks at and decides: the lid over all keys, holds, unverified charges, and models whose prices were wrong.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ async fn a_write_off_gives_the_money_back_once() {
     let object = harness.object(&id).await;
     assert_eq!((&object["current_spend"], &object["lava_mcp"]["suspect"]), (&json!("0.0000000000"), &json!("0.00")));
     assert_eq!(harness.manage(Method::GET, ACCOUNT, Value::Null).await.json()["remaining"], "2.00");
-    assert_eq!(harness.manage(Method::GET, HOLDS, Value::Null).await.json(), json!({"open": [], "suspect": []}));
+    assert_eq!(harness.manage(Method::GET, HOLDS, Value::Null).await.json(), json!({"open": [], "unverified": [], "suspect": []}));
     assert_eq!(harness.chat(&key, "ok", dear).await.status, StatusCode::OK);
 
     let again = harness.manage(Method::POST, &path, json!({"reason": "again"})).await;
@@ -98,7 +98,7 @@ async fn a_write_off_needs_a_secret_key_of_the_account_and_a_reason() {
         assert_eq!(harness.send(request(Method::POST, &path, Some(sandbox.expose()), good.clone())).await.status, StatusCode::NOT_FOUND);
         harness.manage(Method::POST, &path, json!({"reason": "ä".repeat(255)})).await;
     }
-    // Only a suspect charge can be taken back, not what was measured.
+    // Only an unverified charge can be taken back, not what was measured.
     harness.chat(&key, "ok", Value::Null).await;
     harness.settled().await;
     let measured = harness.sql("SELECT hold_id FROM entry WHERE kind = 'charge'", |row| row.get::<_, String>(0)).remove(0);

@@ -122,7 +122,7 @@ async fn what_a_crash_leaves_behind_is_seen_and_can_be_taken_back() {
     hanging_prompt(&mut server, home, false);
     let (_, table, _) = run(home, &["keys", "holds"]);
     assert!(table.contains("open") && table.contains("fake/never"), "{table}");
-    assert_eq!(check(home, "suspect"), None);
+    assert_eq!(check(home, "unverified"), None);
     server.child.kill().unwrap();
     server.child.wait().unwrap();
 
@@ -135,8 +135,8 @@ async fn what_a_crash_leaves_behind_is_seen_and_can_be_taken_back() {
     assert_eq!((&object["lava_mcp"]["suspect"], &object["lava_mcp"]["held"]), (&json!(amount), &json!("0.00")));
     assert!(run(home, &["keys", "list"]).2.contains(&format!("{id}: {amount} USD")), "a person is told");
     let (_, table, err) = run(home, &["keys", "holds", &id]);
-    assert!(table.contains(&hold) && table.contains("suspect") && err.contains("write-off"), "{table}{err}");
-    assert!(check(home, "suspect").unwrap().starts_with(&format!("1 charge of {amount} USD")));
+    assert!(table.contains(&hold) && table.contains("unverified") && err.contains("write-off"), "{table}{err}");
+    assert!(check(home, "unverified").unwrap().starts_with(&format!("1 charge of {amount} USD")));
 
     let (code, _, err) = run(home, &["keys", "write-off", &hold]);
     assert!(code == Some(1) && err.contains("--reason"), "{err}");
@@ -153,8 +153,8 @@ async fn what_a_crash_leaves_behind_is_seen_and_can_be_taken_back() {
     assert!(code == Some(1) && err.contains("spk_nobody"), "{err}");
     let object = json_of(home, &["keys", "show", &id]);
     assert_eq!((&object["lava_mcp"]["suspect"], &object["current_spend"]), (&json!("0.00"), &json!("0.0000000000")));
-    assert!(run(home, &["keys", "holds"]).2.contains("no charge is suspect"));
-    assert_eq!(check(home, "suspect"), None);
+    assert!(run(home, &["keys", "holds"]).2.contains("no charge is unverified"));
+    assert_eq!(check(home, "unverified"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use std::{
 
 use genai_prices::{Calculator, PriceRequest, Usage as OracleUsage, UsageKey};
 use lava_mcp::{
-    catalog::{Mode, Model, Prices, Rates, Tier},
+    catalog::{Catalog, Mode, Model, Prices, Rates, Tier},
     domain::{Money, Rate, Usage},
 };
 use proptest::{
@@ -167,8 +167,11 @@ impl Oracle {
 fn is_excepted(model: &Model) -> bool {
     // Pictures and video are tokens too, and no counter of ours tells them from text: all are charged at the dearest.
     let sees_or_draws = matches!(model.mode, Mode::Image | Mode::ImageEdit | Mode::Video | Mode::Realtime);
+    // The maker's fee for a search, which the oracle does not have for those who resell the model.
+    let has_fee = model.prices().is_some_and(|prices| prices.rates.request.is_some());
+    let is_resold = &*model.provider == "openrouter" || model.id.contains('/');
     // A chat model that answers with video.
-    sees_or_draws || model.id.starts_with("gemini-omni")
+    sees_or_draws || (has_fee && is_resold) || model.id.starts_with("gemini-omni")
 }
 
 #[test]
@@ -279,4 +282,27 @@ proptest! {
             }
         }
     }
+}
+
+/// A model that searches for each answer is never sold for its tokens alone, whoever resells it.
+#[test]
+fn models_that_search_by_themselves_are_priced_with_the_fee_or_not_at_all() {
+    let catalog = Catalog::embedded();
+    let fee =
+        |provider: &str, model: &str| catalog.model(provider, model).unwrap().prices().map(|prices| prices.rates.request.unwrap().picos());
+    assert_eq!(fee("perplexity", "sonar"), Some(12_000_000_000));
+    for (provider, model, expected) in [
+        ("openrouter", "perplexity/sonar", Some(12_000_000_000)),
+        ("vercel-ai-gateway", "perplexity/sonar-pro", Some(14_000_000_000)),
+        ("openrouter", "openai/gpt-4o-search-preview", Some(25_000_000_000)),
+        ("openrouter", "perplexity/sonar-deep-research", None),
+        ("openrouter", "perplexity/sonar-pro-search", None),
+        ("openai", "o3-deep-research", None),
+    ] {
+        assert_eq!(fee(provider, model), expected, "{provider}/{model}");
+    }
+    // The bound has the fee in it, and so has the cost.
+    let sonar = catalog.model("openrouter", "perplexity/sonar").unwrap().prices().unwrap();
+    assert_eq!(sonar.bound(10, 10).unwrap(), sonar.cost(&Usage::text(10, 10)).unwrap());
+    assert_eq!(sonar.cost(&Usage::text(10, 10)).unwrap().to_string(), "0.01202");
 }
