@@ -111,6 +111,12 @@ pub struct KeyExtras {
 }
 
 impl SpendKeyObject {
+    /// Whether anything was spent or set aside in this cycle. What cannot be read counts as spent.
+    pub fn has_spent(&self) -> bool {
+        let held = self.extras.as_ref().map(|extras| extras.held.as_str());
+        [Some(self.current_spend.as_str()), held].into_iter().flatten().any(|amount| amount.parse::<Money>() != Ok(Money::ZERO))
+    }
+
     /// US dollars of suspect charges, if there are any.
     pub fn suspect(&self) -> Option<Money> {
         let suspect: Money = self.extras.as_ref()?.suspect.as_ref()?.parse().ok()?;
