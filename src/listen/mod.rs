@@ -2,7 +2,6 @@
 //! flight finish. The gateway and the MCP server stand behind it.
 
 mod caller;
-mod neighbour;
 mod newcomers;
 mod strangers;
 
@@ -24,9 +23,9 @@ use hyper_util::{
 use tokio::{net::TcpListener, sync::Semaphore};
 use tower::Service;
 
+pub(crate) use crate::platform::Ends;
 pub use caller::Peer;
 pub(crate) use caller::{host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one};
-pub(crate) use neighbour::Ends;
 use newcomers::{Newcomer, Newcomers};
 pub(crate) use strangers::Strangers;
 

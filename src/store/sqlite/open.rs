@@ -1,10 +1,11 @@
 //! Opening the file: the settings that make a commit durable, the check that it is ours, and the migrations.
 
-use std::{path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, ffi};
 
 use super::StoreError;
+use crate::platform::private_file;
 
 /// Marks the file as ours ("lava" in ASCII), so that a wrong path is noticed before anything is written.
 const APPLICATION_ID: i64 = 0x6c61_7661;
@@ -21,8 +22,8 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
         return Err(StoreError::Unavailable(format!("SQLite {} is too old: 3.51.3 is needed", rusqlite::version())));
     }
     let fail = |error: rusqlite::Error| describe(path, &error);
+    restrict(path)?;
     let mut connection = Connection::open(path).map_err(fail)?;
-    restrict(path);
     configure(&connection).map_err(fail)?;
     migrate(path, &mut connection)?;
     Ok(connection)
@@ -85,15 +86,24 @@ fn migrate(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
     transaction.commit().map_err(fail)
 }
 
-/// The ledger names models and amounts: nobody else's business on a shared machine.
-fn restrict(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
+/// The ledger names models and amounts: nobody else's business on a shared machine. SQLite gives the files that it puts beside it the same permissions; those that are
+/// there already may be of an earlier version.
+fn restrict(path: &Path) -> Result<(), StoreError> {
+    let fail = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+    match private_file::create_new(path) {
+        // Nothing is opened that is there: closing it would let go of the locks that this process's connections hold.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        created => drop(created.map_err(fail)?),
     }
-    #[cfg(not(unix))]
-    let _ = path;
+    for end in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        match private_file::close_existing(Path::new(&name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn describe(path: &Path, error: &rusqlite::Error) -> StoreError {
