@@ -35,6 +35,8 @@ mod keys_cli;
 mod kill;
 mod lava_client;
 mod ledger;
+#[cfg(unix)]
+mod log_levels;
 mod login_tool;
 mod manage;
 mod manifest;
@@ -47,11 +49,20 @@ mod mcp_stdio;
 mod metrics;
 mod model;
 mod models;
+mod narrowing;
 mod owner;
 mod owner_cli;
+#[cfg(target_os = "linux")]
+mod private_files;
 mod promises;
+#[cfg(unix)]
+mod raw_provider;
 mod remote;
 mod server;
+#[cfg(unix)]
+mod stops;
 mod storm;
 mod strangers;
+#[cfg(unix)]
+mod terminal;
 mod tidy;
