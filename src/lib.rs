@@ -21,6 +21,7 @@
 //! | [`store`] | the ledger; the only SQL |
 //! | [`domain`] | plain values: money, usage, keys, limits |
 //! | [`config`] | every setting and environment variable |
+//! | `platform` | private files, whose program calls from this machine, a process that nobody looks into |
 //!
 //! Who may import whom is checked by a test (`tests/it/tidy.rs`); why it is built this way stands in `docs/ARCHITECTURE.md`.
 
@@ -32,6 +33,7 @@ pub mod domain;
 pub mod gateway;
 mod listen;
 pub mod mcp;
+mod platform;
 pub mod session;
 pub mod store;
 pub mod translate;

@@ -5,7 +5,7 @@ use clap::Args;
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
 
-use super::{Failure, login::command_line, output, serve::App};
+use super::{Failure, login::command_line, output, paid, serve::App};
 use crate::{client::RequestReport, config::Settings, domain::Money, session::Session};
 
 #[derive(Debug, Args)]
@@ -29,9 +29,8 @@ fn parse_body(text: &str) -> Result<Map<String, Value>, String> {
 
 pub(super) async fn call(settings: Settings, args: CallArgs, json: bool) -> Result<(), Failure> {
     let app = App::new(settings)?;
-    let called = app.until_interrupted(request(&app.session, args, json)).await;
-    app.close().await;
-    called
+    let session = app.session.clone();
+    paid::pay(app, request(&session, args, json)).await
 }
 
 async fn request(session: &Session, args: CallArgs, json: bool) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use super::{Failure, output};
 use crate::{
     domain::Money,
     mcp::client::{McpClient, ToolAnswer},
+    platform::private_file,
 };
 
 /// A small limit, so that the lid can be seen to hold.
@@ -21,7 +22,7 @@ const DEAR_MODEL: &str = "gpt-4o";
 
 pub(super) async fn demo(json: bool) -> Result<(), Failure> {
     let folder = std::env::temp_dir().join(format!("lava-mcp-demo-{}", ulid::Ulid::generate()));
-    std::fs::create_dir_all(&folder).map_err(|error| Failure::Error(format!("{}: {error}", folder.display())))?;
+    private_file::create_folder(&folder).map_err(|error| Failure::Error(format!("{}: {error}", folder.display())))?;
     let result = Box::pin(run(&folder, json)).await;
     let _ = std::fs::remove_dir_all(&folder);
     result

@@ -12,6 +12,7 @@ mod login;
 mod manifest;
 mod mispriced;
 mod output;
+mod paid;
 mod prompt;
 mod providers;
 mod search;
@@ -25,7 +26,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ConfigError, Environment, Flags, Settings};
+use crate::{
+    config::{ConfigError, Environment, Flags, Settings},
+    mcp::transport::asked_to_stop,
+};
 
 /// Most threads for what blocks: enough to keep every core busy, and some that wait for a keyring whose owner is away.
 const BLOCKING_THREADS_MAX: usize = 24;
@@ -97,8 +101,8 @@ enum Command {
 pub enum Failure {
     /// Something went wrong (1). The text says what, and what to do.
     Error(String),
-    /// The person at the keyboard stopped it (2).
-    Cancelled,
+    /// The person at the keyboard, or a signal, stopped it (2). The text says what was booked.
+    Cancelled(String),
     /// Somebody has to log in first (4).
     NotLoggedIn(String),
 }
@@ -107,15 +111,14 @@ impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Error(_) => 1,
-            Self::Cancelled => 2,
+            Self::Cancelled(_) => 2,
             Self::NotLoggedIn(_) => 4,
         }
     }
 
     fn text(&self) -> &str {
         match self {
-            Self::Error(text) | Self::NotLoggedIn(text) => text,
-            Self::Cancelled => "stopped; what a call had used is booked",
+            Self::Error(text) | Self::NotLoggedIn(text) | Self::Cancelled(text) => text,
         }
     }
 }
@@ -163,20 +166,26 @@ impl From<crate::client::ClientError> for Failure {
 
 /// Runs the command line; returns the exit code.
 pub fn run() -> ExitCode {
+    crate::platform::close_to_others();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::from(error.use_stderr()));
+        Err(error) if error.use_stderr() => {
+            // It quotes the arguments, so it goes the way of all texts, without colours.
+            output::complain(error.render().to_string().trim_end());
+            output::finish();
+            return ExitCode::from(1);
+        }
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::SUCCESS;
         }
     };
-    match execute(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            output::complain(&format!("error: {}", failure.text()));
-            ExitCode::from(failure.exit_code())
-        }
+    let result = execute(cli);
+    if let Err(failure) = &result {
+        output::complain(&format!("error: {}", failure.text()));
     }
+    output::finish();
+    result.map_or_else(|failure| ExitCode::from(failure.exit_code()), |()| ExitCode::SUCCESS)
 }
 
 fn execute(cli: Cli) -> Result<(), Failure> {
@@ -184,9 +193,9 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     let flags = Flags { sandbox: cli.sandbox, config: cli.config, data_dir: cli.data_dir };
     // What needs no settings works with broken ones too.
     match &cli.command {
-        Some(Command::Manifest(args)) => return manifest::print(args),
-        Some(Command::Install(args)) => return install::install(args, &flags, &Environment::of_process(), json),
-        Some(Command::Uninstall(args)) => return install::uninstall(args, &Environment::of_process(), json),
+        Some(Command::Manifest(args)) => return output::to_the_end(manifest::print(args)),
+        Some(Command::Install(args)) => return output::to_the_end(install::install(args, &flags, &Environment::of_process(), json)),
+        Some(Command::Uninstall(args)) => return output::to_the_end(install::uninstall(args, &Environment::of_process(), json)),
         _ => {}
     }
     let settings = Settings::load(&flags, Environment::of_process())?;
@@ -199,8 +208,9 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     // Each of those has memory of its own, a MiB or so; they count tokens, or wait for the keyring.
     let runtime =
         builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build().map_err(|error| Failure::Error(error.to_string()))?;
+    let is_server = matches!(cli.command, None | Some(Command::Gateway(_) | Command::Serve(_)));
     let result = runtime.block_on(async {
-        match cli.command {
+        let result = match cli.command {
             None => Box::pin(serve::stdio(settings)).await,
             Some(Command::Serve(args)) => serve_http::serve(settings, args).await,
             Some(Command::Login(args)) => login::login(settings, args, json).await,
@@ -218,7 +228,12 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             Some(Command::Doctor) => doctor::doctor(settings, json).await,
             Some(Command::Demo) => demo::demo(json).await,
             Some(Command::Manifest(_) | Command::Install(_) | Command::Uninstall(_)) => Ok(()),
+        };
+        // A slow reader gets all of a result. A server has none, and what was stopped has ended.
+        if !is_server && !matches!(result, Err(Failure::Cancelled(_))) {
+            output::written(asked_to_stop()).await;
         }
+        result
     });
     // A keyring call may still be waiting on its thread; it must not keep the process.
     runtime.shutdown_background();

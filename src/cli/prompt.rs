@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Failure, login::command_line, output, serve::App};
+use super::{Failure, login::command_line, output, paid, serve::App};
 use crate::{
     client::{ChatOptions, ChatResult, RequestReport},
     config::Settings,
@@ -37,9 +37,8 @@ fn parse_money(text: &str) -> Result<Money, String> {
 pub(super) async fn prompt(settings: Settings, args: PromptArgs, json: bool) -> Result<(), Failure> {
     let input = if args.input.is_empty() { read_input()? } else { args.input.join(" ") };
     let app = App::new(settings)?;
-    let asked = app.until_interrupted(ask(&app.session, &args, &input, json)).await;
-    app.close().await;
-    asked
+    let session = app.session.clone();
+    paid::pay(app, ask(&session, &args, &input, json)).await
 }
 
 fn read_input() -> Result<String, Failure> {
@@ -60,14 +59,17 @@ async fn ask(session: &Session, args: &PromptArgs, input: &str, json: bool) -> R
     body.insert("messages".to_owned(), json!([{"role": "user", "content": input}]));
     body.extend(args.max_tokens.map(|tokens| ("max_tokens".to_owned(), tokens.into())));
     let options = ChatOptions { max_cost: args.max_cost, ..ChatOptions::default() };
-    let mut print = output::say_piece;
-    let mut collect = |_: &str| {};
-    let on_text: Option<&mut (dyn FnMut(&str) + Send)> = match (args.stream, json) {
-        (false, _) => None,
-        (true, true) => Some(&mut collect),
-        (true, false) => Some(&mut print),
+    let answer = {
+        let mut streamed = output::Streamed::default();
+        let mut print = |piece: &str| streamed.say(piece);
+        let mut collect = |_: &str| {};
+        let on_text: Option<&mut (dyn FnMut(&str) + Send)> = match (args.stream, json) {
+            (false, _) => None,
+            (true, true) => Some(&mut collect),
+            (true, false) => Some(&mut print),
+        };
+        client.chat(&key, body, &options, on_text).await?
     };
-    let answer = client.chat(&key, body, &options, on_text).await?;
     let report = match &answer.request_id {
         Some(id) => client.report(&key, id).await?,
         None => None,

@@ -17,10 +17,14 @@ use crate::{
     domain::{Secret, key::Pepper},
     gateway::{Credentials, CustomProvider, Gateway, KeyVault, Registry, edge},
     mcp::{LavaMcp, Options, transport},
+    platform::private_file,
     session::{Browser, Connect, GatewayInfo, Link, Parts, ProviderKeys, Session, SessionError, Vault, WebLogin},
     store::{Store, wall_clock},
 };
 
+/// What else lies in the data folder, besides the ledger.
+const FILES: [&str; 5] = ["pepper", "keys.json", "keys.json.lock", "login.lock", "provider-keys.json"];
+const FOLDERS: [&str; 2] = ["processes", "results"];
 /// How long requests in flight may still run when the program ends.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -64,7 +68,7 @@ impl App {
     pub(super) async fn until_interrupted(&self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
         tokio::select! {
             done = work => done,
-            () = transport::asked_to_stop() => Err(Failure::Cancelled),
+            () = transport::asked_to_stop() => Err(Failure::Cancelled("stopped".to_owned())),
         }
     }
 
@@ -154,7 +158,8 @@ fn connect(settings: Settings, vault: Vault, cell: Arc<OnceCell<Arc<Gateway>>>) 
 
 async fn open_gateway(settings: &Settings, vault: Vault) -> Result<Arc<Gateway>, String> {
     let folder = &settings.data_dir;
-    std::fs::create_dir_all(folder).map_err(|error| format!("the data folder {} cannot be made: {error}", folder.display()))?;
+    private_file::create_folder(folder).map_err(|error| format!("the data folder {} cannot be made: {error}", folder.display()))?;
+    private_file::close_what_is_there(folder, &FILES, &FOLDERS);
     let pepper = pepper(folder).map_err(|error| format!("the data folder {} cannot be used: {error}", folder.display()))?;
     let clock = wall_clock();
     let store = Store::open(&settings.ledger_path(), clock.clone()).await.map_err(|error| error.to_string())?;
@@ -245,7 +250,7 @@ fn pepper(folder: &Path) -> io::Result<Pepper> {
     let path = folder.join("pepper");
     let read = |path: &Path| -> io::Result<Pepper> {
         let bytes: [u8; Pepper::BYTES] =
-            std::fs::read(path)?.try_into().map_err(|_| io::Error::other(format!("{} is damaged", path.display())))?;
+            private_file::read(path)?.try_into().map_err(|_| io::Error::other(format!("{} is damaged", path.display())))?;
         Ok(Pepper::from_bytes(&bytes))
     };
     match read(&path) {
@@ -256,27 +261,14 @@ fn pepper(folder: &Path) -> io::Result<Pepper> {
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     // Written beside and linked into place: of two processes that start at once, one wins and both read the same.
     let fresh = folder.join(format!("pepper.{}", ulid::Ulid::generate()));
-    write_private(&fresh, &bytes)?;
+    private_file::write_new(&fresh, &bytes)?;
     let linked = std::fs::hard_link(&fresh, &path);
     let _ = std::fs::remove_file(&fresh);
     match linked {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         // File systems without hard links.
-        Err(_) => write_private(&path, &bytes)?,
+        Err(_) => private_file::write_new(&path, &bytes)?,
     }
     read(&path)
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let mut file = options.open(path)?;
-    io::Write::write_all(&mut file, bytes)?;
-    file.sync_all()
 }

@@ -31,7 +31,7 @@ async fn in_browser(session: &Arc<Session>, no_browser: bool) -> Result<(), Fail
     let Payer::Client(name) = command_line() else { return Err(SessionError::NoSecretKey.into()) };
     let pending = session.begin_web_login(&name).await?;
     // On stderr: stdout is for results.
-    if !no_browser && web.browser.open(pending.url()).await {
+    if !no_browser && web.browser.open(pending.start()).await {
         output::complain(&format!("A page has opened in your browser. If it has not, open it yourself:\n\n  {}\n", pending.url()));
     } else {
         output::complain(&format!("Open this page in a browser:\n\n  {}\n", pending.url()));

@@ -114,6 +114,12 @@ pub struct KeyExtras {
 }
 
 impl SpendKeyObject {
+    /// Whether anything was spent or set aside in this cycle. What cannot be read counts as spent.
+    pub fn has_spent(&self) -> bool {
+        let held = self.extras.as_ref().map(|extras| extras.held.as_str());
+        [Some(self.current_spend.as_str()), held].into_iter().flatten().any(|amount| amount.parse::<Money>() != Ok(Money::ZERO))
+    }
+
     /// US dollars of unverified charges, if there are any.
     pub fn unverified(&self) -> Option<Money> {
         let extras = self.extras.as_ref()?;

@@ -58,6 +58,25 @@ impl Cycle {
         }
     }
 
+    /// The most windows of this cycle that one window of `outer` touches; `None` if there is no most. A month does not lie within a week: where it ends on a
+    /// Tuesday, that week touches two months.
+    pub const fn most_windows_in(self, outer: Self) -> Option<i64> {
+        match (self, outer) {
+            (Self::Total, _) | (_, Self::Daily) | (Self::Weekly, Self::Weekly) | (Self::Monthly, Self::Monthly) => Some(1),
+            (_, Self::Total) => None,
+            (Self::Monthly, Self::Weekly) => Some(2),
+            // Of 31 days that begin on a Saturday, the first two lie in one week, and the last in a sixth.
+            (Self::Weekly, Self::Monthly) => Some(6),
+            (Self::Daily, Self::Weekly) => Some(7),
+            (Self::Daily, Self::Monthly) => Some(31),
+        }
+    }
+
+    /// Whether each window of `outer` lies in one of this cycle, so that what is spent in the outer window is counted in the inner one whenever it was spent.
+    pub const fn covers(self, outer: Self) -> bool {
+        matches!(self.most_windows_in(outer), Some(1))
+    }
+
     /// The word used on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -99,5 +118,38 @@ mod tests {
             assert_eq!(cycle.resets_at(at(before)), Some(at(boundary)), "{cycle:?} {boundary}");
         }
         assert_eq!(Cycle::Total.resets_at(at("2026-11-24T00:00:00Z")), None);
+    }
+
+    /// The Gregorian calendar repeats itself, weekdays included, after 400 years: what holds in those holds always.
+    #[test]
+    fn the_most_windows_are_those_of_the_whole_calendar() {
+        const DAYS: i64 = 146_097;
+        let cycles = [Cycle::Daily, Cycle::Weekly, Cycle::Monthly, Cycle::Total];
+        // One more day, so that no window at the end is cut.
+        let days: Vec<[i64; 4]> = (0..DAYS + 31)
+            .map(|day| {
+                let noon = Timestamp::from_second((10_957 + day) * DAY_S + DAY_S / 2).unwrap();
+                cycles.map(|cycle| cycle.window(noon).0)
+            })
+            .collect();
+        for (o, outer) in cycles.into_iter().enumerate() {
+            for (i, inner) in cycles.into_iter().enumerate() {
+                let (mut most, mut seen) = (0, 0);
+                for (at, windows) in days.iter().enumerate() {
+                    let before = at.checked_sub(1).map(|before| days[before]);
+                    let is_same = |cycle: usize| before.is_some_and(|before| before[cycle] == windows[cycle]);
+                    seen = match (is_same(o), is_same(i)) {
+                        (false, _) => 1,
+                        (true, true) => seen,
+                        (true, false) => seen + 1,
+                    };
+                    most = most.max(seen);
+                }
+                match inner.most_windows_in(outer) {
+                    Some(windows) => assert_eq!(windows, most, "{inner:?} in {outer:?}"),
+                    None => assert!(most > 4_000, "{inner:?} in {outer:?}"),
+                }
+            }
+        }
     }
 }

@@ -291,7 +291,7 @@ fn error_response(form: &Form, error: &GatewayError) -> Response {
     response.headers_mut().extend(error.headers(form.shape));
     mark(&mut response, error);
     if error.status().is_server_error() {
-        tracing::warn!(code = error.code(), error = %error.message(), "request failed");
+        tracing::warn!(code = error.code(), error = error.for_log(), "request failed");
     } else {
         tracing::debug!(code = error.code(), "request refused");
     }

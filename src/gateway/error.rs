@@ -142,6 +142,15 @@ pub(super) enum GatewayError {
 }
 
 impl GatewayError {
+    /// What may be logged of it: nothing that a provider wrote, since that can quote the prompt.
+    pub(super) fn for_log(&self) -> String {
+        match self {
+            Self::Upstream { provider, status, .. } => format!("{provider} answered {status}"),
+            Self::BrokenAnswer { provider, .. } => format!("{provider} broke off its answer"),
+            other => other.to_string(),
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::InvalidKey(_) | Self::UnknownKey => StatusCode::UNAUTHORIZED,

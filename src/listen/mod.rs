@@ -4,7 +4,6 @@
 mod body_budget;
 mod caller;
 mod lingering;
-mod neighbour;
 mod places;
 mod strangers;
 mod visit;
@@ -24,11 +23,11 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
+pub(crate) use crate::platform::Ends;
 pub(crate) use body_budget::{BodyBudget, BodyShare, OverBudget};
 pub use caller::Peer;
 pub(crate) use caller::{host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one};
 use lingering::{Lingering, Unread};
-pub(crate) use neighbour::Ends;
 use places::Places;
 pub(crate) use strangers::Strangers;
 use visit::Visit;

@@ -191,7 +191,7 @@ async fn climb_down(session: &Session, talk: &Conversation<'_>, call: &Call, pen
     // Who calls over HTTP may sit at another machine.
     if !is_http(call)
         && let Some(web) = session.web()
-        && web.browser.open(pending.url()).await
+        && web.browser.open(pending.start()).await
     {
         pending.lead(Led::Browser);
         return Ok(Asked::Answer(()));

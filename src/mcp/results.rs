@@ -14,7 +14,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::media;
-use crate::{domain::id::hex, session::Payer};
+use crate::{domain::id::hex, platform::private_file, session::Payer};
 
 /// Where results are read.
 pub(super) const ADDRESS: &str = "lava-mcp://results/";
@@ -125,18 +125,8 @@ fn name_of(path: &Path) -> &str {
 
 /// Answers can be private: nobody else on the machine may read them.
 fn write(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut make = fs::DirBuilder::new();
-    make.recursive(true);
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-        make.mode(0o700);
-        options.mode(0o600);
-    }
-    make.create(folder)?;
-    io::Write::write_all(&mut options.open(path)?, bytes)
+    private_file::create_folder(folder)?;
+    io::Write::write_all(&mut private_file::create_new(path)?, bytes)
 }
 
 struct File {

@@ -2,14 +2,14 @@
 
 use serde_json::Value;
 
-use crate::domain::text::is_hidden;
+use crate::domain::text::has_hidden;
 pub(super) use crate::domain::text::{one_line, visible};
 
 /// As much of each text in an attempt is told, in characters: names of models and providers, mostly.
 const ATTEMPT_CHARS_MAX: usize = 120;
 
 fn made_visible(text: String) -> String {
-    if text.chars().any(is_hidden) { visible(&text) } else { text }
+    if has_hidden(&text) { visible(&text) } else { text }
 }
 
 /// A JSON value whose texts have no hidden characters.
@@ -25,7 +25,8 @@ pub(super) fn visible_value(value: Value) -> Value {
 /// The text cut to at most `max` characters, and whether it was cut.
 pub(super) fn shorten(text: &str, max: usize) -> (String, bool) {
     match text.char_indices().nth(max) {
-        Some((end, _)) => (text[..end].to_owned(), true),
+        // What was cut off may have been the reason why the end was shown.
+        Some((end, _)) => (visible(&text[..end]), true),
         None => (text.to_owned(), false),
     }
 }

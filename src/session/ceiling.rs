@@ -6,7 +6,7 @@
 
 use std::sync::PoisonError;
 
-use super::{Payer, Session, SessionError, narrow::is_within};
+use super::{Payer, Session, SessionError};
 use crate::{
     config::{Ceiling, SetBy},
     domain::SpendLimit,
@@ -34,13 +34,9 @@ impl Session {
     pub fn allow(&self, payer: &Payer, limit: SpendLimit, by_person: bool) -> Result<(), SessionError> {
         let Err(client_name) = self.given(payer) else { return Ok(()) };
         let (most, is_bound) = self.offer(by_person);
-        if is_bound && !is_within(limit, most) {
+        if let Some(excess) = limit.excess(most).filter(|_| is_bound) {
             return Err(SessionError::NotNarrower(format!(
-                "the user chose {} USD ({}), but at most {} USD ({}) can be chosen here; LAVA_SESSION_LIMIT sets that",
-                limit.amount,
-                limit.cycle.as_str(),
-                most.amount,
-                most.cycle.as_str()
+                "the user chose more than can be chosen here: {excess}; LAVA_SESSION_LIMIT sets that"
             )));
         }
         self.allowed.lock().unwrap_or_else(PoisonError::into_inner).insert(client_name.to_owned(), limit);
@@ -68,7 +64,7 @@ impl Session {
     /// The ceiling, given what a person chose: that holds, unless the settings have come to allow less.
     pub(super) fn under(&self, by_person: Option<SpendLimit>) -> Ceiling {
         let (most, is_bound) = self.offer(true);
-        match by_person.filter(|limit| !is_bound || is_within(*limit, most)) {
+        match by_person.filter(|limit| !is_bound || limit.is_within(most)) {
             Some(limit) => Ceiling { limit, set_by: SetBy::Person, ..self.ceiling.clone() },
             None => self.ceiling.clone(),
         }

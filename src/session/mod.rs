@@ -358,13 +358,14 @@ impl Session {
                 },
             },
         };
-        let wanted = narrowing.settings(&self.under(kept.limit_by_person), kept.narrowed.then_some(&object));
+        let ceiling = self.under(kept.limit_by_person);
+        let wanted = narrowing.settings(&ceiling, kept.narrowed.then_some(&object));
         if wanted.matches(&object) {
             return Ok(Some((key, LoggedIn { key: Some(object), stored_in })));
         }
         let secret = self.secret_key().await?.ok_or(SessionError::NoSecretKey)?;
-        let object = match client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_update()).await {
-            Err(error) if error.is_unauthorised() => return Err(self.secret_refused()),
+        let object = match self.change(&secret, &object, &wanted, ceiling.limit).await {
+            Err(SessionError::Client(error)) if error.is_unauthorised() => return Err(self.secret_refused()),
             object => object?,
         };
         let narrowed = kept.narrowed || !narrowing.is_empty();

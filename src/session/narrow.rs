@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use crate::{
-    client::{Change, KeyUpdate, NewKey, SpendKeyObject},
+    client::{Change, KeyUpdate, LimitObject, NewKey, SpendKeyObject},
     config::{Ceiling, SetBy},
-    domain::{Cycle, SpendLimit},
+    domain::SpendLimit,
 };
 
 /// Restrictions that an agent asks for. Each may only narrow the ceiling.
@@ -38,21 +38,12 @@ impl Narrowing {
 
     /// Whether everything asked for lies within the ceiling; else a sentence that says what does not.
     pub(super) fn check(&self, ceiling: &Ceiling) -> Result<(), String> {
-        if let Some(limit) = self.spend_limit
-            && !is_within(limit, ceiling.limit)
-        {
-            let (wanted, most) = (limit, ceiling.limit);
+        if let Some(excess) = self.spend_limit.and_then(|limit| limit.excess(ceiling.limit)) {
             let way_out = match ceiling.set_by {
                 SetBy::Default | SetBy::Setting => "raise LAVA_SESSION_LIMIT",
-                SetBy::Person => "run `lava-mcp logout --all`, after which login asks them anew",
+                SetBy::Person => "run `lava-mcp logout --all`, after which login asks them again",
             };
-            return Err(format!(
-                "a limit of {} USD ({}) is more than the {} USD ({}) that the owner of this machine allows; ask for less, or ask them to {way_out}",
-                wanted.amount,
-                wanted.cycle.as_str(),
-                most.amount,
-                most.cycle.as_str()
-            ));
+            return Err(format!("{excess}; or ask the owner of this machine to {way_out}"));
         }
         check_list("allowed_models", self.allowed_models.as_ref(), ceiling.allowed_models.as_ref())?;
         check_list("allowed_providers", self.allowed_providers.as_ref(), ceiling.allowed_providers.as_ref())
@@ -60,7 +51,7 @@ impl Narrowing {
 
     /// What the key shall have: what is asked for this time; else what was asked for before (`narrowed`), if the ceiling still allows it; else the ceiling.
     pub(super) fn settings(&self, ceiling: &Ceiling, narrowed: Option<&SpendKeyObject>) -> Wanted {
-        let before_limit = narrowed.and_then(|key| key.spend_limit.as_ref()?.to_limit()).filter(|limit| is_within(*limit, ceiling.limit));
+        let before_limit = narrowed.and_then(|key| key.spend_limit.as_ref()?.to_limit()).filter(|limit| limit.is_within(ceiling.limit));
         let before_list = |get: fn(&SpendKeyObject) -> &Option<Vec<String>>, most: &Option<Vec<String>>| {
             narrowed.and_then(|key| get(key).clone()).filter(|list| check_list("", Some(list), most.as_ref()).is_ok())
         };
@@ -75,9 +66,47 @@ impl Narrowing {
     }
 }
 
+/// Whether a key can be given another limit without spending twice in one window of the ceiling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replacing {
+    /// Whatever was spent in the ceiling's present window goes on counting.
+    Safe,
+    /// Only because nothing was spent in that window.
+    WhileUnspent,
+    /// No: part of that window would be forgotten.
+    Forgets,
+}
+
 impl Wanted {
+    /// What may become of a key's limit. A limit in a cycle that begins again within the ceiling's, such as a month under a weekly ceiling, is within it from one
+    /// of its windows to the next; but what was spent before under another cycle would not count in it.
+    pub(super) fn replacing(&self, key: &SpendKeyObject, ceiling: SpendLimit) -> Replacing {
+        let before = key.spend_limit.as_ref().and_then(LimitObject::to_limit);
+        match before {
+            _ if self.limit.cycle.covers(ceiling.cycle) => Replacing::Safe,
+            Some(before) if before.cycle == self.limit.cycle && before.is_within(ceiling) => Replacing::Safe,
+            Some(before) if before.cycle.covers(ceiling.cycle) && !key.has_spent() => Replacing::WhileUnspent,
+            _ => Replacing::Forgets,
+        }
+    }
+
+    /// The same settings, with the limit of the ceiling.
+    pub(super) fn at(&self, limit: SpendLimit) -> Self {
+        Self { limit, ..self.clone() }
+    }
+
+    /// Why a key that has spent does not get this limit.
+    pub(super) fn forgets(&self, ceiling: SpendLimit) -> String {
+        format!(
+            "the key has spent already, and a limit of {} would not count all of what was spent within the {ceiling} that the owner of this machine allows; \
+             choose a {} limit, or one in total",
+            self.limit,
+            ceiling.cycle.as_str()
+        )
+    }
+
     pub(super) fn matches(&self, key: &SpendKeyObject) -> bool {
-        key.spend_limit.as_ref().and_then(crate::client::LimitObject::to_limit) == Some(self.limit)
+        key.spend_limit.as_ref().and_then(LimitObject::to_limit) == Some(self.limit)
             && key.allowed_models == self.allowed_models
             && key.allowed_providers == self.allowed_providers
             && key.expires_at.as_ref().and_then(|at| at.parse().ok()) == self.expires_at
@@ -105,17 +134,6 @@ impl Wanted {
     }
 }
 
-/// No more money, in a cycle at least as long: 1.00 a month is within 5.00 a day.
-pub(super) fn is_within(limit: SpendLimit, most: SpendLimit) -> bool {
-    let length = |cycle: Cycle| match cycle {
-        Cycle::Daily => 0,
-        Cycle::Weekly => 1,
-        Cycle::Monthly => 2,
-        Cycle::Total => 3,
-    };
-    limit.amount <= most.amount && length(limit.cycle) >= length(most.cycle)
-}
-
 fn check_list(name: &str, list: Option<&Vec<String>>, most: Option<&Vec<String>>) -> Result<(), String> {
     let (Some(list), Some(most)) = (list, most) else { return Ok(()) };
     match list.iter().find(|item| !most.contains(item)) {
@@ -141,10 +159,10 @@ mod tests {
             allowed_providers: None,
         };
         let ask = |text: &str| Narrowing { spend_limit: Some(limit(text)), ..Narrowing::default() }.check(&ceiling);
-        for narrower in ["5.00/weekly", "0.10/weekly", "5.00/monthly", "1.00/total"] {
+        for narrower in ["5.00/weekly", "0.10/weekly", "2.50/monthly", "0.70/daily", "1.00/total"] {
             assert!(ask(narrower).is_ok(), "{narrower}");
         }
-        for wider in ["5.01/weekly", "1.00/daily", "6.00/total"] {
+        for wider in ["5.01/weekly", "1.00/daily", "2.51/monthly", "5.00/monthly", "6.00/total"] {
             assert!(ask(wider).unwrap_err().contains("LAVA_SESSION_LIMIT"), "{wider}");
         }
         let models = |list: &[&str]| {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{Vault, VaultError};
-use crate::domain::Secret;
+use crate::{domain::Secret, platform::private_file};
 
 const ACCOUNT: &str = "providers";
 const NAMES_FILE: &str = "provider-keys.json";
@@ -53,7 +53,7 @@ impl ProviderKeys {
         if seen.in_file == Some(stamp) {
             return seen.names.clone();
         }
-        let read: Option<HashSet<String>> = std::fs::read(&self.names_file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let read: Option<HashSet<String>> = private_file::read(&self.names_file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         // What could not be read now is read again.
         let Some(names) = read.map(Arc::new) else { return Arc::default() };
         *seen = Seen { in_file: Some(stamp), names: names.clone() };
@@ -91,10 +91,11 @@ impl ProviderKeys {
 
     fn write_names<'a>(&self, names: impl Iterator<Item = &'a String>) -> std::io::Result<()> {
         if let Some(folder) = self.names_file.parent() {
-            std::fs::create_dir_all(folder)?;
+            private_file::create_folder(folder)?;
         }
         let fresh = self.names_file.with_extension("json.new");
-        std::fs::write(&fresh, serde_json::to_vec(&names.collect::<Vec<_>>())?)?;
+        let _ = std::fs::remove_file(&fresh);
+        private_file::write_new(&fresh, &serde_json::to_vec(&names.collect::<Vec<_>>())?)?;
         std::fs::rename(&fresh, &self.names_file)
     }
 }

@@ -3,13 +3,18 @@
 //! Whatever happens to the value of a key, what it has spent stays: a key that has expired, or whose value was lost, is rotated and not replaced. Only a key that is
 //! gone at the gateway makes room for a new one.
 
-use std::{
-    fs::File,
-    time::{Duration, Instant},
-};
+use std::{fs::File, io, path::Path, time::Duration};
 
-use super::{LoggedIn, Narrowing, Session, SessionError, kept::Kept};
-use crate::{client::ClientError, domain::Secret};
+use super::{
+    LoggedIn, Narrowing, Session, SessionError,
+    kept::Kept,
+    narrow::{Replacing, Wanted},
+};
+use crate::{
+    client::{ClientError, SpendKeyObject},
+    domain::{Secret, SpendLimit},
+    platform::private_file,
+};
 
 /// How long another process may take to log in.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
@@ -49,12 +54,39 @@ impl Session {
         };
         // An end that has come is not one to keep.
         object.expires_at = None;
-        let wanted = narrowing.settings(&self.under(kept.limit_by_person), kept.narrowed.then_some(&object));
-        client.update_spend_key(&secret, &kept.spend_key_id, &wanted.to_update()).await?;
+        let ceiling = self.under(kept.limit_by_person);
+        let wanted = narrowing.settings(&ceiling, kept.narrowed.then_some(&object));
+        self.change(&secret, &object, &wanted, ceiling.limit).await?;
         let rotated = client.rotate_spend_key(&secret, &kept.spend_key_id).await?;
         let narrowed = kept.narrowed || !narrowing.is_empty();
         self.keep(client_name, &Kept { key: rotated.key.expose().to_owned(), narrowed, ..kept }).await?;
         Ok(Some((rotated.key, LoggedIn { key: Some(rotated.object), stored_in: self.vault.kind() })))
+    }
+
+    /// Gives a key other settings. A limit that counts only from now on is refused once something was spent under the old one.
+    pub(super) async fn change(
+        &self,
+        secret: &Secret,
+        key: &SpendKeyObject,
+        wanted: &Wanted,
+        ceiling: SpendLimit,
+    ) -> Result<SpendKeyObject, SessionError> {
+        let client = self.client().await?;
+        let update = async |wanted: &Wanted| client.update_spend_key(secret, &key.spend_key_id, &wanted.to_update()).await;
+        let refused = || SessionError::NotNarrower(wanted.forgets(ceiling));
+        match wanted.replacing(key, ceiling) {
+            Replacing::Safe => Ok(update(wanted).await?),
+            Replacing::Forgets => Err(refused()),
+            Replacing::WhileUnspent => {
+                let changed = update(wanted).await?;
+                if !changed.has_spent() {
+                    return Ok(changed);
+                }
+                // Somebody spent in this very moment, maybe under the old limit.
+                update(&wanted.at(ceiling)).await?;
+                Err(refused())
+            }
+        }
     }
 
     /// Makes a new key. The order is: create, keep, read back; a key that cannot be kept is revoked again.
@@ -137,15 +169,16 @@ impl Session {
     async fn lock(&self) -> Option<File> {
         let path = self.lock_file.clone();
         let locked = tokio::task::spawn_blocking(move || {
-            std::fs::create_dir_all(path.parent()?).ok()?;
-            let file = File::create(path).ok()?;
-            let deadline = Instant::now() + LOCK_TIMEOUT;
-            while file.try_lock().is_err() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Some(file)
+            private_file::create_folder(path.parent().unwrap_or(Path::new(".")))?;
+            private_file::lock(&path, LOCK_TIMEOUT)
         });
-        locked.await.ok().flatten()
+        match locked.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(lock) => Some(lock),
+            Err(error) => {
+                tracing::warn!(%error, "the login goes on without its lock; another process that logs in now would make a key of its own");
+                None
+            }
+        }
     }
 }
 

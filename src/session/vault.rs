@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
-use crate::domain::Secret;
+use crate::{domain::Secret, platform::private_file};
 
 /// The name under which the keyring lists our entries.
 const SERVICE: &str = "lava-mcp";
 /// A locked keyring on a desktop waits for its owner; we do not wait that long.
 const KEYRING_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longer than any change of the file takes.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 /// The file, in the data folder.
 const FILE_NAME: &str = "keys.json";
 
@@ -152,16 +154,13 @@ async fn in_file<T: Send + 'static>(folder: &Path, read: impl FnOnce(&Keys) -> T
 async fn change_file(folder: &Path, change: impl FnOnce(&mut Keys) + Send + 'static) -> Result<(), VaultError> {
     let folder = folder.to_owned();
     blocking(folder.join(FILE_NAME), move |path| {
-        std::fs::create_dir_all(&folder)?;
-        let lock = std::fs::File::create(folder.join(format!("{FILE_NAME}.lock")))?;
-        lock.lock()?;
+        private_file::create_folder(&folder)?;
+        let _lock = private_file::lock(&folder.join(format!("{FILE_NAME}.lock")), LOCK_TIMEOUT)?;
         let mut keys = read_keys(path)?;
         change(&mut keys);
         let fresh = path.with_extension("json.new");
         let _ = std::fs::remove_file(&fresh);
-        let mut file = private_file(&fresh)?;
-        std::io::Write::write_all(&mut file, serde_json::to_string_pretty(&keys)?.as_bytes())?;
-        file.sync_all()?;
+        private_file::write_new(&fresh, serde_json::to_string_pretty(&keys)?.as_bytes())?;
         std::fs::rename(&fresh, path)
     })
     .await
@@ -178,23 +177,11 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn read_keys(path: &Path) -> std::io::Result<Keys> {
-    match std::fs::read(path) {
+    match private_file::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| std::io::Error::other("it is damaged; move it away and log in again")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Keys::new()),
         Err(error) => Err(error),
     }
-}
-
-/// Creates a file that only its owner may read, from its first moment.
-fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options.open(path)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::platform::private_file;
+
 /// This process's mark of life. Dropping it lets others see the process as ended.
 pub(super) struct Alive {
     id: String,
@@ -17,11 +19,12 @@ pub(super) struct Alive {
 impl Alive {
     /// Makes and locks a new file in `folder`. Call this before the id becomes visible in the ledger, so that a visible id always has a lock.
     pub(super) fn claim(folder: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
+        private_file::create_folder(folder)?;
         let id = ulid::Ulid::generate().to_string();
         let path = lock_path(folder, &id);
-        let file = File::create_new(&path)?;
-        file.lock()?;
+        let file = private_file::create_new(&path)?;
+        // It is new, and nobody else opens it: there is nobody to wait for.
+        file.try_lock()?;
         Ok(Self { id, path, _lock: file })
     }
 
@@ -37,7 +40,7 @@ impl Alive {
 
 /// Whether the process with this id has ended.
 pub(super) fn has_ended(folder: &Path, id: &str) -> io::Result<bool> {
-    let file = match File::open(lock_path(folder, id)) {
+    let file = match private_file::open_existing(&lock_path(folder, id)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(error),

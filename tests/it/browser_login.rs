@@ -374,12 +374,69 @@ async fn the_command_line_opens_the_browser_that_is_named() {
     while !told.exists() && began.elapsed() < LONG {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let page = browse(&std::fs::read_to_string(&told).unwrap()).await;
+    // Every user of the machine can read with what a program was started.
+    let started = std::fs::read_to_string(&told).unwrap();
+    assert!(started.starts_with("http://127.0.0.1:") && !started.contains("state") && !started.contains("auth"), "{started}");
+    let page = browse(&started).await;
     assert!(page.text().await.unwrap().contains("You are logged in"), "the page comes although the command ends at once");
     let (exit, out, said) = running.await.unwrap();
     assert_eq!(exit, 0, "{said}");
     assert!(link(&said).is_some(), "the link is told too: {said}");
     assert!(out.contains("\"logged_in\": true"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_address_that_a_browser_is_started_with_leads_on_once() {
+    let (lava, folder) = (FakeLava::start().await, tempfile::tempdir().unwrap());
+    let session = lava.session(folder.path(), |_| {});
+    let pending = begin(&session).await;
+    let start = pending.start().as_str();
+    assert!(!start.contains(&asked(pending.url())["state"]), "{start}");
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let wrong = format!("{}0", &start[..start.len() - 1]);
+    if wrong != start {
+        assert_eq!(client.get(&wrong).send().await.unwrap().status(), 404);
+    }
+    for method in [reqwest::Method::HEAD, reqwest::Method::POST] {
+        assert_eq!(client.request(method, start).send().await.unwrap().status(), 404, "it is not used up by looking");
+    }
+    let first = client.get(start).send().await.unwrap();
+    assert_eq!((first.status().as_u16(), first.headers()["location"].to_str().unwrap()), (303, pending.url().as_str()));
+    assert_eq!(first.headers()["referrer-policy"], "no-referrer");
+    let again = client.get(start).send().await.unwrap();
+    assert_eq!((again.status().as_u16(), again.headers().get("location")), (410, None));
+    assert_eq!(browse(pending.url().as_str()).await.status(), 200, "the login itself goes on");
+}
+
+/// Only as root can a test be somebody else.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn another_user_of_the_machine_is_not_listened_to() {
+    use std::os::unix::{fs::MetadataExt, process::CommandExt};
+    let (lava, folder) = (FakeLava::start().await, tempfile::tempdir().unwrap());
+    if std::fs::metadata(folder.path()).unwrap().uid() != 0 {
+        return;
+    }
+    let session = lava.session(folder.path(), |_| {});
+    let pending = begin(&session).await;
+    let asked = asked(pending.url());
+    let (port, state) = (&asked["port"], &asked["state"]);
+    let path = pending.start().path().to_owned();
+    for target in [path, format!("/callback?code={}&state={state}", lava.code()), "/done".to_owned()] {
+        let script = format!(
+            "exec 3<>/dev/tcp/127.0.0.1/{port}; printf 'GET {target} HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\nConnection: close\\r\\n\\r\\n' >&3; timeout 5 cat <&3"
+        );
+        let mut stranger = Command::new("bash");
+        stranger.args(["-c", &script]).uid(65_534).gid(65_534).current_dir("/");
+        let said = tokio::task::block_in_place(|| stranger.output()).unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.starts_with("HTTP/1.1 403 "), "{target}: {said}");
+    }
+    // It has used nothing up.
+    let page = browse(pending.start().as_str()).await;
+    assert_eq!(page.url().path(), "/done");
+    assert!(page.text().await.unwrap().contains("You are logged in"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

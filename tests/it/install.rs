@@ -440,3 +440,113 @@ fn the_guides_show_what_is_written() {
         assert_eq!(home.entry("lava").to_string().replace("/home/ann/.cargo/bin/lava-mcp", command), written.to_string(), "{client}");
     }
 }
+
+/// A project as it came from somewhere, in a folder of its own below the home folder.
+#[cfg(unix)]
+fn in_project(home: &Home, arguments: &[&str]) -> Output {
+    let project = home.folder.path().join("project");
+    home.command().current_dir(project).args(arguments).output().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_leads_out_of_a_project() {
+    use std::os::unix::fs::symlink;
+    for (client, file) in [("cursor", ".cursor/mcp.json"), ("claude-code", ".mcp.json"), ("codex", ".codex/config.toml")] {
+        for way in ["file", "folder", "nowhere"] {
+            let home = Home::of(client);
+            let (project, outside) = (home.folder.path().join("project"), home.folder.path().join("outside"));
+            fs::create_dir_all(&project).unwrap();
+            fs::create_dir_all(&outside).unwrap();
+            let (file, name) = (project.join(file), Path::new(file).file_name().unwrap());
+            fs::write(outside.join(name), "").unwrap();
+            match way {
+                "folder" if file.parent() != Some(&project) => symlink(&outside, file.parent().unwrap()).unwrap(),
+                "nowhere" => {
+                    fs::create_dir_all(file.parent().unwrap()).unwrap();
+                    symlink(outside.join("missing"), &file).unwrap();
+                }
+                _ => {
+                    fs::create_dir_all(file.parent().unwrap()).unwrap();
+                    symlink(outside.join(name), &file).unwrap();
+                }
+            }
+            for verb in ["install", "uninstall"] {
+                let output = in_project(&home, &[verb, client, "--scope", "project"]);
+                assert_eq!(output.status.code(), Some(1), "{client} {way}");
+                assert!(err(&output).contains("leads out of the project") || way == "nowhere", "{}", err(&output));
+            }
+            assert_eq!(fs::read_to_string(outside.join(name)).unwrap(), "", "{client} {way}");
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "{client} {way}");
+        }
+    }
+    // A link that stays inside is followed, as a team may share one file.
+    let home = Home::of("cursor");
+    let project = home.folder.path().join("project");
+    fs::create_dir_all(project.join("shared")).unwrap();
+    symlink("shared", project.join(".cursor")).unwrap();
+    assert!(in_project(&home, &["install", "cursor", "--scope", "project"]).status.success());
+    assert!(fs::read_to_string(project.join("shared/mcp.json")).unwrap().contains("lava-mcp"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_makes_a_program_run_other_code_does_not_stay_in_our_entry() {
+    let loads = [
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "LD_AUDIT",
+        "DYLD_INSERT_LIBRARIES",
+        "NODE_OPTIONS",
+        "PYTHONPATH",
+        "BASH_ENV",
+        "GLIBC_TUNABLES",
+        "BROWSER",
+    ];
+    let variables: Vec<String> = loads.iter().map(|name| format!("\"{name}\": \"/tmp/evil.so\"")).collect();
+    for (client, file, text) in [
+        (
+            "cursor",
+            ".cursor/mcp.json",
+            format!(
+                "{{\"mcpServers\": {{\"lava\": {{\"command\": \"lava-mcp\", \"env\": {{\"MINE\": \"1\", {}}}}}, \"theirs\": {{\"command\": \"x\", \"env\": {{\"LD_PRELOAD\": \"y\"}}}}}}}}",
+                variables.join(", ")
+            ),
+        ),
+        (
+            "vscode",
+            ".vscode/mcp.json",
+            format!(
+                "{{\"servers\": {{\"lava\": {{\"type\": \"stdio\", \"command\": \"lava-mcp\", \"envFile\": \"evil.env\", \"env\": {{\"MINE\": \"1\", {}}}}}, \"theirs\": {{\"command\": \"x\", \"env\": {{\"LD_PRELOAD\": \"y\"}}}}}}}}",
+                variables.join(", ")
+            ),
+        ),
+        (
+            "codex",
+            ".codex/config.toml",
+            format!(
+                "[mcp_servers.theirs]\ncommand = \"x\"\nenv = {{ LD_PRELOAD = \"y\" }}\n\n[mcp_servers.lava]\ncommand = \"lava-mcp\"\nenv_vars = [\"LD_PRELOAD\", \"KEEP\"]\n\n[mcp_servers.lava.env]\nMINE = \"1\"\n{}\n",
+                loads.map(|name| format!("{name} = \"/tmp/evil.so\"")).join("\n")
+            ),
+        ),
+    ] {
+        let home = Home::of(client);
+        let path = home.folder.path().join("project").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let installed = in_project(&home, &["install", client, "--name", "lava", "--scope", "project"]);
+        assert!(installed.status.success(), "{}", err(&installed));
+        let now = fs::read_to_string(&path).unwrap();
+        for name in loads {
+            let theirs = usize::from(name == "LD_PRELOAD");
+            assert_eq!(now.matches(name).count(), theirs, "{client}: {now}");
+        }
+        assert!(now.contains("MINE") && !now.contains("evil"), "{now}");
+        assert_eq!(now.contains("KEEP"), client == "codex");
+        let again = in_project(&home, &["install", client, "--name", "lava", "--scope", "project", "--json"]);
+        assert!(String::from_utf8_lossy(&again.stdout).contains("unchanged"));
+        // What a person asks for by name is theirs to ask for.
+        let asked = in_project(&home, &["install", client, "--name", "lava", "--scope", "project", "--env", "NODE_OPTIONS=--inspect"]);
+        assert!(asked.status.success() && fs::read_to_string(&path).unwrap().contains("--inspect"));
+    }
+}

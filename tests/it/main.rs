@@ -40,6 +40,8 @@ mod kill;
 mod lava_client;
 mod ledger;
 mod ledger_file;
+#[cfg(unix)]
+mod log_levels;
 mod login_tool;
 mod manage;
 mod manifest;
@@ -52,16 +54,25 @@ mod mcp_stdio;
 mod metrics;
 mod model;
 mod models;
+mod narrowing;
 mod owner;
 mod owner_cli;
+#[cfg(target_os = "linux")]
+mod private_files;
 mod promises;
+#[cfg(unix)]
+mod raw_provider;
 mod read_after_write;
 mod remote;
 mod server;
 mod slow_reader;
 mod small_budgets;
+#[cfg(unix)]
+mod stops;
 mod storm;
 mod strangers;
+#[cfg(unix)]
+mod terminal;
 mod test_clock;
 mod tidy;
 mod usage;

@@ -6,18 +6,19 @@ use std::{
 };
 
 /// What each module may import of ours. A row lists everything that is allowed.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("domain", &[]),
-    ("listen", &[]),
+    ("platform", &[]),
+    ("listen", &["platform"]),
     ("catalog", &["domain"]),
     ("translate", &["domain"]),
-    ("store", &["domain"]),
+    ("store", &["domain", "platform"]),
     ("config", &["domain"]),
     ("client", &["domain", "translate"]),
-    ("session", &["domain", "client", "config"]),
+    ("session", &["domain", "client", "config", "platform"]),
     ("gateway", &["domain", "catalog", "translate", "store", "listen"]),
-    ("mcp", &["domain", "client", "session", "listen"]),
-    ("cli", &["domain", "catalog", "client", "config", "gateway", "listen", "mcp", "session", "store"]),
+    ("mcp", &["domain", "client", "session", "listen", "platform"]),
+    ("cli", &["domain", "catalog", "client", "config", "gateway", "listen", "mcp", "platform", "session", "store"]),
 ];
 
 /// Crates that only one module may name.

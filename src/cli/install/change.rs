@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{TargetArgs, client::Client, document::Format};
+use super::{
+    TargetArgs,
+    client::{Client, Scope},
+    document::Format,
+};
 
 /// Addresses at which a server is ours without a doubt.
 const OWN_ADDRESSES: [&str; 2] = ["http://127.0.0.1:8484/mcp", "http://localhost:8484/mcp"];
@@ -23,7 +27,7 @@ pub(super) fn install(target: &TargetArgs, wanted: &Map<String, Value>, text: Op
     let text = text.filter(|text| !text.trim().is_empty()).unwrap_or(fresh);
     let before = format.read(text)?;
     let current = target.current(&before, wanted)?;
-    let (merged, edits) = match current.as_ref().map(|current| merge(current, wanted)) {
+    let (merged, edits) = match current.as_ref().map(|current| merge(current, wanted, target.scope)) {
         Some(Merge::Unchanged) => return Ok(Change { action: "unchanged", text: None }),
         Some(Merge::Edits { merged, edits }) => (merged, edits),
         Some(Merge::Anew) | None => (wanted.clone(), vec![(Vec::new(), Value::Object(wanted.clone()))]),
@@ -118,7 +122,18 @@ enum Merge {
 }
 
 /// Keys of variables are set one by one, lists of variables grow; everything else that we write replaces what was there.
-fn merge(current: &Map<String, Value>, wanted: &Map<String, Value>) -> Merge {
+fn merge(current: &Map<String, Value>, wanted: &Map<String, Value>, scope: Scope) -> Merge {
+    let harmless = harmless(current, scope);
+    if harmless != *current {
+        // Written as a whole: taking lines out one by one is not worth it for what nobody should have put there.
+        return match merge(&harmless, wanted, scope) {
+            // What was asked for this time, a person vouches for.
+            Merge::Edits { merged, .. } if merged == *current => Merge::Unchanged,
+            Merge::Unchanged => Merge::Edits { edits: vec![(Vec::new(), Value::Object(harmless.clone()))], merged: harmless },
+            Merge::Edits { merged, .. } => Merge::Edits { edits: vec![(Vec::new(), Value::Object(merged.clone()))], merged },
+            Merge::Anew => Merge::Anew,
+        };
+    }
     let is_started = |entry: &Map<String, Value>| entry.contains_key("command");
     if is_started(current) != is_started(wanted) || current.get("command").is_some_and(Value::is_object) {
         return Merge::Anew;
@@ -152,4 +167,29 @@ fn merge(current: &Map<String, Value>, wanted: &Map<String, Value>) -> Merge {
         }
     }
     if edits.is_empty() { Merge::Unchanged } else { Merge::Edits { merged, edits } }
+}
+
+/// The entry without variables that make a program run somebody else's code. It starts a program that holds keys, and a project's file can come from anybody.
+fn harmless(entry: &Map<String, Value>, scope: Scope) -> Map<String, Value> {
+    let is_fine = |name: &str| !runs_other_code(name, scope);
+    let clean = |key: &str, value: &Value| match value {
+        Value::Object(fields) => {
+            Value::Object(fields.iter().filter(|(name, _)| is_fine(name)).map(|(name, value)| (name.clone(), value.clone())).collect())
+        }
+        Value::Array(items) if key == "env_vars" => {
+            Value::Array(items.iter().filter(|item| item.as_str().is_none_or(is_fine)).cloned().collect())
+        }
+        other => other.clone(),
+    };
+    // A file of variables is as good as the variables; only whoever wrote a user's own file is the user.
+    let is_kept = |name: &str| scope == Scope::User || name != "envFile";
+    entry.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| (name.clone(), clean(name, value))).collect()
+}
+
+/// Whether a variable of this name makes a program load code: through the loader, an interpreter or, in a project, where helpers are looked for.
+fn runs_other_code(name: &str, scope: Scope) -> bool {
+    let name = name.to_ascii_uppercase();
+    let begins = ["LD_", "DYLD_", "PYTHON", "PERL5", "RUBY"].iter().any(|start| name.starts_with(start));
+    let is = ["GLIBC_TUNABLES", "GCONV_PATH", "NODE_OPTIONS", "NODE_PATH", "BASH_ENV", "ENV", "JAVA_TOOL_OPTIONS"].contains(&name.as_str());
+    begins || is || (scope == Scope::Project && ["PATH", "BROWSER"].contains(&name.as_str()))
 }

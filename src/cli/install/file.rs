@@ -42,6 +42,26 @@ pub(super) fn behind_links(path: &Path) -> Result<PathBuf, String> {
     }
 }
 
+/// The file of a project that is meant. A project can come from anybody, so no link in it leads out of it, neither the file nor a folder on the way to it.
+pub(super) fn within(project: &Path, path: &Path) -> Result<PathBuf, String> {
+    let real = |path: &Path| {
+        fs::canonicalize(path).map_err(|error| format!("{} is a link that leads nowhere ({error}). Mend or delete it.", path.display()))
+    };
+    let project = real(project)?;
+    // What is missing is made, and is no link then.
+    let there = path.ancestors().find(|part| fs::symlink_metadata(part).is_ok()).unwrap_or(path);
+    let found = real(there)?;
+    if !found.starts_with(&project) {
+        return Err(format!(
+            "{} leads out of the project, to {}. Replace the link by a file or folder of its own.",
+            there.display(),
+            found.display()
+        ));
+    }
+    let missing = path.strip_prefix(there).unwrap_or(Path::new(""));
+    Ok(if missing.as_os_str().is_empty() { found } else { found.join(missing) })
+}
+
 /// Reads the file; `None` if there is none.
 pub(super) fn read(path: &Path) -> Result<Option<Original>, String> {
     let fail = |error: io::Error| format!("{} cannot be read: {error}.", path.display());

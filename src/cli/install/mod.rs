@@ -207,7 +207,11 @@ impl TargetArgs {
         let variable = |name: &str| environment.get(name).map(str::to_owned);
         let machine = Machine { os: Os::HERE, variable: &variable, exists: &Path::exists };
         let project = std::env::current_dir().map_err(|error| error.to_string())?;
-        Ok(file::behind_links(&machine.config_file(self.client, self.scope, &project)?)?)
+        let file = machine.config_file(self.client, self.scope, &project)?;
+        Ok(match self.scope {
+            Scope::Project => file::within(&project, &file)?,
+            Scope::User => file::behind_links(&file)?,
+        })
     }
 
     /// Reads the file, changes its text and writes it, anew if somebody else wrote in between.
@@ -246,7 +250,7 @@ impl TargetArgs {
             return output::print_json(&report);
         }
         if let Some(diff) = &outcome.diff {
-            output::say_piece(diff);
+            output::Streamed::default().say(diff);
             output::complain("Nothing was written.");
             return Ok(());
         }

@@ -10,9 +10,14 @@ use axum::{
     extract::{Request, State},
     middleware::Next,
 };
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use rmcp::model::{ErrorCode, ErrorData};
+use serde_json::Value;
 
 use super::wire::refuse;
 use crate::{
@@ -118,7 +123,28 @@ fn bearer(headers: &HeaderMap) -> Result<Option<Secret>, Refusal> {
         return Err(Refusal::NotBearer);
     }
     // It manages keys and has no limit of its own: nothing to hand to an agent.
-    if key.starts_with("aks_") { Err(Refusal::SecretKey) } else { Ok(Some(Secret::new(key))) }
+    if is_secret_key(key) || holds_secret_key(key) { Err(Refusal::SecretKey) } else { Ok(Some(Secret::new(key))) }
+}
+
+fn is_secret_key(key: &str) -> bool {
+    key.trim_start().starts_with("aks_")
+}
+
+/// Whether it is a forward token, which is base64 of JSON, around a secret key.
+fn holds_secret_key(token: &str) -> bool {
+    fn is_in(value: &Value) -> bool {
+        match value {
+            Value::String(text) => is_secret_key(text),
+            Value::Array(items) => items.iter().any(is_in),
+            Value::Object(fields) => fields.values().any(is_in),
+            _ => false,
+        }
+    }
+    const ANY_PADDING: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    [alphabet::STANDARD, alphabet::URL_SAFE].iter().any(|letters| {
+        let decoded = GeneralPurpose::new(letters, ANY_PADDING).decode(token).ok();
+        decoded.and_then(|json| serde_json::from_slice(&json).ok()).is_some_and(|json| is_in(&json))
+    })
 }
 
 pub(super) async fn enter(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response<Body> {
@@ -183,7 +209,7 @@ impl Refusal {
             ),
             Self::SecretKey => (
                 StatusCode::UNAUTHORIZED,
-                "This is a secret key, which manages spend keys and is not for agents. Send a spend key (lava_sk_…); `lava-mcp keys create` makes one.",
+                "This is a secret key, or a forward token with one in it. A secret key manages spend keys and is not for agents. Send a spend key (lava_sk_…); `lava-mcp keys create` makes one.",
                 Some("Bearer realm=\"lava-mcp\", error=\"invalid_token\""),
             ),
             Self::TooManyUnknownKeys { wait_s } => {
@@ -241,8 +267,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_key_pays_for_nothing_and_trouble_is_not_told() {
-        let answer = ask(&router(Ok(true)), "198.51.100.7:1", "aks_live_x").await;
-        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        let token = |json: &str| base64::engine::general_purpose::STANDARD.encode(json);
+        for secret in [
+            "aks_live_x".to_owned(),
+            token(r#"{"secret_key":"aks_live_x"}"#),
+            token(r#"{"secret_key":"\u0061ks_live_x","customer_id":null}"#),
+            token(r#" {"provider_key":"sk","secret_key":" aks_test_x"} "#),
+            token(r#"{"secret_key":"aks_live_x"}"#).trim_end_matches('=').to_owned(),
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(r#"{"secret_key":"aks_live_x??>>"}"#),
+        ] {
+            let answer = ask(&router(Ok(true)), "198.51.100.7:1", &secret).await;
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{secret}");
+        }
+        let of_spend_key = token(r#"{"secret_key":"lava_sk_x"}"#);
+        assert_eq!(ask(&router(Ok(true)), "198.51.100.7:1", &of_spend_key).await.status(), StatusCode::OK);
         assert_eq!(ask(&router(Ok(true)), "198.51.100.7:1", "lava_sk_x").await.status(), StatusCode::OK);
         let answer = ask(&router(Err("http://10.0.0.1:4040 is down".to_owned())), "198.51.100.7:1", "lava_sk_x").await;
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -24,9 +24,9 @@ use super::{
 use crate::listen::{self, BodyBudget};
 
 /// How long calls in flight may still run after the end was asked for.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(500);
 /// How long connections may take to end after that.
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_millis(750);
 /// A comment goes down a silent stream this often, so that no proxy or client takes it for dead.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 

@@ -10,17 +10,40 @@ mod wire;
 
 pub use guard::{Guard, KnowsKey};
 
-/// Resolves when the process is told to end. Some clients do that instead of closing stdin.
+/// Resolves when the process is told to end: by Ctrl-C, by SIGTERM, or because its terminal is gone. Some clients do that instead of closing stdin.
 pub async fn asked_to_stop() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+        let mut hang_up = if is_hang_up_ignored() { None } else { signal(SignalKind::hangup()).ok() };
+        let hang_up = async {
+            match &mut hang_up {
+                Some(hang_up) => drop(hang_up.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
+            () = hang_up => {}
         }
     }
     #[cfg(not(unix))]
     let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Whether whoever started the process wants it to outlive its terminal, as `nohup` does. Looked up once, before there is a handler of our own. Elsewhere than on
+/// Linux that cannot be asked for, and SIGHUP does what the system does with it.
+#[cfg(unix)]
+fn is_hang_up_ignored() -> bool {
+    use std::sync::OnceLock;
+    static IS_IGNORED: OnceLock<bool> = OnceLock::new();
+    let look = || {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        // The lowest bit is the first signal, and that is SIGHUP.
+        Some(u64::from_str_radix(ignored.trim(), 16).ok()? & 1 == 1)
+    };
+    *IS_IGNORED.get_or_init(|| look().unwrap_or(true))
 }

@@ -12,7 +12,10 @@ use rmcp::{
     service::serve_server,
     transport::{async_rw::AsyncRwTransport, stdio_pipes},
 };
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::watch,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::asked_to_stop;
@@ -20,6 +23,10 @@ use crate::mcp::LavaMcp;
 
 /// How long calls in flight may still run after the client has gone. With what it takes to settle them, the process ends within two seconds.
 const GRACE: Duration = Duration::from_millis(500);
+/// How long the last words may take after that. A client that reads nothing does not keep the process.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+/// How often it is looked, while a client reads nothing, whether it is there at all.
+const LOOK: Duration = Duration::from_millis(250);
 /// Longest message. Above the gateway's limit for a body, so that a body over it is answered and not dropped.
 const LINE_BYTES_MAX: usize = 64 << 20;
 
@@ -31,23 +38,41 @@ pub async fn serve(server: LavaMcp) -> io::Result<()> {
     let (input, output) = stdio_pipes();
     let ended = CancellationToken::new();
     let input = WatchedInput { input, ended: ended.clone() };
+    let (is_stuck, stuck) = watch::channel(false);
+    let output = WatchedOutput { output, is_stuck };
+    tokio::spawn(look_while_stuck(stuck, ended.clone()));
     let transport = AsyncRwTransport::<RoleServer, _, _>::new(input, output).with_max_line_length(LINE_BYTES_MAX);
-    let running = match serve_server(server, transport).await {
-        Ok(running) => running,
-        // A client that leaves before it has said anything is no failure.
-        Err(_) if ended.is_cancelled() => return Ok(()),
-        Err(error) => return Err(io::Error::other(error)),
-    };
-    let cancel = running.cancellation_token();
+    let stop = ended.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            () = ended.cancelled() => {}
-            () = asked_to_stop() => {}
-        }
-        tokio::time::sleep(GRACE).await;
-        cancel.cancel();
+        asked_to_stop().await;
+        stop.cancel();
     });
-    running.waiting().await.map(|_| ()).map_err(io::Error::other)
+    let (begun, cancel) = (ended.clone(), CancellationToken::new());
+    let cancelled = cancel.clone();
+    let served = async move {
+        let running = match serve_server(server, transport).await {
+            Ok(running) => running,
+            // A client that leaves before it has said anything is no failure.
+            Err(_) if begun.is_cancelled() => return Ok(()),
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        let inner = running.cancellation_token();
+        tokio::spawn(async move {
+            cancelled.cancelled().await;
+            inner.cancel();
+        });
+        running.waiting().await.map(|_| ()).map_err(io::Error::other)
+    };
+    tokio::pin!(served);
+    tokio::select! {
+        served = &mut served => return served,
+        () = ended.cancelled() => {}
+    }
+    if let Ok(served) = tokio::time::timeout(GRACE, &mut served).await {
+        return served;
+    }
+    cancel.cancel();
+    tokio::time::timeout(LAST_WORDS, served).await.unwrap_or(Ok(()))
 }
 
 /// Input that tells when it has ended. A client that is gone leaves no other sign on some systems.
@@ -65,4 +90,59 @@ impl<R: AsyncRead + Unpin> AsyncRead for WatchedInput<R> {
         }
         Poll::Ready(read)
     }
+}
+
+/// Output that tells when the client does not take it.
+struct WatchedOutput<W> {
+    output: W,
+    is_stuck: watch::Sender<bool>,
+}
+
+impl<W> WatchedOutput<W> {
+    fn watch<T>(&self, poll: Poll<T>) -> Poll<T> {
+        let is_stuck = poll.is_pending();
+        self.is_stuck.send_if_modified(|was_stuck| std::mem::replace(was_stuck, is_stuck) != is_stuck);
+        poll
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for WatchedOutput<W> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.output).poll_write(context, bytes);
+        self.watch(poll)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.output).poll_flush(context);
+        self.watch(poll)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.output).poll_shutdown(context)
+    }
+}
+
+/// A client that takes nothing may have closed its end, and what it sent before may not be read any more: then the end of the input is not seen by reading.
+async fn look_while_stuck(mut stuck: watch::Receiver<bool>, ended: CancellationToken) {
+    while stuck.wait_for(|is_stuck| *is_stuck).await.is_ok() {
+        tokio::time::sleep(LOOK).await;
+        if *stuck.borrow() && is_hung_up() {
+            return ended.cancel();
+        }
+    }
+}
+
+/// Whether nobody can write to stdin any more.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn is_hung_up() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let input = io::stdin();
+    let mut input = [PollFd::new(&input, PollFlags::empty())];
+    poll(&mut input, Some(&Timespec::default())).is_ok() && input[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}
+
+/// Elsewhere a stuck client is left to the signal that it sends, or to its own end.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const fn is_hung_up() -> bool {
+    false
 }

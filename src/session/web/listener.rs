@@ -4,14 +4,14 @@ use std::{
     convert::Infallible,
     io,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -24,12 +24,13 @@ use tokio::{
     task::JoinSet,
 };
 use tower::service_fn;
+use url::Url;
 
 use super::{
     page::{self, Page},
-    visit::{self, DONE, Visit},
+    visit::{self, DONE, START, Visit},
 };
-use crate::domain::Secret;
+use crate::{domain::Secret, platform::Ends};
 
 /// So many answers with a wrong state end the wait: a page that guesses is at work.
 const WRONG_STATES_MAX: u32 = 5;
@@ -51,6 +52,7 @@ pub(super) enum Answer {
 /// The open port. It closes when this is dropped.
 pub(super) struct Listener {
     pub(super) port: u16,
+    desk: Arc<Desk>,
     answers: mpsc::Receiver<Answer>,
     page: watch::Sender<Option<Page>>,
     seen: Arc<Notify>,
@@ -58,8 +60,8 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Opens a port that nobody else uses, for the login with this state.
-    pub(super) async fn open(state: &str) -> io::Result<Self> {
+    /// Opens a port that nobody else uses, for the login with this state, and this secret in the address at which a browser is started.
+    pub(super) async fn open(state: &str, start: &str) -> io::Result<Self> {
         let socket = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = socket.local_addr()?.port();
         let (answer, answers) = mpsc::channel(1);
@@ -68,6 +70,9 @@ impl Listener {
         let desk = Arc::new(Desk {
             port,
             state: state.to_owned(),
+            start: start.to_owned(),
+            leads_to: OnceLock::new(),
+            is_started: AtomicBool::new(false),
             answer,
             is_answered: AtomicBool::new(false),
             wrong_states: AtomicU32::new(0),
@@ -76,8 +81,16 @@ impl Listener {
             seen: seen.clone(),
         });
         let mut serving = JoinSet::new();
-        serving.spawn(accept(socket, desk));
-        Ok(Self { port, answers, page, seen, _serving: serving })
+        serving.spawn(accept(socket, desk.clone()));
+        Ok(Self { port, desk, answers, page, seen, _serving: serving })
+    }
+
+    /// Where a browser is started that is to go to this page. Every program of the machine sees with which address another one is started, so that has nothing of the login
+    /// in it: it works once, and for this user's programs.
+    pub(super) fn lead_to(&self, page: &Url) -> Option<Url> {
+        let page = HeaderValue::from_str(page.as_str()).ok()?;
+        let _ = self.desk.leads_to.set(page);
+        Url::parse(&format!("http://127.0.0.1:{}{START}{}", self.port, self.desk.start)).ok()
     }
 
     /// The one answer that counts.
@@ -100,6 +113,9 @@ impl Listener {
 struct Desk {
     port: u16,
     state: String,
+    start: String,
+    leads_to: OnceLock<HeaderValue>,
+    is_started: AtomicBool,
     answer: mpsc::Sender<Answer>,
     is_answered: AtomicBool,
     wrong_states: AtomicU32,
@@ -134,13 +150,18 @@ async fn serve(stream: TcpStream, desk: Arc<Desk>) {
     }
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX).keep_alive(false);
+    // Looked up while the other end waits for an answer: one that has gone has no owner.
+    let is_own = match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(here), Ok(there)) => Ends::new(here, there).may_be_of_one_user().await,
+        _ => false,
+    };
     let seen = desk.seen.clone();
     let is_page = Arc::new(AtomicBool::new(false));
     let is_told = is_page.clone();
     let service = service_fn(move |request: Request<_>| {
         let (desk, is_page) = (desk.clone(), is_page.clone());
         async move {
-            let (response, page) = desk.receive(&request).await;
+            let (response, page) = if is_own { desk.receive(&request).await } else { (page::plain(StatusCode::FORBIDDEN), false) };
             is_page.fetch_or(page, Ordering::SeqCst);
             Ok::<_, Infallible>(response)
         }
@@ -155,7 +176,11 @@ async fn serve(stream: TcpStream, desk: Arc<Desk>) {
 impl Desk {
     /// The response, and whether it is the last page.
     async fn receive<B>(&self, request: &Request<B>) -> (Response<Full<Bytes>>, bool) {
-        let response = match visit::read(request.method(), request.uri(), request.headers(), self.port, &self.state) {
+        let response = match visit::read(request.method(), request.uri(), request.headers(), self.port, &self.state, &self.start) {
+            Visit::Start => match self.leads_to.get() {
+                Some(page) if !self.is_started.swap(true, Ordering::SeqCst) => page::onward(page.clone()),
+                _ => page::plain(StatusCode::GONE),
+            },
             Visit::Code(code) => self.settle(Answer::Code(code)).await,
             Visit::Denied => self.settle(Answer::Denied).await,
             Visit::WrongState => {
@@ -180,7 +205,7 @@ impl Desk {
     async fn settle(&self, answer: Answer) -> Response<Full<Bytes>> {
         self.take(answer);
         match self.page.clone().wait_for(Option::is_some).await {
-            Ok(_) => page::onward(DONE),
+            Ok(_) => page::onward(HeaderValue::from_static(DONE)),
             Err(_) => page::plain(StatusCode::GONE),
         }
     }

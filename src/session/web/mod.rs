@@ -74,6 +74,7 @@ pub enum Led {
 /// A login under way.
 pub struct PendingLogin {
     url: Url,
+    start: Url,
     state: String,
     until: Instant,
     led: Mutex<Led>,
@@ -86,6 +87,11 @@ impl PendingLogin {
     /// The page on which a person finishes it. It proves nothing and opens nothing by itself.
     pub const fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Where a browser of this machine is started to get there: an address without anything of the login in it, because a program's arguments are no secret.
+    pub const fn start(&self) -> &Url {
+        &self.start
     }
 
     /// How long a person still has.
@@ -169,16 +175,16 @@ impl Session {
         }
         // Nobody is asked for what could not be kept.
         self.vault.check().await?;
-        let mut state = [0_u8; STATE_BYTES];
-        getrandom::fill(&mut state).map_err(|error| SessionError::NoListener(error.to_string()))?;
-        let state = hex(&state);
-        let listener = Listener::open(&state).await.map_err(|error| SessionError::NoListener(error.to_string()))?;
+        let (state, start) = (random()?, random()?);
+        let listener = Listener::open(&state, &start).await.map_err(|error| SessionError::NoListener(error.to_string()))?;
         let url = page_url(&web.app, &state, listener.port, client_name, self.ceiling_of(client_name).await?.limit);
+        let start = listener.lead_to(&url).ok_or_else(|| SessionError::NoListener(format!("{url} is not an address")))?;
         let (pasted, pastes) = mpsc::channel(1);
         let (end, outcome) = watch::channel(None);
         let cancel = CancellationToken::new();
         let until = Instant::now() + web.timeout;
-        let pending = Arc::new(PendingLogin { url, state, until, led: Mutex::new(Led::Nowhere), pasted, cancel: cancel.clone(), outcome });
+        let pending =
+            Arc::new(PendingLogin { url, start, state, until, led: Mutex::new(Led::Nowhere), pasted, cancel: cancel.clone(), outcome });
         let session = self.clone();
         tokio::spawn(async move {
             let ended = session.run_web_login(listener, pastes, until, cancel).await;
@@ -260,6 +266,13 @@ impl Session {
         })?;
         self.end_foreign_keys(&secret_key, before).await
     }
+}
+
+/// Hexadecimal digits that nobody can guess.
+fn random() -> Result<String, SessionError> {
+    let mut bytes = [0_u8; STATE_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| SessionError::NoListener(error.to_string()))?;
+    Ok(hex(&bytes))
 }
 
 /// The page that asks the person. A gateway of one's own is also told who asks, so that the page can say it; hosted Lava has no use for that.

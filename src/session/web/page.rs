@@ -56,10 +56,10 @@ pub(super) fn plain(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
-/// Sends the browser on to the last page.
-pub(super) fn onward(path: &'static str) -> Response<Full<Bytes>> {
+/// Sends the browser on to another page.
+pub(super) fn onward(to: HeaderValue) -> Response<Full<Bytes>> {
     let mut response = plain(StatusCode::SEE_OTHER);
-    response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(path));
+    response.headers_mut().insert(header::LOCATION, to);
     response
 }
 

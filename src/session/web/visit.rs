@@ -9,6 +9,8 @@ use crate::domain::Secret;
 pub(super) const CALLBACK: &str = "/callback";
 /// Where it is sent on, so that no code stays in its address bar.
 pub(super) const DONE: &str = "/done";
+/// Where the browser is started, before a secret part of its own.
+pub(super) const START: &str = "/start/";
 /// Longest query that is looked at.
 const QUERY_BYTES_MAX: usize = 4 << 10;
 
@@ -21,14 +23,16 @@ pub(super) enum Visit {
     Denied,
     /// It does not belong to this login.
     WrongState,
+    /// The browser that was started asks for the page to go to.
+    Start,
     /// It asks for the last page.
     Done,
     /// It is none of ours.
     Refused(StatusCode),
 }
 
-/// Reads a request, given the port and the state of the login.
-pub(super) fn read(method: &Method, uri: &Uri, headers: &HeaderMap, port: u16, state: &str) -> Visit {
+/// Reads a request, given the port, the state and the start of the login.
+pub(super) fn read(method: &Method, uri: &Uri, headers: &HeaderMap, port: u16, state: &str, start: &str) -> Visit {
     // A name that somebody else's DNS points here is not ours.
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -39,6 +43,7 @@ pub(super) fn read(method: &Method, uri: &Uri, headers: &HeaderMap, port: u16, s
     match (uri.path(), method) {
         (CALLBACK, &Method::GET) => answer(uri.query().unwrap_or_default(), state),
         (DONE, &Method::GET) => Visit::Done,
+        (path, &Method::GET) if path.strip_prefix(START).is_some_and(|told| told.as_bytes().ct_eq(start.as_bytes()).into()) => Visit::Start,
         (CALLBACK | DONE, _) => Visit::Refused(StatusCode::METHOD_NOT_ALLOWED),
         _ => Visit::Refused(StatusCode::NOT_FOUND),
     }
@@ -68,11 +73,12 @@ mod tests {
     use super::*;
 
     const STATE: &str = "0123456789abcdef0123456789abcdef";
+    const START_ID: &str = "fedcba9876543210fedcba9876543210";
 
     fn visit(method: &Method, host: &str, target: &str) -> Visit {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, host.parse().unwrap());
-        read(method, &target.parse().unwrap(), &headers, 4000, STATE)
+        read(method, &target.parse().unwrap(), &headers, 4000, STATE, START_ID)
     }
 
     fn get(target: &str) -> Visit {
@@ -110,7 +116,8 @@ mod tests {
         for method in &[Method::POST, Method::HEAD, Method::OPTIONS] {
             assert_eq!(status(&visit(method, "127.0.0.1:4000", &right)), 405);
         }
-        for path in ["/", "/callback/", "/Callback", "/favicon.ico"] {
+        assert!(matches!(get(&format!("/start/{START_ID}")), Visit::Start));
+        for path in ["/", "/callback/", "/Callback", "/favicon.ico", "/start/", "/start/x", "/start/0123456789abcdef0123456789abcdef"] {
             assert_eq!(status(&get(path)), 404, "{path}");
         }
         assert_eq!(status(&get(&format!("{right}&more={}", "x".repeat(QUERY_BYTES_MAX)))), 414);

@@ -1,10 +1,11 @@
 //! Opening the file, with the settings that make a commit durable.
 
-use std::{path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, ffi};
 
 use super::{StoreError, migrate::migrate};
+use crate::platform::private_file;
 
 /// How long to wait for another process's commit.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,8 +27,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
         return Err(StoreError::Unavailable(format!("SQLite {} is too old: 3.51.3 is needed", rusqlite::version())));
     }
     let fail = |error: rusqlite::Error| describe(path, &error);
+    restrict(path, flags.contains(OpenFlags::SQLITE_OPEN_CREATE))?;
     let mut connection = Connection::open_with_flags(path, flags).map_err(fail)?;
-    restrict(path);
     configure(&connection).map_err(fail)?;
     migrate(path, &mut connection)?;
     Ok(connection)
@@ -67,15 +68,26 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The ledger names models and amounts: nobody else's business on a shared machine.
-fn restrict(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
+/// The ledger names models and amounts: nobody else's business on a shared machine. SQLite gives the files that it puts beside it the same permissions; those that are
+/// there already may be of an earlier version.
+fn restrict(path: &Path, makes_it: bool) -> Result<(), StoreError> {
+    let fail = |error: io::Error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+    if makes_it {
+        match private_file::create_new(path) {
+            // Nothing is opened that is there: closing it would let go of the locks that this process's connections hold.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => drop(created.map_err(fail)?),
+        }
     }
-    #[cfg(not(unix))]
-    let _ = path;
+    for end in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        match private_file::close_existing(Path::new(&name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What an error at opening means.

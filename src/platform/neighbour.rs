@@ -1,7 +1,7 @@
 //! Whose program is at the other end of a connection on this machine.
 //!
 //! Every user of a machine reaches its loopback, and so does a proxy that lets the world in. Linux tells which user a socket belongs to; where a system does
-//! not, everybody on the machine counts as the person who runs the gateway.
+//! not, everybody on the machine counts as the person who runs the program.
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::{
@@ -20,36 +20,55 @@ pub(crate) struct Ends {
     here: SocketAddr,
     there: SocketAddr,
     /// Found out once, at the first question.
-    are_of_one_user: Arc<OnceCell<bool>>,
+    users: Arc<OnceCell<Users>>,
+}
+
+/// Whose the two ends are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Users {
+    here: Option<u32>,
+    there: Option<u32>,
 }
 
 impl Ends {
-    pub(super) fn new(here: SocketAddr, there: SocketAddr) -> Self {
-        Self { here, there, are_of_one_user: Arc::default() }
+    pub(crate) fn new(here: SocketAddr, there: SocketAddr) -> Self {
+        Self { here, there, users: Arc::default() }
     }
 
-    /// Whether the program at the other end runs as the same user as this one. What cannot be found out counts as no.
+    /// Whether the program at the other end runs as the same user as this one. What cannot be found out counts as no, where a system can tell at all.
     pub(crate) async fn are_of_one_user(&self) -> bool {
-        *self.are_of_one_user.get_or_init(|| self.look()).await
+        let Users { here, there } = self.users().await;
+        cfg!(not(any(target_os = "linux", target_os = "android"))) || (here.is_some() && here == there)
+    }
+
+    /// Whether the program at the other end may run as this user or as the system itself, as far as the system tells. Where it knows this end and not the other, the other
+    /// has gone away, so as not to be seen.
+    pub(crate) async fn may_be_of_one_user(&self) -> bool {
+        let Users { here, there } = self.users().await;
+        here.is_none() || here == there || there == Some(0)
+    }
+
+    async fn users(&self) -> Users {
+        *self.users.get_or_init(|| self.look()).await
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    async fn look(&self) -> bool {
+    async fn look(&self) -> Users {
         // One after the other, line by line: the tables of a busy machine are long, and every connection needs a look.
         static ONE: Semaphore = Semaphore::const_new(1);
-        let Ok(_turn) = ONE.acquire().await else { return false };
+        let Ok(_turn) = ONE.acquire().await else { return Users::default() };
         let (here, there) = (self.here, self.there);
         let looked = tokio::task::spawn_blocking(move || {
             let files = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].into_iter().filter_map(|path| File::open(path).ok());
-            table::are_of_one_user(files.flat_map(|file| BufReader::new(file).lines().map_while(Result::ok)), here, there)
+            table::users(files.flat_map(|file| BufReader::new(file).lines().map_while(Result::ok)), here, there)
         });
-        looked.await.unwrap_or(false)
+        looked.await.unwrap_or_default()
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     #[expect(clippy::unused_async, reason = "elsewhere there is something to wait for")]
-    async fn look(&self) -> bool {
-        true
+    async fn look(&self) -> Users {
+        Users::default()
     }
 }
 
@@ -58,31 +77,34 @@ impl Ends {
 mod table {
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+    use super::Users;
+
     /// A connection that both ends hold open. The kernel does not know whose a socket was that has been closed.
     const ESTABLISHED: &str = "01";
 
-    pub(super) fn are_of_one_user(lines: impl Iterator<Item = String>, here: SocketAddr, there: SocketAddr) -> bool {
+    /// This end is found in whatever state it is; the other only while it is held open.
+    pub(super) fn users(lines: impl Iterator<Item = String>, here: SocketAddr, there: SocketAddr) -> Users {
         let (here, there) = (canonical(here), canonical(there));
-        let (mut own, mut other) = (None, None);
-        for (from, to, user) in lines.filter_map(|line| row(&line)) {
+        let mut users = Users::default();
+        for (from, to, is_open, user) in lines.filter_map(|line| row(&line)) {
             if (from, to) == (here, there) {
-                own.get_or_insert(user);
-            } else if (from, to) == (there, here) {
-                other.get_or_insert(user);
+                users.here.get_or_insert(user);
+            } else if (from, to) == (there, here) && is_open {
+                users.there.get_or_insert(user);
             }
-            if let (Some(own), Some(other)) = (own, other) {
-                return own == other;
+            if users.here.is_some() && users.there.is_some() {
+                break;
             }
         }
-        false
+        users
     }
 
     /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid …`
-    fn row(line: &str) -> Option<(SocketAddr, SocketAddr, u32)> {
+    fn row(line: &str) -> Option<(SocketAddr, SocketAddr, bool, u32)> {
         let mut columns = line.split_ascii_whitespace().skip(1);
         let (from, to) = (address(columns.next()?)?, address(columns.next()?)?);
-        (columns.next()? == ESTABLISHED).then_some(())?;
-        Some((from, to, columns.nth(3)?.parse().ok()?))
+        let is_open = columns.next()? == ESTABLISHED;
+        Some((from, to, is_open, columns.nth(3)?.parse().ok()?))
     }
 
     /// Words of four bytes in the order of this machine, then the port.
@@ -133,9 +155,10 @@ mod table {
                 ("127.0.0.1:4040", "127.0.0.1:50009", false),
                 ("[::1]:4040", "[::1]:50003", true),
             ] {
-                let found = |table: &str| are_of_one_user(table.lines().map(str::to_owned), here.parse().unwrap(), there.parse().unwrap());
-                assert_eq!(found(TABLE), expected, "{there}");
-                assert!(!found(""));
+                let found = |table: &str| users(table.lines().map(str::to_owned), here.parse().unwrap(), there.parse().unwrap());
+                let Users { here, there: other } = found(TABLE);
+                assert_eq!(here.is_some() && here == other, expected, "{there}");
+                assert_eq!(found(""), Users::default());
             }
         }
     }

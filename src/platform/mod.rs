@@ -1,0 +1,8 @@
+//! What only the operating system knows or does: files that nobody else reads, whose program is at the other end of a connection, and that nobody looks into this process.
+
+mod neighbour;
+pub(crate) mod private_file;
+mod process;
+
+pub(crate) use neighbour::Ends;
+pub(crate) use process::close_to_others;
