@@ -54,9 +54,7 @@ struct OutputDetails {
 /// Some providers leave reasoning out of the completion (xAI, Gemini): the total says so, or that there was more reasoning than completion.
 pub fn usage(block: &str) -> Option<Usage> {
     let block: Block = serde_json::from_str(block).ok()?;
-    if block.prompt_tokens.or(block.input_tokens).is_none() {
-        return None;
-    }
+    block.prompt_tokens.or(block.input_tokens)?;
     let input = count(block.prompt_tokens).max(count(block.input_tokens));
     let input_details = block.prompt_tokens_details.or(block.input_tokens_details).unwrap_or_default();
     let output_details = block.completion_tokens_details.or(block.output_tokens_details).unwrap_or_default();
