@@ -13,9 +13,9 @@ use super::Failure;
 use crate::{
     catalog::{Catalog, Dialect, Prices, Rates},
     client::{Body, Client, ClientError, Service, Transport},
-    config::{CredentialStore, Mode, PriceConfig, ProviderConfig, Settings, WireDialect},
+    config::{CredentialStore, Mode, NetworkSettings, PriceConfig, ProviderConfig, Settings, WireDialect},
     domain::{Secret, key::Pepper},
-    gateway::{Credentials, CustomProvider, Gateway, KeyVault, Registry, edge},
+    gateway::{Credentials, CustomProvider, Gateway, KeyVault, Network, Registry, edge},
     mcp::{LavaMcp, Options, transport},
     session::{Browser, Connect, GatewayInfo, Link, Parts, ProviderKeys, Session, SessionError, Vault, WebLogin},
     store::{Store, wall_clock},
@@ -34,6 +34,7 @@ impl App {
     /// Joins the parts. Nothing is opened: ledger, keyring and network wait until they are needed.
     pub(super) fn new(settings: Settings) -> Result<Self, Failure> {
         check_providers(&settings)?;
+        network(&settings).map_err(Failure::Error)?;
         let gateway = Arc::new(OnceCell::new());
         let vault = vault_of(&settings);
         let lock_file = settings.data_dir.join("login.lock");
@@ -156,9 +157,10 @@ async fn open_gateway(settings: &Settings, vault: Vault) -> Result<Arc<Gateway>,
     let folder = &settings.data_dir;
     std::fs::create_dir_all(folder).map_err(|error| format!("the data folder {} cannot be made: {error}", folder.display()))?;
     let pepper = pepper(folder).map_err(|error| format!("the data folder {} cannot be used: {error}", folder.display()))?;
+    let network = network(settings)?;
     let clock = wall_clock();
     let store = Store::open(&settings.ledger_path(), clock.clone()).await.map_err(|error| error.to_string())?;
-    Ok(Gateway::new(store, clock, pepper, registry(settings, vault), settings.sandbox))
+    Ok(Gateway::new(store, clock, pepper, registry(settings, vault).with_network(network), settings.sandbox))
 }
 
 /// The gateway as a service that the client can call.
@@ -221,6 +223,15 @@ fn custom_provider(id: &str, provider: &ProviderConfig) -> Option<CustomProvider
         api_key_env,
         models: provider.models.clone(),
         prices,
+    })
+}
+
+/// The way to providers, as the config file says.
+fn network(settings: &Settings) -> Result<Network, String> {
+    let NetworkSettings { proxy, no_proxy, ca_pem } = &settings.network;
+    Network::new(proxy.as_ref().map(Secret::expose), no_proxy, ca_pem.as_deref()).map_err(|error| {
+        let file = settings.config_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        format!("{file}: {error}")
     })
 }
 

@@ -3,6 +3,8 @@
 //! Official SDKs retry 408, 409, 429 and 5xx on their own, and obey `x-should-retry`. So a final refusal carries `x-should-retry: false`, and a temporary one
 //! says how long to wait, at most a minute.
 
+mod sentences;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
 
@@ -18,6 +20,7 @@ use crate::{
     store::StoreError,
     translate::BadRequest,
 };
+use sentences::{bodies_sentence, how_to_set, nearest_sentence};
 
 /// Tells the official SDKs whether to try again.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
@@ -393,20 +396,4 @@ fn short(duration: std::time::Duration) -> String {
         (0, seconds) => format!("{seconds}s"),
         (minutes, seconds) => format!("{minutes}m{seconds}s"),
     }
-}
-
-fn bodies_sentence(is_own: bool) -> String {
-    let whose = if is_own { "of this key" } else { "of all callers" };
-    format!(
-        "The requests {whose} that are under way fill the room there is for their bodies. Send this one again in a moment, or fewer at a time."
-    )
-}
-
-fn nearest_sentence(nearest: &[String]) -> String {
-    if nearest.is_empty() { " Search lists what there is.".to_owned() } else { format!(" Nearest: {}.", nearest.join(", ")) }
-}
-
-fn how_to_set(provider: &str, env: &[String]) -> String {
-    let command = format!("lava-mcp providers set {provider}");
-    if env.is_empty() { format!("Run `{command}`.") } else { format!("Set {} or run `{command}`.", env.join(" or ")) }
 }

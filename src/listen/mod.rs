@@ -4,6 +4,7 @@
 mod body_budget;
 mod caller;
 mod lingering;
+mod listener_account;
 mod neighbour;
 mod places;
 mod strangers;
@@ -28,6 +29,7 @@ pub(crate) use body_budget::{BodyBudget, BodyShare, OverBudget};
 pub use caller::Peer;
 pub(crate) use caller::{host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one};
 use lingering::{Lingering, Unread};
+pub(crate) use listener_account::is_of_trusted_account;
 pub(crate) use neighbour::Ends;
 use places::Places;
 pub(crate) use strangers::Strangers;
