@@ -128,6 +128,17 @@ impl Environment {
     }
 }
 
+/// How providers are reached: `[network]` of the config file.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkSettings {
+    /// A proxy's address, which can hold a password.
+    pub proxy: Option<Secret>,
+    /// Names that are reached without it.
+    pub no_proxy: Vec<String>,
+    /// Certificates in PEM, of authorities to trust beside those of the system.
+    pub ca_pem: Option<Vec<u8>>,
+}
+
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -159,6 +170,8 @@ pub struct Settings {
     pub providers: Vec<(String, ProviderConfig)>,
     /// Whether local model servers are looked for.
     pub local_servers: bool,
+    /// How providers are reached.
+    pub network: NetworkSettings,
     /// Proxies in front of `gateway` and `serve`, which bring the connections of many clients.
     pub trusted_proxies: Vec<IpAddr>,
     /// For the providers' own variables.
@@ -199,7 +212,7 @@ impl Settings {
             mode: mode(&environment, gateway.api_url.as_deref(), gateway.app_url.as_deref())?,
             sandbox: flags.sandbox || is_test_key || sandbox_variable.or(file.sandbox).unwrap_or(false),
             data_dir: absolute(data_dir),
-            config_file,
+            config_file: config_file.clone(),
             secret_key,
             spend_key: environment.secret("LAVA_SPEND_KEY"),
             credential_store: credential_store(&environment, file.credential_store.as_deref())?,
@@ -210,6 +223,7 @@ impl Settings {
             log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
             providers: file.providers.into_iter().collect(),
             local_servers: file.local_servers.unwrap_or(true),
+            network: network(file.network.unwrap_or_default(), config_file.as_deref())?,
             trusted_proxies: file.listen.unwrap_or_default().trusted_proxies,
             environment,
         })
@@ -219,6 +233,16 @@ impl Settings {
     pub fn ledger_path(&self) -> PathBuf {
         self.data_dir.join("ledger.db")
     }
+}
+
+fn network(network: file::Network, config_file: Option<&Path>) -> Result<NetworkSettings, ConfigError> {
+    let file::Network { proxy, no_proxy, ca_file } = network;
+    let read = |path: &Path| {
+        // A file beside the config file is named by its name alone.
+        let path = config_file.and_then(Path::parent).map_or_else(|| path.to_owned(), |folder| folder.join(path));
+        std::fs::read(&path).map_err(|error| ConfigError::new(format!("[network] ca_file: {}: {error}", path.display())))
+    };
+    Ok(NetworkSettings { proxy, no_proxy, ca_pem: ca_file.as_deref().map(read).transpose()? })
 }
 
 fn mode(environment: &Environment, api: Option<&str>, app: Option<&str>) -> Result<Mode, ConfigError> {

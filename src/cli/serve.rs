@@ -13,9 +13,9 @@ use super::Failure;
 use crate::{
     catalog::{Catalog, CostUnit, Dialect, Prices, Rates, ReportedCost},
     client::{Body, Client, ClientError, Service, Transport},
-    config::{CredentialStore, Mode, PriceConfig, ProviderConfig, Settings, WireDialect},
+    config::{CredentialStore, Mode, NetworkSettings, PriceConfig, ProviderConfig, Settings, WireDialect},
     domain::{Secret, key::Pepper},
-    gateway::{Credentials, CustomProvider, Gateway, KeyVault, Registry, edge},
+    gateway::{Credentials, CustomProvider, Gateway, KeyVault, Network, Registry, edge},
     mcp::{LavaMcp, Options, transport},
     platform::private_file,
     session::{Browser, Connect, GatewayInfo, Link, Parts, ProviderKeys, Session, SessionError, Vault, WebLogin},
@@ -38,6 +38,7 @@ impl App {
     /// Joins the parts. Nothing is opened: ledger, keyring and network wait until they are needed.
     pub(super) fn new(settings: Settings) -> Result<Self, Failure> {
         check_providers(&settings)?;
+        network(&settings).map_err(Failure::Error)?;
         let gateway = Arc::new(OnceCell::new());
         let vault = vault_of(&settings);
         let lock_file = settings.data_dir.join("login.lock");
@@ -161,9 +162,10 @@ async fn open_gateway(settings: &Settings, vault: Vault) -> Result<Arc<Gateway>,
     private_file::create_folder(folder).map_err(|error| format!("the data folder {} cannot be made: {error}", folder.display()))?;
     private_file::close_what_is_there(folder, &FILES, &FOLDERS);
     let pepper = pepper(folder).map_err(|error| format!("the data folder {} cannot be used: {error}", folder.display()))?;
+    let network = network(settings)?;
     let clock = wall_clock();
     let store = Store::open(&settings.ledger_path(), clock.clone()).await.map_err(|error| error.to_string())?;
-    Ok(Gateway::new(store, clock, pepper, registry(settings, vault), settings.sandbox))
+    Ok(Gateway::new(store, clock, pepper, registry(settings, vault).with_network(network), settings.sandbox))
 }
 
 /// The gateway as a service that the client can call.
@@ -231,6 +233,15 @@ fn custom_provider(id: &str, provider: &ProviderConfig) -> Option<CustomProvider
             // A provider of the catalog at another address says it as at its own.
             None => Catalog::embedded().provider(id).and_then(|known| known.reported_cost.clone()),
         },
+    })
+}
+
+/// The way to providers, as the config file says.
+fn network(settings: &Settings) -> Result<Network, String> {
+    let NetworkSettings { proxy, no_proxy, ca_pem } = &settings.network;
+    Network::new(proxy.as_ref().map(Secret::expose), no_proxy, ca_pem.as_deref()).map_err(|error| {
+        let file = settings.config_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        format!("{file}: {error}")
     })
 }
 

@@ -10,6 +10,7 @@ use tower::{ServiceExt, util::BoxCloneSyncService};
 use url::Url;
 
 use super::ClientError;
+use crate::domain::address;
 
 /// An answer's body.
 pub type Body = UnsyncBoxBody<Bytes, ClientError>;
@@ -57,6 +58,8 @@ impl Transport {
         let builder = reqwest::Client::builder().user_agent(concat!("lava-mcp/", env!("CARGO_PKG_VERSION")));
         // A redirect would carry the key to another host.
         let builder = builder.connect_timeout(CONNECT_TIMEOUT).redirect(reqwest::redirect::Policy::none());
+        // In the clear a proxy would read key and prompt, and on this machine nobody needs one. Through one with TLS a tunnel leads, of which it sees nothing.
+        let builder = if base.scheme() == "https" && !address::is_loopback(&base) { builder } else { builder.no_proxy() };
         let http = builder.build().map_err(|error| ClientError::Unreachable(error.to_string()))?;
         Ok(Self::Http { base, http })
     }

@@ -23,6 +23,7 @@ pub(super) struct File {
     pub(super) gateway: Option<Gateway>,
     pub(super) session: Option<Session>,
     pub(super) listen: Option<Listen>,
+    pub(super) network: Option<Network>,
     #[serde(default)]
     pub(super) providers: BTreeMap<String, ProviderConfig>,
 }
@@ -42,6 +43,18 @@ pub(super) struct Gateway {
 pub(super) struct Listen {
     #[serde(default)]
     pub(super) trusted_proxies: Vec<IpAddr>,
+}
+
+/// `[network]`: how providers are reached.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Network {
+    /// It can hold a password.
+    #[serde(default, deserialize_with = "secret")]
+    pub(super) proxy: Option<Secret>,
+    #[serde(default)]
+    pub(super) no_proxy: Vec<String>,
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 /// `[session]`: what an agent may do.

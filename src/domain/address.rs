@@ -34,13 +34,17 @@ pub fn plain(text: &str) -> Option<Url> {
 /// [`AddressError`].
 pub fn safe(text: &str) -> Result<Url, AddressError> {
     let url = plain(text).ok_or(AddressError::NotPlain)?;
-    let is_loopback = match url.host() {
+    if url.scheme() == "http" && !is_loopback(&url) { Err(AddressError::InTheClear) } else { Ok(url) }
+}
+
+/// Whether an address is one of this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name == "localhost",
         None => false,
-    };
-    if url.scheme() == "http" && !is_loopback { Err(AddressError::InTheClear) } else { Ok(url) }
+    }
 }
 
 /// The address of a gateway, below which its routes begin with `/v1`. The base URL of an SDK, which ends in `/v1`, is accepted too.

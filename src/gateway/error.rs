@@ -3,6 +3,7 @@
 //! Official SDKs retry 408, 409, 429 and 5xx on their own, and obey `x-should-retry`. So a final refusal carries `x-should-retry: false`, and a temporary one
 //! says how long to wait, at most a minute.
 
+mod rate_limit;
 mod sentences;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -20,7 +21,7 @@ use crate::{
     store::StoreError,
     translate::BadRequest,
 };
-
+pub(super) use rate_limit::rate_headers;
 use sentences::{HOLDS_COMMAND, bodies_sentence, breaker_sentence, budget_sentence, how_to_set, nearest_sentence, resets_sentence};
 
 /// Tells the official SDKs whether to try again.
@@ -383,32 +384,4 @@ fn shortfall_details(shortfall: &Shortfall, put: &mut impl FnMut(&str, Value)) {
         put("unverified_shown_by", json!({"command": HOLDS_COMMAND, "endpoint": "/v1/lava_mcp/holds"}));
     }
     put("resets_at", json!(shortfall.resets_at.map(|at| at.to_string())));
-}
-
-/// Tells the SDKs of an endpoint family where the key's rate limit stands, in the headers that they know.
-pub(super) fn rate_headers(state: &RateState, shape: RequestShape, headers: &mut HeaderMap) {
-    let until_full = std::time::Duration::from_micros(state.reset_us);
-    let (names, reset) = match shape {
-        RequestShape::Openai => {
-            (["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"], short(until_full))
-        }
-        RequestShape::Anthropic => (
-            ["anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"],
-            state.at.checked_add(until_full).unwrap_or(state.at).to_string(),
-        ),
-    };
-    let [limit, remaining, reset_at] = names.map(HeaderName::from_static);
-    headers.insert(limit, HeaderValue::from(state.limit));
-    headers.insert(remaining, HeaderValue::from(state.remaining));
-    headers.extend(HeaderValue::from_str(&reset).ok().map(|reset| (reset_at, reset)));
-}
-
-/// A duration as OpenAI writes it, such as `1s` or `6m0s`.
-fn short(duration: std::time::Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 60, seconds % 60) {
-        (0, 0) => format!("{}ms", duration.as_millis()),
-        (0, seconds) => format!("{seconds}s"),
-        (minutes, seconds) => format!("{minutes}m{seconds}s"),
-    }
 }

@@ -8,7 +8,7 @@ use super::error::GatewayError;
 /// Most characters of the name of a model, and of an id.
 pub(super) const NAME_CHARS_MAX: usize = 256;
 /// Most names that a message lists.
-const LISTED_MAX: usize = 20;
+const LISTED_MAX: usize = 10;
 /// Lava's header for what a caller wants to remember of a request, and its limits. Nothing of it is kept here.
 const METADATA: &str = "x-lava-metadata";
 const PAIRS_MAX: usize = 100;
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(check_name("model", &"é".repeat(257)).unwrap_err().to_string(), "model: at most 256 characters are allowed");
         assert_eq!((cut("éé", 2), cut("ééé", 2)), ("éé".to_owned(), "éé…".to_owned()));
         assert_eq!(listed(&["a".to_owned(), "b".to_owned()]), "a, b");
-        assert!(listed(&vec!["a".repeat(300); 1_000]).ends_with("… and 980 more"));
+        assert!(listed(&vec!["a".repeat(300); 1_000]).ends_with("… and 990 more"));
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod lookup;
 mod manage;
 mod meter;
 mod metrics;
+mod network;
 mod owner;
 mod plan;
 mod providers;
@@ -61,6 +62,7 @@ use tokio::sync::{broadcast, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use credentials::{Credentials, Environment, KeyVault, Loading};
+pub use network::Network;
 pub use owner::ToReview;
 pub use providers::{CustomProvider, Registry};
 
@@ -115,7 +117,7 @@ impl Gateway {
     /// Joins the parts. Nothing is opened here but what is handed over.
     pub fn new(store: Store, clock: Clock, pepper: Pepper, registry: Registry, sandbox: bool) -> Arc<Self> {
         let (tasks, stopping) = (TaskTracker::new(), CancellationToken::new());
-        let (upstream, lines, habits) = (Upstream::default(), Lines::default(), Habits::default());
+        let (upstream, lines, habits) = (Upstream::new(registry.network.clone()), Lines::default(), Habits::default());
         let (metrics, breakers) = (Metrics::new(clock()), Breakers::new(clock.clone()));
         Arc::new(Self {
             store,

@@ -6,6 +6,7 @@ use super::{
     credentials::{Credentials, Readiness},
     error::GatewayError,
     local::LocalServers,
+    network::Network,
 };
 use crate::{
     catalog::{Auth, Catalog, Dialect, Prices, Provider, ReportedCost},
@@ -47,12 +48,19 @@ pub struct Registry {
     pub(super) custom: Vec<CustomProvider>,
     pub(super) credentials: Credentials,
     pub(super) local: LocalServers,
+    pub(super) network: Network,
 }
 
 impl Registry {
     /// Joins the catalog with what the config file adds. `probe_local` offers model servers on their usual ports of this machine.
     pub fn new(custom: Vec<CustomProvider>, credentials: Credentials, probe_local: bool) -> Self {
-        Self { custom, credentials, local: LocalServers::new(probe_local) }
+        Self { custom, credentials, local: LocalServers::new(probe_local), network: Network::default() }
+    }
+
+    /// The same, with providers reached in this way.
+    #[must_use]
+    pub fn with_network(self, network: Network) -> Self {
+        Self { network, ..self }
     }
 
     pub(super) fn catalog(&self) -> &'static Catalog {

@@ -189,7 +189,8 @@ async fn local_route(gateway: &Gateway, ask: &Ask, name: &str, sandbox: bool) ->
     }
     for server in gateway.registry.local.find(&gateway.upstream).await.iter() {
         let model = name.strip_prefix(server.id).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name);
-        if server.models.iter().any(|known| known == model) {
+        // Looked at once more: another program may have taken the port since its models were listed.
+        if server.models.iter().any(|known| known == model) && server.is_trusted().await {
             return Some(Route {
                 provider: server.id.to_owned(),
                 model: model.to_owned(),

@@ -14,10 +14,12 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect,
 };
+use url::Url;
 
 use super::{
     Gateway,
     meter::Answer,
+    network::Network,
     providers::abort_stops_billing,
     reserve::Held,
     route::{Reach, Route},
@@ -76,42 +78,54 @@ impl Sent {
 }
 
 /// The connections to providers, made when first needed: TLS roots cost milliseconds.
-#[derive(Default)]
 pub(super) struct Upstream {
+    network: Network,
     public: OnceLock<Client>,
     private: OnceLock<Client>,
 }
 
 impl Upstream {
+    pub(super) fn new(network: Network) -> Self {
+        Self { network, public: OnceLock::new(), private: OnceLock::new() }
+    }
+
     /// A client for providers a person vouched for; it may reach any address.
     pub(super) fn private(&self) -> Result<&Client, Failure> {
-        get_or_build(&self.private, |builder| builder)
+        self.get_or_build(&self.private, |builder| builder)
     }
 
     fn public(&self) -> Result<&Client, Failure> {
-        get_or_build(&self.public, |builder| builder.https_only(true).dns_resolver(Arc::new(PublicAddresses)))
+        let guard = PublicAddresses { except: self.network.proxy_host().map(str::to_owned) };
+        self.get_or_build(&self.public, |builder| builder.https_only(true).dns_resolver(Arc::new(guard)))
     }
-}
 
-fn get_or_build(
-    cell: &OnceLock<Client>,
-    adjust: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
-) -> Result<&Client, Failure> {
-    if let Some(client) = cell.get() {
-        return Ok(client);
+    fn get_or_build<'a>(
+        &self,
+        cell: &'a OnceLock<Client>,
+        adjust: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<&'a Client, Failure> {
+        if let Some(client) = cell.get() {
+            return Ok(client);
+        }
+        // Fails only when another part of the process has chosen a provider already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = Client::builder()
+            .user_agent(concat!("lava-mcp/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .redirect(redirect::Policy::none())
+            .referer(false);
+        let client = adjust(self.network.apply(builder)).build().map_err(|error| Failure::NotSent(error.to_string()))?;
+        Ok(cell.get_or_init(|| client))
     }
-    // Fails only when another part of the process has chosen a provider already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = Client::builder()
-        .user_agent(concat!("lava-mcp/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_MAX)
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        // A proxy of the environment would resolve names itself, past the address guard.
-        .no_proxy();
-    let client = adjust(builder).build().map_err(|error| Failure::NotSent(error.to_string()))?;
-    Ok(cell.get_or_init(|| client))
+
+    /// A proxy resolves names itself. What this machine knows of a name is held against the guard before it is asked: one private address is enough for a no, for
+    /// nobody knows which one the proxy would take.
+    async fn check_before_proxy(&self, url: &Url) -> Result<(), Failure> {
+        let Some(host) = url.host_str().filter(|_| self.network.proxy_host().is_some()) else { return Ok(()) };
+        let Ok(Ok(mut found)) = tokio::time::timeout(CONNECT_TIMEOUT, tokio::net::lookup_host((host, 443))).await else { return Ok(()) };
+        if found.all(|address| is_public(address.ip())) { Ok(()) } else { Err(Failure::NotSent(format!("{host} has a private address"))) }
+    }
 }
 
 /// Sends the attempt and waits for the head of the answer.
@@ -136,7 +150,10 @@ async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
     let body = held.ask.upstream_body(&route.provider, &route.model, held.plan.cap);
     let client = match route.reach {
         Reach::Sandbox => return Ok(sandbox::answer(route, &held.ask, body).await),
-        Reach::Public => gateway.upstream.public()?,
+        Reach::Public => {
+            gateway.upstream.check_before_proxy(&route.url).await?;
+            gateway.upstream.public()?
+        }
         Reach::Private => gateway.upstream.private()?,
     };
     let mut request = client.request(route.method.clone(), route.url.clone()).headers(held.headers.clone());
@@ -201,13 +218,17 @@ fn root_cause(error: &reqwest::Error) -> String {
 }
 
 /// Resolves names to public addresses only, so that no name, however it is pointed, leads into a private network.
-struct PublicAddresses;
+struct PublicAddresses {
+    /// The proxy that a person named, which may be anywhere.
+    except: Option<String>,
+}
 
 impl Resolve for PublicAddresses {
     fn resolve(&self, name: Name) -> Resolving {
+        let is_proxy = self.except.as_deref() == Some(name.as_str());
         Box::pin(async move {
-            let found: Vec<SocketAddr> =
-                tokio::net::lookup_host((name.as_str(), 0)).await?.filter(|address| is_public(address.ip())).collect();
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found: Vec<SocketAddr> = found.filter(|address| is_proxy || is_public(address.ip())).collect();
             if found.is_empty() {
                 return Err(format!("{} has no public address", name.as_str()).into());
             }

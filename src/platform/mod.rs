@@ -1,8 +1,10 @@
 //! What only the operating system knows or does: files that nobody else reads, whose program is at the other end of a connection, and that nobody looks into this process.
 
+mod listener_account;
 mod neighbour;
 pub(crate) mod private_file;
 mod process;
 
+pub(crate) use listener_account::is_of_trusted_account;
 pub(crate) use neighbour::Ends;
 pub(crate) use process::close_to_others;

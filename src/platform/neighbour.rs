@@ -3,11 +3,6 @@
 //! Every user of a machine reaches its loopback, and so does a proxy that lets the world in. Linux tells which user a socket belongs to; where a system does
 //! not, everybody on the machine counts as the person who runs the program.
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-};
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::sync::OnceCell;
@@ -58,10 +53,7 @@ impl Ends {
         static ONE: Semaphore = Semaphore::const_new(1);
         let Ok(_turn) = ONE.acquire().await else { return Users::default() };
         let (here, there) = (self.here, self.there);
-        let looked = tokio::task::spawn_blocking(move || {
-            let files = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].into_iter().filter_map(|path| File::open(path).ok());
-            table::users(files.flat_map(|file| BufReader::new(file).lines().map_while(Result::ok)), here, there)
-        });
+        let looked = tokio::task::spawn_blocking(move || table::users(table::lines(), here, there));
         looked.await.unwrap_or_default()
     }
 
@@ -74,22 +66,52 @@ impl Ends {
 
 /// The kernel's table of sockets.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod table {
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+pub(super) mod table {
+    use std::{
+        fs::File,
+        io::{BufRead, BufReader},
+        net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    };
 
     use super::Users;
 
-    /// A connection that both ends hold open. The kernel does not know whose a socket was that has been closed.
-    const ESTABLISHED: &str = "01";
+    struct Row {
+        from: SocketAddr,
+        to: SocketAddr,
+        state: State,
+        user: u32,
+    }
+
+    #[derive(PartialEq, Eq)]
+    enum State {
+        /// A connection that both ends hold open. The kernel does not know whose a socket was that has been closed.
+        Open,
+        /// A socket that waits for connections.
+        Listening,
+        Other,
+    }
+
+    /// The rows of all sockets that this process could reach.
+    pub(in crate::platform) fn lines() -> impl Iterator<Item = String> {
+        let files = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].into_iter().filter_map(|path| File::open(path).ok());
+        files.flat_map(|file| BufReader::new(file).lines().map_while(Result::ok))
+    }
+
+    /// The users whose sockets wait on a port of this machine's loopback, which sockets for all addresses do too.
+    pub(in crate::platform) fn listeners(lines: impl Iterator<Item = String>, port: u16) -> Vec<u32> {
+        let is_reached = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+        let rows = lines.filter_map(|line| row(&line)).filter(|row| row.state == State::Listening);
+        rows.filter(|row| row.from.port() == port && is_reached(row.from.ip())).map(|row| row.user).collect()
+    }
 
     /// This end is found in whatever state it is; the other only while it is held open.
     pub(super) fn users(lines: impl Iterator<Item = String>, here: SocketAddr, there: SocketAddr) -> Users {
         let (here, there) = (canonical(here), canonical(there));
         let mut users = Users::default();
-        for (from, to, is_open, user) in lines.filter_map(|line| row(&line)) {
+        for Row { from, to, state, user } in lines.filter_map(|line| row(&line)) {
             if (from, to) == (here, there) {
                 users.here.get_or_insert(user);
-            } else if (from, to) == (there, here) && is_open {
+            } else if (from, to) == (there, here) && state == State::Open {
                 users.there.get_or_insert(user);
             }
             if users.here.is_some() && users.there.is_some() {
@@ -100,11 +122,15 @@ mod table {
     }
 
     /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid …`
-    fn row(line: &str) -> Option<(SocketAddr, SocketAddr, bool, u32)> {
+    fn row(line: &str) -> Option<Row> {
         let mut columns = line.split_ascii_whitespace().skip(1);
         let (from, to) = (address(columns.next()?)?, address(columns.next()?)?);
-        let is_open = columns.next()? == ESTABLISHED;
-        Some((from, to, is_open, columns.nth(3)?.parse().ok()?))
+        let state = match columns.next()? {
+            "01" => State::Open,
+            "0A" => State::Listening,
+            _ => State::Other,
+        };
+        Some(Row { from, to, state, user: columns.nth(3)?.parse().ok()? })
     }
 
     /// Words of four bytes in the order of this machine, then the port.
@@ -143,6 +169,18 @@ mod table {
    8: 00000000000000000000000001000000:C353 00000000000000000000000001000000:0FC8 01 00000000:00000000 00:00000000 00000000  1000        0 569 1
    9: nonsense
 ";
+
+        #[test]
+        fn who_listens_on_a_port_is_found() {
+            let listening = "   8: 00000000:2CAA 00000000:0000 0A 00000000:00000000 00:00000000 00000000   998        0 570 1
+   9: 00000000000000000000000000000000:2CAA 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000  1001        0 571 1
+  10: 0200000A:2CAB 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1001        0 572 1
+";
+            let found = |port| listeners(TABLE.lines().chain(listening.lines()).map(str::to_owned), port);
+            assert_eq!(found(4040), [1000]);
+            assert_eq!(found(11434), [998, 1001]);
+            assert!(found(11435).is_empty() && found(50000).is_empty(), "another address, and no listener");
+        }
 
         #[test]
         fn only_ones_own_programs_are_found() {

@@ -2,4 +2,6 @@
 
 mod before_key;
 mod growth;
+mod lengths;
 mod places;
+mod proxies;
