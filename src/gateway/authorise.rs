@@ -12,7 +12,6 @@ use super::{
     error::GatewayError,
     forward,
     lengths::check_name,
-    lookup::load_catalog,
     route::{Route, route_for},
 };
 use crate::{
@@ -137,7 +136,6 @@ pub(super) fn payer(gateway: &Gateway, credential: Option<&Secret>) -> Result<Sp
 pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Authorised, GatewayError> {
     let Inbound { request, key, provider_key, target, fallbacks, max_cost, headers, share } = inbound;
     let sandbox = gateway.sandbox || key.test;
-    load_catalog().await;
     if let Some(received) = target.shape()
         && !key.is_of_secret_key()
         && key.settings.shape != received

@@ -99,6 +99,7 @@ async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>,
         };
         return Ok((url, owner));
     }
+    load_catalog().await;
     let found = registry.catalog().owner_of(&url).filter(|(provider, _)| registry.custom(&provider.id).is_none());
     let (provider, base) = found.ok_or_else(|| not_supported(HINT))?;
     let credential = find(&provider.id, &provider.env).await?;

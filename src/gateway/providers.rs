@@ -76,6 +76,12 @@ impl Registry {
         self.custom.iter().find(|provider| provider.id == id)
     }
 
+    /// Whether a model's name leads to a provider of the config file.
+    pub(super) fn is_custom(&self, name: &str) -> bool {
+        let is_prefixed = name.split_once('/').is_some_and(|(provider, _)| self.custom(provider).is_some());
+        is_prefixed || self.custom.iter().any(|custom| custom.models.iter().any(|model| model == name))
+    }
+
     /// Whether a model stands in the config file or the catalog, by this very name.
     pub(super) fn lists(&self, provider: &str, model: &str) -> bool {
         match self.custom(provider) {

@@ -7,7 +7,7 @@ use super::{
     Gateway,
     ask::Ask,
     error::GatewayError,
-    lookup::{Asker, look_up},
+    lookup::{Asker, load_catalog, look_up},
     providers::{CustomProvider, Registry, custom_auth, variables},
 };
 use crate::{
@@ -66,6 +66,9 @@ impl Route {
 /// The best route of a request for a model name. `provider/model` forces a provider.
 pub(super) async fn route_for(gateway: &Gateway, ask: &Ask, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
     let registry = &gateway.registry;
+    if !registry.is_custom(name) {
+        load_catalog().await;
+    }
     if let Some((provider, model)) = name.split_once('/') {
         if let Some(custom) = registry.custom(provider) {
             return custom_route(registry, custom, ask, model, sandbox).await;
