@@ -209,7 +209,11 @@ async fn ctrl_c_stops_a_prompt_and_settles_it() {
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    // The first is a hang-up, after which the answer is read on for half a minute; the second does not wait for that.
+    for _ in 0..2 {
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
     let stopped = child.wait_with_output().unwrap();
     assert_eq!(stopped.status.code(), Some(2), "{}", err(&stopped));
     let ledger = rusqlite::Connection::open(home.path().join(".local/share/lava-mcp/ledger.db")).unwrap();

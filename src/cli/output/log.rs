@@ -10,15 +10,12 @@ use tracing_subscriber::{
 };
 
 use super::{clean, printer::STDERR};
-use crate::cli::Failure;
+use crate::{cli::Failure, mcp::transport::QUOTING};
 
 /// What is logged when nothing is set.
 const LOG_DEFAULT: &str = "warn";
 /// Our own lines; they never have bodies, prompts or keys in them, at any level.
 const OURS: &str = "lava_mcp";
-
-/// Its warnings quote the errors that clients were sent, and those can quote what the client had sent.
-const QUOTING: &str = "rmcp::service";
 
 /// Starts logging on stderr: levels by target, such as `info` or `lava_mcp=debug`.
 pub(in crate::cli) fn start_log(setting: Option<&str>) -> Result<(), Failure> {
@@ -89,7 +86,8 @@ mod tests {
         assert!(enabled("trace", "lava_mcp::gateway", Level::TRACE));
         assert!(enabled("warn,lava_mcp::gateway=debug", "lava_mcp::gateway::edge", Level::DEBUG));
         assert!(!enabled("warn,lava_mcp::gateway=debug", "lava_mcp::store", Level::INFO));
-        assert!(!enabled("trace,rmcp=trace,rmcp::service::server=trace", "rmcp::service::server", Level::WARN));
+        let below = format!("{QUOTING}::server");
+        assert!(!enabled(&format!("trace,rmcp=trace,{below}=trace"), &below, Level::WARN));
         assert!(enabled("info", "rmcp", Level::INFO) && !enabled("off", "lava_mcp", Level::ERROR));
         assert!(!enabled("trace,lava_mcp=warn", "lava_mcp", Level::INFO));
     }

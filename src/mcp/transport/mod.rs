@@ -10,6 +10,9 @@ mod wire;
 
 pub use guard::{Guard, KnowsKey};
 
+/// The log target whose warnings quote the errors that clients were sent, and those can quote what the client had sent.
+pub const QUOTING: &str = "rmcp::service";
+
 /// Resolves when the process is told to end: by Ctrl-C, by SIGTERM, or because its terminal is gone. Some clients do that instead of closing stdin.
 pub async fn asked_to_stop() {
     #[cfg(unix)]
