@@ -12,6 +12,7 @@ use super::{
     ask::Ask,
     error::GatewayError,
     lengths::check_name,
+    lookup::load_catalog,
     providers::{custom_auth, variables},
     route::{Reach, Route, dialect, nearest_models, shown},
 };

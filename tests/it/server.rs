@@ -32,9 +32,12 @@ impl Gateway {
     }
 
     pub(crate) fn listen(home: &Path, mut command: Command, arguments: &[&str]) -> Self {
-        let secret = program(home).args(["secret-keys", "create", "--name", "test"]).output().unwrap();
+        // A key for the same realm: money that is real does not go to a sandbox.
+        let is_sandbox = command.get_args().any(|argument| argument == "--sandbox");
+        let (realm, kind): (&[&str], _) = if is_sandbox { (&["--sandbox"], "aks_test_") } else { (&[], "aks_live_") };
+        let secret = program(home).args(realm).args(["secret-keys", "create", "--name", "test"]).output().unwrap();
         let secret = String::from_utf8(secret.stdout).unwrap().trim().to_owned();
-        assert!(secret.starts_with("aks_live_"), "{secret}");
+        assert!(secret.starts_with(kind), "{secret}");
         let mut child = command.arg("gateway").args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         let mut errors = BufReader::new(child.stderr.take().unwrap());

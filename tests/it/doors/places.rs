@@ -78,8 +78,8 @@ async fn who_only_answers_pings_makes_room_for_others() {
     let gateway = Gateway::start(home.path(), program(home.path()));
     let address = gateway.address.trim_start_matches("http://").trim_end_matches("/v1").to_owned();
     let mut pingers = Vec::new();
-    for n in 0..PLACES - 24 {
-        pingers.push(pinger(&address, n % 4 != 0).await.unwrap());
+    for _ in 0..PLACES - 24 {
+        pingers.push(pinger(&address, true).await.unwrap());
     }
     let mut keepers = Vec::new();
     for _ in 0..24 {
