@@ -4,6 +4,7 @@
 //! refused; or unknown. A caller who hangs up changes who reads the answer, not what is booked.
 
 mod caller;
+mod events;
 mod pump;
 mod stream;
 

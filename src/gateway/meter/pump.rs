@@ -5,16 +5,20 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{IDLE_TIMEOUT, LastWord, caller::Caller};
+use super::{
+    IDLE_TIMEOUT, LastWord,
+    caller::Caller,
+    events::{Counted, End, Passed},
+};
 use crate::{
-    domain::{RequestShape, Usage, ledger::Ending},
-    gateway::{ask::Ask, reported::Beside, route::Route, upstream::DRAIN_TIMEOUT},
+    domain::{RequestShape, ledger::Ending},
+    gateway::{ask::Ask, route::Route, upstream::DRAIN_TIMEOUT},
     translate::{
         Seen, openai,
         sse::{Event, Splitter},
@@ -37,31 +41,6 @@ const HANDED_OUT_TIMEOUT: Duration = Duration::from_millis(50);
 const ENDING_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long usage may come after the end of a stream.
 const AFTER_END_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// How a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// The provider said that it is complete.
-    Complete,
-    /// The provider stopped without saying so.
-    Broken,
-    /// The gateway stopped reading, for this reason, and had read all that had come.
-    Cut(Ending),
-    /// The same, and more had come than it read.
-    Behind(Ending),
-}
-
-/// What has been counted so far.
-#[derive(Default)]
-pub(super) struct Counted {
-    pub(super) usage: Option<Usage>,
-    pub(super) visible_bytes: u64,
-    /// Whether an answer came to its end.
-    pub(super) is_finished: bool,
-    /// Whether the provider reported an error in the stream.
-    pub(super) has_error: bool,
-    pub(super) beside: Beside,
-}
 
 type Body = BoxStream<'static, Result<Bytes, String>>;
 
@@ -296,36 +275,6 @@ impl<'a> Pump<'a> {
     }
 }
 
-/// What one read from the provider brings the caller. Events that come together go out together: each write costs more than the bytes in it.
-enum Passed {
-    Nothing,
-    One(Bytes),
-    Many(BytesMut),
-}
-
-impl Passed {
-    fn add(&mut self, event: &Bytes) {
-        match self {
-            Self::Nothing => *self = Self::One(event.clone()),
-            Self::One(first) => {
-                let mut many = BytesMut::with_capacity(4 * (first.len() + event.len()));
-                many.extend_from_slice(first);
-                many.extend_from_slice(event);
-                *self = Self::Many(many);
-            }
-            Self::Many(many) => many.extend_from_slice(event),
-        }
-    }
-
-    fn into_bytes(self) -> Option<Bytes> {
-        match self {
-            Self::Nothing => None,
-            Self::One(bytes) => Some(bytes),
-            Self::Many(bytes) => Some(bytes.freeze()),
-        }
-    }
-}
-
 /// What an event was.
 #[derive(PartialEq, Eq)]
 enum Taken {
@@ -335,18 +284,6 @@ enum Taken {
     Part,
     /// Nothing that can be read.
     Garbled,
-}
-
-impl Counted {
-    fn add(&mut self, seen: &Seen) {
-        self.visible_bytes += seen.visible_bytes;
-        self.has_error |= seen.is_error;
-        self.is_finished |= seen.is_finish;
-        self.usage = match (self.usage, seen.usage) {
-            (Some(before), Some(now)) => Some(before.max_each(now)),
-            (before, now) => now.or(before),
-        };
-    }
 }
 
 #[cfg(test)]

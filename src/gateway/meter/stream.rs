@@ -7,8 +7,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Answer, LastWord, UNSEEN_TAIL_TOKENS,
     caller::Caller,
-    describe, estimate, exact,
-    pump::{Counted, End, Pump},
+    describe, estimate,
+    events::Counted,
+    exact,
+    pump::{End, Pump},
 };
 use crate::{
     domain::{Metered as Known, RequestShape, Usage, ledger::Ending},
