@@ -8,9 +8,9 @@ use super::{
     Answer, LastWord, UNSEEN_TAIL_TOKENS,
     caller::Caller,
     describe, estimate,
-    events::Counted,
+    events::{Counted, End},
     exact,
-    pump::{End, Pump},
+    pump::Pump,
 };
 use crate::{
     domain::{Metered as Known, RequestShape, Usage, ledger::Ending},
