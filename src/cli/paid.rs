@@ -17,8 +17,9 @@ const QUIET: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(50);
 /// A command makes one request.
 const REQUESTS_MAX: usize = 5;
-/// Characters of the part of a request's id that sorts by time.
-const TIME_CHARS: usize = 26;
+/// Characters of a ULID, at the end of a request's id, and of its beginning, which is the time in milliseconds.
+const ULID_CHARS: usize = 26;
+const TIME_CHARS: usize = 10;
 
 /// Does something that is paid for, until it is done or a signal stops it; then says what was booked.
 pub(super) async fn pay(app: App, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
@@ -68,12 +69,12 @@ async fn what_was_booked(session: &Session, began: &RequestId) -> String {
 async fn requests_since(session: &Session, key: &Secret, began: &RequestId) -> Result<Vec<RequestReport>, ClientError> {
     let client = session.client().await.map_err(|error| ClientError::Unreachable(error.to_string()))?;
     let mut found = client.requests(key, REQUESTS_MAX).await?;
-    found.retain(|request| time(&request.request_id) > time(began.as_str()));
+    found.retain(|request| time(&request.request_id) >= time(began.as_str()));
     Ok(found)
 }
 
 fn time(id: &str) -> &str {
-    id.len().checked_sub(TIME_CHARS).and_then(|from| id.get(from..)).unwrap_or_default()
+    id.len().checked_sub(ULID_CHARS).and_then(|from| id.get(from..from + TIME_CHARS)).unwrap_or_default()
 }
 
 fn in_words(requests: &[RequestReport], is_pending: bool) -> String {

@@ -35,7 +35,7 @@ const OPEN_S: i64 = 30;
 const OPEN_S_MAX: i64 = 300;
 /// When to come again while the one request that tries is under way.
 const PROBE_WAIT_S: u64 = 5;
-/// Most breakers that are kept, of keys and of providers; one more is not kept, and stays closed.
+/// Most breakers that are kept, of keys and of providers; for one more, the one that opened longest ago is forgotten.
 const KEPT_MAX: usize = 4_096;
 
 /// All breakers of this process.
@@ -221,7 +221,7 @@ fn leave<K: std::hash::Hash + Eq>(circuits: &mut HashMap<K, Circuit>, key: &K, w
 }
 
 /// Counts a failure, and opens the breaker when that was the last one allowed.
-fn strike<K: std::hash::Hash + Eq>(
+fn strike<K: std::hash::Hash + Eq + Clone>(
     circuits: &mut HashMap<K, Circuit>,
     key: K,
     was_trial: bool,
@@ -232,7 +232,9 @@ fn strike<K: std::hash::Hash + Eq>(
         let horizon = SignedDuration::from_secs(OPEN_S_MAX);
         circuits.retain(|_, circuit| circuit.open.as_ref().is_some_and(|open| now.duration_since(open.since) < horizon));
         if circuits.len() >= KEPT_MAX {
-            return;
+            let oldest =
+                circuits.iter().min_by_key(|(_, circuit)| circuit.open.as_ref().map(|open| open.since)).map(|(key, _)| key.clone());
+            oldest.and_then(|oldest| circuits.remove(&oldest));
         }
     }
     let circuit = circuits.entry(key).or_default();

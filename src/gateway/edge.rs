@@ -109,6 +109,7 @@ async fn with_request_id(State(gateway): State<Arc<Gateway>>, mut request: Reque
     }
     response.headers_mut().insert(GATEWAY, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
     gateway.metrics.answered(route, &response, began.elapsed());
+    tracing::debug!(request = %id, route = Metrics::route_name(route), status = response.status().as_u16(), "answered");
     response
 }
 

@@ -299,6 +299,11 @@ impl GatewayError {
         headers
     }
 
+    /// Whether coming again does not help.
+    pub(super) fn is_final(&self) -> bool {
+        self.headers(RequestShape::Openai).contains_key(SHOULD_RETRY)
+    }
+
     fn kind(&self) -> &'static str {
         match self.status().as_u16() {
             401 => "authentication_error",
@@ -361,6 +366,7 @@ impl From<BadRequest> for GatewayError {
         match &error {
             BadRequest::NotJson(_) => Self::BadRequest(error.to_string()),
             BadRequest::Field { field, .. } => Self::BadField { field: (*field).to_owned(), message: error.to_string() },
+            BadRequest::Member(_) => Self::BadField { field: "messages".to_owned(), message: error.to_string() },
             BadRequest::LookAlike { name, .. } => Self::BadField { field: name.clone(), message: error.to_string() },
         }
     }

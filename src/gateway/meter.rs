@@ -23,7 +23,7 @@ use super::{
     error::{GatewayError, RETRY_AFTER_S_MAX, rate_headers},
     reported::Beside,
     reserve::Held,
-    upstream::{Failure, Reply, Sent},
+    upstream::{DRAIN_TIMEOUT, Failure, Reply, Sent},
 };
 use crate::{
     domain::{Metered as Known, Usage, ledger::Ending},
@@ -133,10 +133,18 @@ pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationTo
         let (known, ending, result) = tokio::select! {
             read = plain(&held, reply, &mut beside) => read,
             () = stopping.cancelled() => (Known::Unknown, Ending::Stopped, Err(ended_first(provider))),
+            // Nobody waits for it: it is read on for a while, to learn what it costs.
+            () = long_gone(answer) => (Known::Unknown, Ending::CutByCaller, Err(ended_first(held.route.provider.clone()))),
         };
         (known, ending, LastWord::Whole(result))
     };
     Metered { held, known, beside, upstream_status, ending, last_word }
+}
+
+/// Resolves when the caller has been gone for as long as an answer is read for nobody.
+async fn long_gone(answer: &Answer) {
+    answer.gone().await;
+    tokio::time::sleep(DRAIN_TIMEOUT).await;
 }
 
 /// The request was sent and may be billed, so this is not the refusal of a gateway that is about to end.
@@ -163,7 +171,7 @@ async fn plain(held: &Held, reply: Reply, beside: &mut Beside) -> (Known, Ending
     let known = match seen {
         _ if held.ask.is_free() => Known::Exact(Usage::default()),
         Some(Seen { usage: Some(usage), visible_bytes, is_error, .. }) if !is_error || usage.total() > 0 => {
-            exact(held, usage, visible_bytes)
+            exact(held, usage, visible_bytes, beside)
         }
         // Some providers report a failure with status 200; whether they bill it is not known.
         Some(Seen { is_error: true, .. }) => Known::Unknown,
@@ -181,8 +189,9 @@ async fn plain(held: &Held, reply: Reply, beside: &mut Beside) -> (Known, Ending
 }
 
 /// What a complete answer reports, if that can be believed: nothing goes in for nothing, and what was seen was paid for. Else the larger of report and estimate.
-fn exact(held: &Held, usage: Usage, visible_bytes: u64) -> Known {
-    if usage.input > 0 && (usage.output > 0 || visible_bytes == 0) {
+fn exact(held: &Held, usage: Usage, visible_bytes: u64, beside: &Beside) -> Known {
+    // Where other models are named, they may have used all of it.
+    if beside.has_others() || (usage.input > 0 && (usage.output > 0 || visible_bytes == 0)) {
         return Known::Exact(usage);
     }
     match estimate(held, visible_bytes, 0) {

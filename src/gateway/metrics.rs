@@ -128,6 +128,11 @@ impl Metrics {
         ROUTES.iter().position(is_at).unwrap_or(ROUTES.len() - 1)
     }
 
+    /// The route of a place; what a caller makes up has no name of its own.
+    pub(super) fn route_name(place: usize) -> &'static str {
+        ROUTES.get(place).copied().unwrap_or(OTHER)
+    }
+
     /// Counts a request whose answer begins now.
     pub(super) fn answered(&self, route: usize, response: &Response, after: Duration) {
         let class = match response.status().as_u16() {

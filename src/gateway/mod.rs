@@ -76,7 +76,7 @@ use breaker::{Breakers, Verdict};
 use error::GatewayError;
 use habits::Habits;
 use line::Lines;
-use meter::{Answer, meter};
+use meter::{Answer, LastWord, meter};
 use metrics::Metrics;
 use reserve::reserve;
 use settle::Tally;
@@ -203,16 +203,18 @@ async fn journey(gateway: Arc<Gateway>, inbound: Inbound) -> Result<edge::Respon
 async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
     let mut tally = Tally::default();
     let mut has_gone_on = false;
+    // How an attempt ended that may have been paid, in case that no other one can be made.
+    let mut kept = None;
     let mut routes = call.routes.iter().peekable();
     while let Some(route) = routes.next() {
         let pass = match gateway.breakers.admit(&call.key.id, &call.ask, route) {
             Ok(pass) => pass,
             Err(_) if routes.peek().is_some() => continue,
-            Err(refusal) => return answer.refuse(refusal),
+            Err(refusal) => return refused_at(kept, refusal, &answer).await,
         };
         let held = match reserve(&gateway, &call, route, &tally, &answer).await {
             Ok(held) => held,
-            Err(refusal) => return answer.refuse(refusal),
+            Err(refusal) => return refused_at(kept, refusal, &answer).await,
         };
         let open = gateway.metrics.open_hold();
         if answer.is_gone() {
@@ -233,9 +235,19 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
         let outcome = settle::outcome(&gateway, &metered);
         // Before the caller can try again.
         pass.end(Verdict::of(metered.ending, &outcome));
-        tally.settle(&gateway, metered, outcome, open, Some(&answer).filter(|_| !goes_on)).await;
+        let was_lost = metered.known == Known::Unknown;
+        let last_word = tally.settle(&gateway, metered, outcome, open, Some(&answer).filter(|_| !goes_on)).await;
         if !goes_on {
             return;
         }
+        kept = last_word.filter(|_| was_lost).or(kept);
+    }
+}
+
+/// No further attempt can be made. What was paid for an earlier one must not be hidden behind a refusal that asks to come again.
+async fn refused_at(kept: Option<LastWord>, refusal: GatewayError, answer: &Answer) {
+    match kept.filter(|_| !refusal.is_final()) {
+        Some(last_word) => last_word.say(answer).await,
+        None => answer.refuse(refusal),
     }
 }

@@ -34,6 +34,11 @@ enum Claim {
 }
 
 impl Beside {
+    /// Whether other models than the one that was asked took part.
+    pub(super) const fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
     /// Looks into a reply or a chunk that has been read.
     pub(super) fn add(&mut self, route: &Route, payload: &[u8], seen: &Seen) {
         if !seen.others.is_empty() {
@@ -44,7 +49,7 @@ impl Beside {
         }
     }
 
-    /// Makes an outcome at least as dear as what is reported. A refusal stays one.
+    /// Makes an outcome at least as expensive as what is reported. A refusal stays one.
     pub(super) fn raise(&self, gateway: &Gateway, route: &Route, held: Money, outcome: Outcome) -> Outcome {
         let Outcome::Charge { cost, basis, usage } = outcome else { return outcome };
         let unknown = Outcome::Charge { cost: cost.max(held), basis: Basis::Hold, usage };

@@ -3,7 +3,7 @@
 use super::{
     Gateway,
     ask::Ask,
-    meter::{Answer, Metered},
+    meter::{Answer, LastWord, Metered},
     metrics::OpenHold,
     reported::COST_BELIEVED,
     reserve::Held,
@@ -68,7 +68,7 @@ impl Tally {
         let _ = gateway.settled.send(held.request);
     }
 
-    /// Books an attempt, and gives the caller the end of the answer, if this was the last attempt.
+    /// Books an attempt, and gives the caller the end of the answer, if this was the last attempt; else returns it.
     pub(super) async fn settle(
         &mut self,
         gateway: &Gateway,
@@ -76,7 +76,7 @@ impl Tally {
         outcome: Outcome,
         open: OpenHold<'_>,
         answer: Option<&Answer>,
-    ) {
+    ) -> Option<LastWord> {
         let Metered { held, known, upstream_status, ending, last_word, .. } = metered;
         if let (Known::Exact(usage), Ask::Chat(_)) = (known, &*held.ask) {
             gateway.habits.learn(&held.key, &held.route.model, usage.output);
@@ -98,13 +98,18 @@ impl Tally {
         let booked = held.guard.settle(outcome, upstream_status, ending);
         drop(open);
         // Who asks for the cost once the last byte is there must see it, so it is booked first; the disk is not waited for.
-        if let Some(answer) = answer {
-            last_word.say(answer).await;
-        }
+        let unsaid = match answer {
+            Some(answer) => {
+                last_word.say(answer).await;
+                None
+            }
+            None => Some(last_word),
+        };
         booked.await;
         gateway.lines.money_is_back(&held.key);
         // Nobody may be waiting.
         let _ = gateway.settled.send(held.request);
+        unsaid
     }
 }
 

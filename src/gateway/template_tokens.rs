@@ -60,7 +60,8 @@ impl Seen {
 impl TemplateTokens {
     /// Remembers what an answer was billed as input. `text_max` is the bound of its text, without the template.
     pub(super) fn learn(&self, route: &Route, features: Features, billed: u64, text_max: u64) {
-        if features.is_special || billed == 0 {
+        // A caller with a key of their own can have an account there that says what they like.
+        if features.is_special || billed == 0 || route.is_callers_key {
             return;
         }
         let key = self.key(route, features);
@@ -78,7 +79,7 @@ impl TemplateTokens {
     }
 
     fn key(&self, route: &Route, features: Features) -> u64 {
-        self.hasher.hash_one((&route.provider, &route.model, route.reach == Reach::Sandbox, features))
+        self.hasher.hash_one((&route.provider, route.url.authority(), &route.model, route.reach == Reach::Sandbox, features))
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 pub const TEMPLATE_TOKENS: u64 = 1_024;
 /// Tokens that it adds around one message, one part of a message, or one tool.
 const TOKENS_PER_PIECE: u64 = 16;
-/// Most tokens one image may cost. The dearest rule known is that of gpt-4o-mini in high detail: 2,833 tokens and 5,667 for each of at most eight tiles.
+/// Most tokens one image may cost. The most expensive rule known is that of gpt-4o-mini in high detail: 2,833 tokens and 5,667 for each of at most eight tiles.
 const TOKENS_PER_IMAGE: u64 = 50_000;
 /// Texts above this size are not counted: it takes longer than it is worth.
 const COUNT_BYTES_MAX: u64 = 1 << 20;
@@ -188,10 +188,12 @@ impl<R: Reader> Walk<'_, R> {
 
     /// The members of an object, if it is one and no reader can take one name for another.
     pub(super) fn members<'a>(&mut self, raw: &'a RawValue, known: &[&'static str]) -> Result<Option<Members<'a>>, BadRequest> {
-        let Ok(members) = serde_json::from_str::<Members<'a>>(raw.get()) else {
+        if !raw.get().starts_with('{') {
             self.unbounded();
             return Ok(None);
-        };
+        }
+        // It is valid JSON; what can be wrong with it is a name that is there twice.
+        let members = serde_json::from_str::<Members<'a>>(raw.get()).map_err(|error| BadRequest::Member(error.to_string()))?;
         let confused = members.iter().find_map(|(name, _)| Some(BadRequest::look_alike(name, look_alike(name, known)?)));
         confused.map_or(Ok(Some(members)), Err)
     }

@@ -35,6 +35,9 @@ pub enum BadRequest {
         /// What should stand there.
         expected: &'static str,
     },
+    /// Something within a message is not clear.
+    #[error("messages: {0}")]
+    Member(String),
     /// A name that some readers take for another one, which decides about the cost.
     #[error("{name}: some providers read this as \"{meant}\"; write \"{meant}\", or leave it out")]
     LookAlike {

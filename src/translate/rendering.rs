@@ -6,8 +6,6 @@
 
 use std::borrow::Cow;
 
-use serde::de::IgnoredAny;
-
 /// Spaces that a level of nesting is indented by.
 const INDENT: u64 = 4;
 /// Characters of the longest form in which a number with a fraction or an exponent is written (`-1.2345678901234567e-300`).
@@ -144,9 +142,8 @@ fn unescape(text: &str) -> (char, usize) {
                 _ => (char::REPLACEMENT_CHARACTER, 6),
             }
         }
-        // What is left is the character itself, and ASCII.
-        Some(byte) => (char::from(*byte), 2),
-        None => (char::REPLACEMENT_CHARACTER, 1),
+        // What is left is the character itself.
+        _ => text[1..].chars().next().map_or((char::REPLACEMENT_CHARACTER, 1), |c| (c, 1 + c.len_utf8())),
     }
 }
 
@@ -218,8 +215,8 @@ impl<O: Out> Writer<'_, O> {
 
     fn string(&mut self, json: &str) {
         let text = decoded(json);
-        let is_json =
-            self.style.parses_texts && text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(&text).is_ok();
+        // Not whether it is valid: other readers take more for JSON than this one, `NaN` for example.
+        let is_json = self.style.parses_texts && text.trim_start().starts_with(['{', '[']);
         let style = Style { parses_texts: false, ..self.style };
         if self.takes_longest {
             let (mut quoted, mut parsed) = (Length(0), Length(0));
@@ -276,7 +273,12 @@ mod tests {
     fn a_text_that_holds_json_may_be_written_as_that() {
         let style = Style { is_indented: true, is_escaped: false, parses_texts: true };
         assert_eq!(render(r#""{\"x\":[1]}""#, style), "{\n    \"x\": [\n        1\n    ]\n}");
-        assert_eq!(render(r#""{not json""#, style), "\"{not json\"");
+        for broken in [r#""{not json""#, r#""[\"open""#, r#""{\\é""#, r#""]]]}""#, r#""[[NaN,-Infinity]]""#] {
+            assert!(render(broken, style).len() as u64 <= longest(broken), "{broken}");
+        }
+        // Python reads it, and serde does not.
+        let deep = format!("\"{}NaN{}\"", "[".repeat(900), "]".repeat(900));
+        assert!(longest(&deep) > 3_000_000, "{}", longest(&deep));
     }
 
     #[test]

@@ -242,7 +242,7 @@ fn names_within_messages_that_readers_confuse_are_refused() {
     }
     assert!(claude(r#"{"role":"user","content":"a","CONTENT":[]}"#).is_err());
     assert!(claude(r#"{"role":"user","content":[{"type":"text","text":"a","Source":{}}]}"#).is_err());
-    // What is there twice has no bound: readers take the one or the other.
-    let twice = chat(r#"{"role":"user","content":"a","content":[{"type":"image_url"}]}"#).unwrap();
-    assert_eq!(twice.bound().tokens(None), None);
+    // Readers take the one or the other of what is there twice.
+    let twice = chat(r#"{"role":"user","content":"a","content":[{"type":"image_url"}]}"#).unwrap_err();
+    assert!(twice.to_string().contains("\"content\" is there twice"), "{twice}");
 }

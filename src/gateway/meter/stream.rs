@@ -40,8 +40,8 @@ pub(super) async fn pass_on(
     let stops_bill = abort_stops_billing(&held.route.provider);
     let mut pump = Pump::new(&held.ask, &held.route, reply.body, Caller::new(events, stopping.clone()), stops_bill);
     let end = pump.run(stopping).await;
-    *beside = std::mem::take(&mut pump.counted.beside);
     let known = known(held, &pump.counted, end, stops_bill);
+    *beside = std::mem::take(&mut pump.counted.beside);
     let ending = match end {
         End::Cut(ending) | End::Behind(ending) => ending,
         _ if pump.counted.has_error => Ending::ErrorInAnswer,
@@ -55,7 +55,7 @@ fn known(held: &Held, counted: &Counted, end: End, stops_bill: bool) -> Known {
     match (counted.usage, end) {
         // In the Anthropic dialect the first event reports usage too, and only a later one all of it.
         (Some(usage), End::Complete) if !counted.has_error && (counted.is_finished || held.ask.shape() == RequestShape::Openai) => {
-            exact(held, usage, counted.visible_bytes)
+            exact(held, usage, counted.visible_bytes, &counted.beside)
         }
         (None, _) if counted.has_error => Known::Unknown,
         // The provider goes on without us, and bills all of it; or it has sent more than was read.

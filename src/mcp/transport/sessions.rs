@@ -45,6 +45,8 @@ type Failed = <Inner as SessionManager>::Error;
 pub(super) struct Sessions {
     inner: Inner,
     open: Mutex<HashMap<SessionId, Open>>,
+    /// Held while a session begins.
+    beginning: tokio::sync::Mutex<()>,
 }
 
 struct Open {
@@ -80,7 +82,7 @@ impl Default for Sessions {
         config.keep_alive = Some(IDLE_MAX);
         let mut inner = Inner::default();
         inner.session_config = config;
-        Self { inner, open: Mutex::default() }
+        Self { inner, open: Mutex::default(), beginning: tokio::sync::Mutex::default() }
     }
 }
 
@@ -189,18 +191,21 @@ impl SessionManager for Sessions {
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Failed> {
         let caller = CALLER.try_with(Clone::clone).map_err(|_| refused())?;
+        // One after the other, so that those who come together are counted.
+        let turn = self.beginning.lock().await;
         let oldest = self.make_room(&caller.scope).map_err(|full| {
             *caller.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(full);
             refused()
         })?;
+        let created = self.inner.create_session().await?;
+        let session = Open { used_at: Instant::now(), owner: caller.scope, under_way: 0 };
+        self.lock().insert(created.0.clone(), session);
+        drop(turn);
         if let Some(oldest) = oldest {
             tracing::info!("a payer's session that was idle longest makes room for a new one");
             // One whose client reads nothing may not hear it; nobody waits for that.
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.inner.close_session(&oldest)).await;
         }
-        let created = self.inner.create_session().await?;
-        let session = Open { used_at: Instant::now(), owner: caller.scope, under_way: 0 };
-        self.lock().insert(created.0.clone(), session);
         Ok(created)
     }
 

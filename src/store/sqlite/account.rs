@@ -11,7 +11,7 @@ use super::{
 };
 use crate::domain::{Cycle, Money, SpendLimit, spend_key::Account};
 
-/// Counts a hold that was admitted; returns the window it is counted in.
+/// Counts a hold that was admitted.
 const HOLD: &str = concat!(
     "UPDATE account SET spent_n = ",
     current!("spent_n", "spend_cycle", "spend_window"),
@@ -19,18 +19,16 @@ const HOLD: &str = concat!(
     current!("held_n", "spend_cycle", "spend_window"),
     " + :amount, spend_window = max(spend_window, ",
     window_now!("spend_cycle"),
-    "), latest = max(latest, :now) WHERE test = :test AND limit_n IS NOT NULL RETURNING spend_window",
+    "), latest = max(latest, :now) WHERE test = :test AND limit_n IS NOT NULL",
 );
 
-/// Counts a hold; the statement that admitted it has checked that it fits.
+/// Counts a hold, and returns the window it is counted in; the statement that admitted it has checked that it fits.
 pub(super) fn hold(ledger: &Ledger<'_>, test: bool, amount: Money) -> rusqlite::Result<i64> {
     let Windows { day, week, month } = Windows::at(ledger.now);
-    ledger.connection.prepare_cached(HOLD)?.query_row(
-        named_params! {
-            ":test": test, ":amount": amount.nanos(), ":now": ledger.now.as_microsecond(), ":day": day, ":week": week, ":month": month,
-        },
-        |row| row.get(0),
-    )
+    ledger.connection.prepare_cached(HOLD)?.execute(named_params! {
+        ":test": test, ":amount": amount.nanos(), ":now": ledger.now.as_microsecond(), ":day": day, ":week": week, ":month": month,
+    })?;
+    ledger.connection.prepare_cached("SELECT spend_window FROM account WHERE test = ?1")?.query_row([test], |row| row.get(0))
 }
 
 /// Turns a hold that is counted in `window` into what it cost.

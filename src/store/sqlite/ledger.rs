@@ -39,7 +39,7 @@ macro_rules! tat {
     };
 }
 
-/// The whole decision. It changes the row and returns it, or changes nothing. On the right stand the values from before.
+/// The whole decision. It changes the row, or nothing. On the right are the values from before.
 ///
 /// A window only ever moves forward: a clock that jumps back keeps the stored one. Sums are compared by subtraction, so they cannot overflow.
 const RESERVE: &str = concat!(
@@ -69,9 +69,13 @@ WHERE key_id = :key AND generation = :generation AND status = 0 AND (expires_at 
     current!("spent_n + held_n", "spend_cycle", "spend_window"),
     " > limit_n - :amount))
   AND (:amount = 0 OR :test OR NOT EXISTS (SELECT 1 FROM mispriced WHERE provider = :provider AND model = :model
-    AND (budget.limit_n IS NOT NULL OR EXISTS (SELECT 1 FROM account WHERE test = :test AND limit_n IS NOT NULL))))
-RETURNING spend_window, request_window, latest, rpm, burst, tat, EXISTS (SELECT 1 FROM account WHERE test = :test AND limit_n IS NOT NULL)",
+    AND (budget.limit_n IS NOT NULL OR EXISTS (SELECT 1 FROM account WHERE test = :test AND limit_n IS NOT NULL))))",
 );
+
+/// The row as [`RESERVE`] has left it. `RETURNING` says the same at twice the cost: SQLite builds a temporary table for it.
+const OPENED: &str =
+    "SELECT spend_window, request_window, latest, rpm, burst, tat, EXISTS (SELECT 1 FROM account WHERE test = ?2 AND limit_n IS NOT NULL)
+    FROM budget WHERE key_id = ?1";
 
 /// The windows of all cycles at one time.
 pub(super) struct Windows {
@@ -86,7 +90,7 @@ impl Windows {
     }
 }
 
-/// What the statement that admits a hold returns.
+/// What is read of the row once a hold is admitted.
 struct Opened {
     spend_window: i64,
     request_window: i64,
@@ -101,32 +105,26 @@ pub(super) fn reserve(ledger: &Ledger<'_>, reserve: &Reserve) -> rusqlite::Resul
     let now = ledger.now;
     let counted = i64::from(reserve.counted);
     let Windows { day, week, month } = Windows::at(now);
-    let opened = ledger
-        .connection
-        .prepare_cached(RESERVE)?
-        .query_row(
-            named_params! {
-                ":key": reserve.key.as_str(), ":generation": reserve.generation, ":amount": reserve.amount.nanos(), ":counted": counted,
-                ":now": now.as_microsecond(), ":day": day, ":week": week, ":month": month, ":test": reserve.test,
-                ":provider": reserve.subject.provider, ":model": reserve.subject.model,
-            },
-            |row| {
-                let limit = row.get::<_, Option<u32>>(3)?.map(|rpm| Ok::<_, rusqlite::Error>(RateLimit { rpm, burst: row.get(4)? }));
-                let tat = row.get(5)?;
-                Ok(Opened {
-                    spend_window: row.get(0)?,
-                    request_window: row.get(1)?,
-                    at: row.get(2)?,
-                    rate: limit.transpose()?.map(|limit| RateState::new(limit, tat, now)),
-                    has_account_limit: row.get(6)?,
-                })
-            },
-        )
-        .optional()?;
-    // The time only moves forward, as the windows do: a hold of a clock that has gone back belongs to the window that counts.
-    let Some(opened) = opened else {
+    let changed = ledger.connection.prepare_cached(RESERVE)?.execute(named_params! {
+        ":key": reserve.key.as_str(), ":generation": reserve.generation, ":amount": reserve.amount.nanos(), ":counted": counted,
+        ":now": now.as_microsecond(), ":day": day, ":week": week, ":month": month, ":test": reserve.test,
+        ":provider": reserve.subject.provider, ":model": reserve.subject.model,
+    })?;
+    if changed == 0 {
         return refusal(ledger.connection, reserve, now).map(Err);
-    };
+    }
+    // The time only moves forward, as the windows do: a hold of a clock that has gone back belongs to the window that counts.
+    let opened = ledger.connection.prepare_cached(OPENED)?.query_row(params![reserve.key.as_str(), reserve.test], |row| {
+        let limit = row.get::<_, Option<u32>>(3)?.map(|rpm| Ok::<_, rusqlite::Error>(RateLimit { rpm, burst: row.get(4)? }));
+        let tat = row.get(5)?;
+        Ok(Opened {
+            spend_window: row.get(0)?,
+            request_window: row.get(1)?,
+            at: row.get(2)?,
+            rate: limit.transpose()?.map(|limit| RateState::new(limit, tat, now)),
+            has_account_limit: row.get(6)?,
+        })
+    })?;
     let account_window = if opened.has_account_limit { Some(account::hold(ledger, reserve.test, reserve.amount)?) } else { None };
     ledger
         .connection
@@ -263,11 +261,13 @@ impl Taken {
 
 fn end_hold(ledger: &Ledger<'_>, hold: &str, kind: &str, end: &End, upstream_status: Option<u16>, ending: Ending) -> rusqlite::Result<()> {
     let usage = end.usage.and_then(|usage| serde_json::to_string(&usage).ok());
-    let take = "DELETE FROM hold WHERE id = ?1 RETURNING key_id, request_id, amount_n, spend_window, request_window, counted, provider, model, endpoint, \
-                opened_at, account_window";
-    let taken = ledger.connection.prepare_cached(take)?.query_row([hold], Taken::read).optional()?;
+    let select =
+        "SELECT key_id, request_id, amount_n, spend_window, request_window, counted, provider, model, endpoint, opened_at, account_window
+        FROM hold WHERE id = ?1";
+    let taken = ledger.connection.prepare_cached(select)?.query_row([hold], Taken::read).optional()?;
     // A hold that is not there has ended before: once is enough.
     let Some(taken) = taken else { return Ok(()) };
+    ledger.connection.prepare_cached("DELETE FROM hold WHERE id = ?1")?.execute([hold])?;
     ledger
         .connection
         .prepare_cached(

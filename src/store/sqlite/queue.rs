@@ -21,6 +21,9 @@ const BATCH_MAX: usize = 512;
 /// Most operations waiting to be admitted; one more is refused as busy.
 const QUEUE_MAX: usize = 4_096;
 
+/// Most barriers in the queue at a time.
+const BARRIERS_MAX: usize = 16;
+
 /// An operation in the queue.
 pub(super) trait Operation: Send {
     fn apply(&mut self, ledger: &Ledger<'_>) -> rusqlite::Result<()>;
@@ -94,6 +97,8 @@ pub(super) struct Writer {
     places: Arc<Semaphore>,
     /// Settlements that are not on disk yet.
     owed: Arc<AtomicUsize>,
+    /// Who waits for them at a time.
+    barriers: Semaphore,
 }
 
 impl Writer {
@@ -107,7 +112,7 @@ impl Writer {
         let (queue, messages) = mpsc::channel();
         let spawned = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || thread.run(&messages));
         spawned.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(Self { queue, places: Arc::new(Semaphore::new(QUEUE_MAX)), owed: Arc::default() })
+        Ok(Self { queue, places: Arc::new(Semaphore::new(QUEUE_MAX)), owed: Arc::default(), barriers: Semaphore::new(BARRIERS_MAX) })
     }
 
     /// Queues an operation and waits until it is on disk. If this is dropped before the operation's turn, the operation is left out.
@@ -139,6 +144,8 @@ impl Writer {
 
     /// Resolves when everything that was queued before is on disk.
     pub(super) async fn barrier(&self) -> Result<(), StoreError> {
+        // Readers wait for each other rather than take the room of those who pay.
+        let _turn = self.barriers.acquire().await.map_err(|_| stopped())?;
         let (reply, answer) = oneshot::channel();
         let nothing = |_: &Ledger<'_>| Ok(());
         let _ = self.queue.send(Message::Other(Box::new(Call { apply: nothing, lapses: true, _place: Place::None, result: None, reply })));

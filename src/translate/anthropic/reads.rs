@@ -6,6 +6,7 @@ use super::fields;
 use crate::translate::{
     BadRequest,
     bounds::{Readable, Reader, Walk},
+    members::Members,
     raw::RawObject,
 };
 
@@ -115,7 +116,7 @@ fn read_block<R: Reader>(block: &RawValue, is_result: bool, depth: usize, walk: 
             });
         }
         Some("text" | "thinking" | "tool_use" | "redacted_thinking") => walk.json(block),
-        Some("image") => walk.image(),
+        Some("image") if is_image(&members) => walk.image(),
         Some("tool_result" | "search_result") => {
             for (name, raw) in members.iter().filter(|(_, raw)| raw.get() != "null") {
                 match name {
@@ -132,6 +133,12 @@ fn read_block<R: Reader>(block: &RawValue, is_result: bool, depth: usize, walk: 
         }
     }
     Ok(())
+}
+
+/// Minutes of video have more tokens than an image.
+fn is_image(block: &Members<'_>) -> bool {
+    let source = block.get("source").and_then(|source| serde_json::from_str::<Members<'_>>(source.get()).ok());
+    source.and_then(|source| source.text("media_type").map(|kind| kind.starts_with("image/"))).unwrap_or(true)
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ struct Block {
     cache_creation_input_tokens: Option<Count>,
     cache_creation: Option<CacheCreation>,
     output_tokens: Option<Count>,
+    /// Of an iteration: what it was for.
+    #[serde(rename = "type")]
+    kind: Option<String>,
     /// Of an iteration: the model that ran, where it is another one.
     model: Option<String>,
     /// Each run of a model for this answer: compactions and advisors are not part of the counters beside this list.
@@ -52,19 +55,24 @@ impl Block {
         })
     }
 
-    /// What the model that was asked used in all its iterations, and what others did. What the counters at the top say beyond the list is the model's own.
+    /// What the model that was asked used in all its iterations, and what others did. The counters at the top are the sum of the messages; what they say beyond the list
+    /// is the model's own. Compactions and advisors are listed beside them.
     fn to_usages(&self) -> (Option<Usage>, Vec<(String, Usage)>) {
         let Some(top) = self.to_usage() else { return (None, Vec::new()) };
-        let (mut own, mut others, mut listed) = (Usage::default(), Vec::new(), Usage::default());
+        let (mut own, mut beside, mut of_others, mut others) = (Usage::default(), Usage::default(), Usage::default(), Vec::new());
         for iteration in self.iterations.iter().flatten() {
             let Some(usage) = iteration.to_usage() else { continue };
-            listed = listed.plus(usage);
+            let is_message = iteration.kind.as_deref().is_none_or(|kind| kind == "message");
             match &iteration.model {
-                Some(model) => others.push((model.clone(), usage)),
-                None => own = own.plus(usage),
+                Some(model) => {
+                    others.push((model.clone(), usage));
+                    of_others = if is_message { of_others.plus(usage) } else { of_others };
+                }
+                None if is_message => own = own.plus(usage),
+                None => beside = beside.plus(usage),
             }
         }
-        (Some(own.plus(top.minus(listed))), others)
+        (Some(own.max_each(top.minus(of_others)).plus(beside)), others)
     }
 }
 
@@ -152,6 +160,12 @@ mod tests {
         // A list that does not contain what the counters say does not lower them.
         let short = json!({"input_tokens": 100, "output_tokens": 10, "iterations": [run("message", 60, 4)]});
         assert_eq!(usage(&short.to_string()), (Some(Usage::text(100, 10)), Vec::new()));
+        // What is not part of the counters at the top does not take anything away from them.
+        let mut advisor = run("advisor_message", 0, 50);
+        advisor["model"] = "claude-big".into();
+        let beside =
+            json!({"input_tokens": 10, "output_tokens": 100, "iterations": [run("message", 10, 60), advisor, run("compaction", 5, 30)]});
+        assert_eq!(usage(&beside.to_string()).0, Some(Usage::text(15, 130)));
         assert_eq!(usage(&json!({"input_tokens": 100, "output_tokens": 10, "iterations": []}).to_string()).0, Some(Usage::text(100, 10)));
     }
 

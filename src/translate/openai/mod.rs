@@ -180,6 +180,7 @@ impl EmbeddingsRequest {
         let model = needed(&body, "model", "a model id, as text, is needed")?;
         // Only what stands in the body is bounded by its bytes: texts and tokens, not pictures by reference.
         let _: EmbeddingsInput = needed(&body, "input", INPUT)?;
+        fields::check_embeddings(&body)?;
         Ok(Self { original: bytes.clone(), body, model })
     }
 
@@ -282,6 +283,10 @@ mod tests {
     fn embeddings_are_of_text_or_tokens() {
         for input in [json!("a"), json!(["a", "b"]), json!([1, 2]), json!([[1], [2]])] {
             assert!(EmbeddingsRequest::parse(&Bytes::from(json!({"model": "m", "input": input}).to_string())).is_ok(), "{input}");
+        }
+        for more in [r#""Model":"expensive""#, r#""models":["expensive"]"#, r#""INPUT":"more""#] {
+            let body = format!(r#"{{"model":"m","input":"a",{more}}}"#);
+            assert!(EmbeddingsRequest::parse(&Bytes::from(body)).is_err(), "{more}");
         }
         for input in [json!({"image": "https://x"}), json!([{"type": "image_url"}]), json!(null)] {
             assert!(EmbeddingsRequest::parse(&Bytes::from(json!({"model": "m", "input": input}).to_string())).is_err(), "{input}");

@@ -57,12 +57,17 @@ async fn pinger(address: &str, asks: bool) -> std::io::Result<tokio::task::JoinH
 
 /// A client of HTTP/1.1 that asks once and keeps its connection.
 async fn keeper(address: &str) -> TcpStream {
-    let mut socket = TcpStream::connect(address).await.unwrap();
-    socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-    let mut answer = [0; 12];
-    socket.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 200");
-    socket
+    // Where somebody else fills the places, a client may have to connect once more, as clients do.
+    for _ in 0..5 {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let _ = socket.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let mut answer = [0; 12];
+        if socket.read_exact(&mut answer).await.is_ok() {
+            assert_eq!(&answer, b"HTTP/1.1 200");
+            return socket;
+        }
+    }
+    panic!("no place after five tries");
 }
 
 /// How long a client that comes new waits for its answer.
