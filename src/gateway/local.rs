@@ -1,7 +1,7 @@
 //! Model servers on this machine. Their usual ports are asked on demand what models they have; they are offered at price zero.
 //!
 //! Any user of the machine can listen on such a port and read what is asked there. So a server is used without being named in the config file only where it belongs to the
-//! same user, to root, or to a system account; where a system does not tell (all but Linux), every program on the port is believed.
+//! same user, to root, or to a system account; where a system does not show it (all but Linux), every program on the port is believed.
 
 use std::{
     sync::Arc,

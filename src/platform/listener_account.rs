@@ -3,7 +3,7 @@
 //! The same user's may, root's, and that of a system account: one below 1000 that nobody logs in to. Accounts are looked up in `/etc/passwd` alone; one that only a name
 //! service knows (LDAP, systemd's dynamic users) counts as somebody else's.
 
-/// Whether everybody who listens on this port of the loopback is trusted. Where a system does not tell whose a socket is, everybody is.
+/// Whether everybody who listens on this port of the loopback is trusted. Where a system does not show whose a socket is, everybody is.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[expect(clippy::unused_async, reason = "elsewhere there is something to wait for")]
 pub(crate) async fn is_of_trusted_account(_port: u16) -> bool {

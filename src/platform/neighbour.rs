@@ -1,6 +1,6 @@
 //! Whose program is at the other end of a connection on this machine.
 //!
-//! Every user of a machine reaches its loopback, and so does a proxy that lets the world in. Linux tells which user a socket belongs to; where a system does
+//! Every user of a machine reaches its loopback, and so does a proxy that lets the world in. Linux shows which user a socket belongs to; where a system does
 //! not, everybody on the machine counts as the person who runs the program.
 
 use std::{net::SocketAddr, sync::Arc};
@@ -36,7 +36,7 @@ impl Ends {
         cfg!(not(any(target_os = "linux", target_os = "android"))) || (here.is_some() && here == there)
     }
 
-    /// Whether the program at the other end may run as this user or as the system itself, as far as the system tells. Where it knows this end and not the other, the other
+    /// Whether the program at the other end may run as this user or as the system itself, as far as the system knows. Where it knows this end and not the other, the other
     /// has gone away, so as not to be seen.
     pub(crate) async fn may_be_of_one_user(&self) -> bool {
         let Users { here, there } = self.users().await;

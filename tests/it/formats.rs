@@ -20,7 +20,7 @@ const FORMATS: [(&str, i64, &str); 4] = [
     ("2", 2, include_str!("../fixtures/formats/ledger_2.sql")),
 ];
 
-/// A key with a limit of 5 dollars a day, of which 1 is spent, 1 was charged after a crash, and 1 is held by a process that is no more.
+/// A key with a limit of 5 dollars a day, of which 1 is spent, 1 was charged after a crash, and 1 is held by a process that has ended.
 const ROWS: &str = "
 INSERT INTO process VALUES ('gone', 1);
 INSERT INTO secret_key (id, hash, preview, name, test, created_at) VALUES ('aks_1', x'01', 'aks', 'own', 0, 1);

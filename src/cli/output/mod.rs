@@ -1,6 +1,6 @@
 //! Printing: results on stdout, everything else on stderr. Whatever is printed comes through here.
 //!
-//! A terminal obeys escapes: they write the clipboard, set its title, hide what stands there. So what goes to one is freed of everything that is not shown, whoever
+//! A terminal obeys escapes: they write the clipboard, set its title, hide what is there. So what goes to one is freed of everything that is not shown, whoever
 //! wrote it. What goes to a file or a program stays as it is.
 
 mod log;

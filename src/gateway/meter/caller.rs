@@ -58,7 +58,7 @@ impl Caller {
     }
 }
 
-/// What a caller is given once the cost of the request stands in the books, so that who asks for it afterwards sees it.
+/// What a caller is given once the cost of the request is in the books, so that who asks for it afterwards sees it.
 pub(in crate::gateway) enum LastWord {
     /// The answer as a whole, or a refusal.
     Whole(Result<Response, GatewayError>),

@@ -92,7 +92,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for WatchedInput<R> {
     }
 }
 
-/// Output that tells when the client does not take it.
+/// Output that notices when the client does not take it.
 struct WatchedOutput<W> {
     output: W,
     is_stuck: watch::Sender<bool>,
