@@ -82,14 +82,21 @@ struct Tool<'a> {
 
 /// Refuses what would change at any provider who answers or what is paid: by a field, or by a name that a reader takes for one that counts.
 pub(super) fn check_names(body: &RawObject) -> Result<(), BadRequest> {
+    check(body, &KNOWN)
+}
+
+/// The same of a request for embeddings.
+pub(super) fn check_embeddings_names(body: &RawObject) -> Result<(), BadRequest> {
+    check(body, &["dimensions", "encoding_format", "input", "model"])
+}
+
+fn check(body: &RawObject, known: &[&'static str]) -> Result<(), BadRequest> {
     let refused: [&'static str; REFUSED.len()] = REFUSED.map(|(name, _)| name);
     for name in body.names() {
         if let Some((field, expected)) = REFUSED.iter().find(|(field, _)| *field == name).filter(|_| is_set(body, name)) {
             return Err(BadRequest::Field { field, expected });
         }
-        if KNOWN.binary_search(&name).is_err()
-            && let Some(meant) = look_alike(name, &KNOWN).or_else(|| look_alike(name, &refused))
-        {
+        if let Some(meant) = look_alike(name, known).or_else(|| look_alike(name, &refused)) {
             return Err(BadRequest::look_alike(name, meant));
         }
     }

@@ -61,8 +61,10 @@ impl ChatRequest {
             return Err(BadRequest::Field { field: "n", expected: "a whole number of at least 1" });
         }
         fields::check_names(&body)?;
-        let bound = bounds::measure::<reads::Chat>(&body)?;
+        let mut bound = bounds::measure::<reads::Chat>(&body)?;
         let unpriceable = fields::unpriceable(&body)?;
+        // What such a request is billed says nothing about those that are billed by their tokens.
+        bound.features.is_special |= unpriceable.is_some();
         Ok(Self {
             original: bytes.clone(),
             model,
@@ -178,6 +180,7 @@ impl EmbeddingsRequest {
     pub fn parse(bytes: &Bytes) -> Result<Self, BadRequest> {
         let body = parse_object(bytes)?;
         let model = needed(&body, "model", "a model id, as text, is needed")?;
+        fields::check_embeddings_names(&body)?;
         // Only what stands in the body is bounded by its bytes: texts and tokens, not pictures by reference.
         let _: EmbeddingsInput = needed(&body, "input", INPUT)?;
         Ok(Self { original: bytes.clone(), body, model })
