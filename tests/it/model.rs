@@ -259,6 +259,8 @@ async fn run(steps: Vec<Step>) {
                 let written_off = store.write_off(false, hold, "not billed".to_owned()).await.unwrap();
                 let hold = &mut model.holds[at];
                 let expected = match (hold.suspect, hold.is_written_off) {
+                    // A charge of nothing has nothing to give back.
+                    (true, false) if hold.ended.unwrap_or_default() == 0 => WriteOff::NoSuch,
                     (true, false) => WriteOff::Done(Money::from_nanos(hold.ended.unwrap_or_default())),
                     (true, true) => WriteOff::Already,
                     (false, _) => WriteOff::NoSuch,
