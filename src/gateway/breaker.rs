@@ -2,7 +2,8 @@
 //!
 //! An answer that does not come is charged in full, because it may have been billed. So a caller who tries again and again at a provider in trouble could lose a
 //! whole budget in seconds. Two such answers in a row stop a key from buying at that provider for a while; three keys, or two connections that fail in a row, stop
-//! everybody. After that time exactly one request goes through: if it is answered, the breaker closes, else the time doubles.
+//! everybody. After that time one request goes through, and another one when it takes long: if it is answered, the breaker
+//! closes, else the time doubles.
 //!
 //! What is kept is in the memory of this process alone, and bounded; a process that is started again begins with everything closed.
 
@@ -33,6 +34,8 @@ const WITNESSES: usize = 3;
 /// How long a breaker is open at first, and at most.
 const OPEN_S: i64 = 30;
 const OPEN_S_MAX: i64 = 300;
+/// A try that takes longer than this is not waited for: another request may try as well.
+const TRY_S: i64 = 30;
 /// When to come again while the one request that tries is under way.
 const PROBE_WAIT_S: u64 = 5;
 /// Most breakers that are kept, of keys and of providers; for one more, the one that opened longest ago is forgotten.
@@ -65,8 +68,8 @@ struct Circuit {
 struct Open {
     since: Timestamp,
     seconds: i64,
-    /// Whether the one request that tries is under way.
-    is_tried: bool,
+    /// Since when the one request that tries is under way.
+    tried: Option<Timestamp>,
 }
 
 /// What an attempt says about the provider.
@@ -131,7 +134,7 @@ impl Breakers {
             (Some(wait_s), _) => return refused(wait_s, false),
             (None, None) => {}
         }
-        pass.tries = (own.as_mut().is_some_and(|own| own.begin_trial()), all.as_mut().is_some_and(|all| all.begin_trial()));
+        pass.tries = (own.as_mut().is_some_and(|own| own.begin_trial(now)), all.as_mut().is_some_and(|all| all.begin_trial(now)));
         pass.place = Some(place);
         Ok(pass)
     }
@@ -191,8 +194,8 @@ impl Circuit {
     /// How long it stays open; `None` when it is closed, or the time has come to try.
     fn wait_s(&self, now: Timestamp) -> Option<u64> {
         let open = self.open.as_ref()?;
-        if open.is_tried {
-            return Some(PROBE_WAIT_S);
+        if let Some(tried) = open.tried {
+            return (0..TRY_S).contains(&now.duration_since(tried).as_secs()).then_some(PROBE_WAIT_S);
         }
         // A clock that was set back does not keep it open for longer.
         let gone = now.duration_since(open.since).as_secs();
@@ -201,8 +204,8 @@ impl Circuit {
     }
 
     /// Begins the one try of a breaker that was open for long enough.
-    fn begin_trial(&mut self) -> bool {
-        self.open.as_mut().is_some_and(|open| !std::mem::replace(&mut open.is_tried, true))
+    fn begin_trial(&mut self, now: Timestamp) -> bool {
+        self.open.as_mut().map(|open| open.tried = Some(now)).is_some()
     }
 }
 
@@ -216,7 +219,7 @@ fn close<K: std::hash::Hash + Eq>(circuits: &mut HashMap<K, Circuit>, key: &K, w
 /// Ends a try that showed nothing: another request may try.
 fn leave<K: std::hash::Hash + Eq>(circuits: &mut HashMap<K, Circuit>, key: &K, was_trial: bool) {
     if was_trial && let Some(open) = circuits.get_mut(key).and_then(|circuit| circuit.open.as_mut()) {
-        open.is_tried = false;
+        open.tried = None;
     }
 }
 
@@ -240,13 +243,13 @@ fn strike<K: std::hash::Hash + Eq + Clone>(
     let circuit = circuits.entry(key).or_default();
     match &mut circuit.open {
         Some(open) if was_trial => {
-            *open = Open { since: now, seconds: (open.seconds * 2).min(OPEN_S_MAX), is_tried: false };
+            *open = Open { since: now, seconds: (open.seconds * 2).min(OPEN_S_MAX), tried: None };
         }
         // What was under way when it opened says nothing new.
         Some(_) => {}
         None => {
             if count(circuit) {
-                circuit.open = Some(Open { since: now, seconds: OPEN_S, is_tried: false });
+                circuit.open = Some(Open { since: now, seconds: OPEN_S, tried: None });
             }
         }
     }

@@ -121,7 +121,7 @@ pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationTo
     let upstream_status = Some(reply.status.as_u16());
     let mut beside = Beside::default();
     let (known, ending, last_word) = if !reply.status.is_success() {
-        let (error, known) = refused(&held, reply).await;
+        let (error, known) = refused(&held, reply, stopping).await;
         (known, if known == Known::Unknown { Ending::Broken } else { Ending::Refused }, LastWord::Whole(Err(error)))
     } else if is_compressed(&reply.headers) {
         // It is not unpacked: a megabyte can hold a gigabyte. What it says stays unknown.
@@ -240,7 +240,7 @@ async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
 }
 
 /// What an upstream's refusal means: for the caller, and for the bill. Its text is passed on, but never a key in it.
-async fn refused(held: &Held, reply: Reply) -> (GatewayError, Known) {
+async fn refused(held: &Held, reply: Reply, stopping: &CancellationToken) -> (GatewayError, Known) {
     const NOT_BILLED: Known = Known::Nothing { dispatched: true };
     let route = &held.route;
     let (provider, status) = (route.provider.clone(), reply.status);
@@ -253,7 +253,10 @@ async fn refused(held: &Held, reply: Reply) -> (GatewayError, Known) {
     }
     let retry_after = reply.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     let retry_after_s = retry_after.map(|seconds| if seconds > RETRY_AFTER_S_MAX { u64::MAX } else { seconds });
-    let body = read_whole(reply, ERROR_BYTES_MAX).await.unwrap_or_default();
+    let body = tokio::select! {
+        body = read_whole(reply, ERROR_BYTES_MAX) => body.unwrap_or_default(),
+        () = stopping.cancelled() => Bytes::new(),
+    };
     let parsed: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
     // An edge in front of the provider gave up on an answer that may be billed all the same.
     let is_from_an_edge = matches!(status.as_u16(), 504 | 520..=528 | 530) || (matches!(status.as_u16(), 502 | 503) && parsed.is_none());

@@ -41,7 +41,10 @@ pub(super) async fn counting<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 
 /// An upper bound of the input without its template, by counting its texts. `None` where the vocabulary is not the provider's.
 pub(super) async fn count_exactly(ask: &Arc<Ask>, route: &Route) -> Option<u64> {
-    let is_known = route.provider == "openai" && matches!(tiktoken::model_to_encoding(&route.model), Some("o200k_base" | "o200k_harmony"));
+    // One's own provider may have the name, and other models behind theirs.
+    let is_known = route.provider == "openai"
+        && route.reach == Reach::Public
+        && matches!(tiktoken::model_to_encoding(&route.model), Some("o200k_base" | "o200k_harmony"));
     if route.reach != Reach::Sandbox && !is_known {
         return None;
     }
@@ -51,4 +54,37 @@ pub(super) async fn count_exactly(ask: &Arc<Ask>, route: &Route) -> Option<u64> 
         ask.count_tokens(|text| vocabulary.count(text) as u64)
     })
     .await?
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::translate::openai::ChatRequest;
+
+    #[tokio::test]
+    async fn the_vocabulary_of_a_provider_is_not_that_of_another_one_with_its_name() {
+        let body = Bytes::from_static(br#"{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}]}"#);
+        let ask = Arc::new(Ask::Chat(ChatRequest::parse(&body).unwrap()));
+        for (reach, is_counted) in [(Reach::Public, true), (Reach::Sandbox, true), (Reach::Private, false)] {
+            let route = Route {
+                provider: "openai".to_owned(),
+                model: "gpt-4o".to_owned(),
+                method: http::Method::POST,
+                url: "http://127.0.0.1/v1/chat/completions".parse().unwrap(),
+                auth: crate::catalog::Auth::None,
+                credential: None,
+                is_callers_key: false,
+                variables: Vec::new(),
+                prices: None,
+                context: None,
+                max_output: None,
+                reasons: false,
+                reach,
+                reported_cost: None,
+            };
+            assert_eq!(count_exactly(&ask, &route).await.is_some(), is_counted);
+        }
+    }
 }

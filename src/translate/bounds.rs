@@ -23,8 +23,10 @@ const COUNT_BYTES_MAX: u64 = 1 << 20;
 /// What is in a request that changes its chat template.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Features {
-    /// Tools, or functions.
+    /// Tools, or functions; a list without any explains none.
     pub tools: bool,
+    /// A form that the answer must have: some providers explain it to the model.
+    pub form: bool,
     /// Instructions apart from the conversation.
     pub system: bool,
     /// Images or sound.
@@ -174,16 +176,29 @@ impl<R: Reader> Walk<'_, R> {
         &mut self.bound.features
     }
 
-    /// A list of tools; each is written out for the model.
-    pub(super) fn tools(&mut self, raw: &RawValue) {
+    /// A list of tools; each is written out for the model. What kind of tool one is must not be said in a name that readers confuse.
+    pub(super) fn tools(&mut self, raw: &RawValue) -> Result<(), BadRequest> {
         if raw.get() == "null" {
-            return;
+            return Ok(());
         }
         self.json(raw);
-        self.bound.features.tools = true;
+        let tools = serde_json::from_str::<Vec<&RawValue>>(raw.get());
+        for members in tools.iter().flatten().filter_map(|tool| serde_json::from_str::<Members<'_>>(tool.get()).ok()) {
+            if let Some((name, meant)) = members.iter().find_map(|(name, _)| Some((name, look_alike(name, &["type"])?))) {
+                return Err(BadRequest::look_alike(name, meant));
+            }
+        }
         // Their number is bounded by what must stand between two of them.
-        let tools = serde_json::from_str::<Vec<&RawValue>>(raw.get()).map_or(raw.get().len() / 3, |tools| tools.len());
-        self.bound.pieces += tools as u64;
+        let count = tools.map_or(raw.get().len() / 3, |tools| tools.len());
+        self.bound.features.tools |= count > 0;
+        self.bound.pieces += count as u64;
+        Ok(())
+    }
+
+    /// Which tools may be used. Where it is none, a template may leave all of them out.
+    pub(super) fn tool_choice(&mut self, raw: &RawValue) {
+        self.json(raw);
+        self.bound.features.is_special |= decoded(raw.get()).contains("none");
     }
 
     /// The members of an object, if it is one and no reader can take one name for another.

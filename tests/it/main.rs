@@ -75,4 +75,5 @@ mod strangers;
 mod terminal;
 mod test_clock;
 mod tidy;
+mod tricks;
 mod usage;

@@ -26,6 +26,8 @@ pub(super) enum End {
 pub(super) struct Counted {
     pub(super) usage: Option<Usage>,
     pub(super) visible_bytes: u64,
+    /// Those of them that came after the last usage, which does not have them in it.
+    pub(super) after_usage_bytes: u64,
     /// Whether an answer came to its end.
     pub(super) is_finished: bool,
     /// Whether the provider reported an error in the stream.
@@ -36,6 +38,7 @@ pub(super) struct Counted {
 impl Counted {
     pub(super) fn add(&mut self, seen: &Seen) {
         self.visible_bytes += seen.visible_bytes;
+        self.after_usage_bytes = if seen.usage.is_some() { 0 } else { self.after_usage_bytes + seen.visible_bytes };
         self.has_error |= seen.is_error;
         self.is_finished |= seen.is_finish;
         self.usage = match (self.usage, seen.usage) {

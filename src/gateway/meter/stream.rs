@@ -54,7 +54,11 @@ pub(super) async fn pass_on(
 fn known(held: &Held, counted: &Counted, end: End, stops_bill: bool) -> Known {
     match (counted.usage, end) {
         // In the Anthropic dialect the first event reports usage too, and only a later one all of it.
-        (Some(usage), End::Complete) if !counted.has_error && (counted.is_finished || held.ask.shape() == RequestShape::Openai) => {
+        (Some(usage), End::Complete)
+            if !counted.has_error
+                && counted.after_usage_bytes == 0
+                && (counted.is_finished || held.ask.shape() == RequestShape::Openai) =>
+        {
             exact(held, usage, counted.visible_bytes, &counted.beside)
         }
         (None, _) if counted.has_error => Known::Unknown,

@@ -58,8 +58,10 @@ impl MessagesRequest {
             return Err(BadRequest::Field { field: "messages", expected: "an array of messages is needed" });
         }
         fields::check_names(&body)?;
-        let bound = bounds::measure::<reads::Messages>(&body)?;
+        let mut bound = bounds::measure::<reads::Messages>(&body)?;
         let unpriceable = fields::unpriceable(&body)?;
+        // What such a request is billed says nothing about those that are billed by their tokens.
+        bound.features.is_special |= unpriceable.is_some();
         Ok(Self { original: bytes.clone(), body, model, stream, cap, bound, unpriceable })
     }
 

@@ -27,7 +27,7 @@ const NOT_READ: [&str; 13] = [
     "top_p",
 ];
 /// Fields that are part of every template, whatever they say.
-const READ: [&str; 5] = ["context_management", "output_config", "output_format", "thinking", "tool_choice"];
+const READ: [&str; 2] = ["context_management", "thinking"];
 /// Members of a message and of its blocks that say what it costs.
 const MESSAGE: [&str; 3] = ["content", "role", "type"];
 const BLOCK: [&str; 9] = ["content", "data", "id", "input", "name", "source", "text", "thinking", "type"];
@@ -64,8 +64,13 @@ impl Readable for Messages {
         for (name, raw) in body.fields().filter(|(name, raw)| raw.get() != "null" && NOT_READ.binary_search(name).is_err()) {
             match name {
                 "tools" => {
-                    walk.tools(raw);
+                    walk.tools(raw)?;
                     walk.added(fields::typed_count(body) * TOKENS_PER_TYPED_TOOL);
+                }
+                "tool_choice" => walk.tool_choice(raw),
+                "output_config" | "output_format" => {
+                    walk.features().form = true;
+                    walk.json(raw);
                 }
                 _ if READ.contains(&name) => walk.json(raw),
                 _ => {
@@ -116,7 +121,11 @@ fn read_block<R: Reader>(block: &RawValue, is_result: bool, depth: usize, walk: 
             });
         }
         Some("text" | "thinking" | "tool_use" | "redacted_thinking") => walk.json(block),
-        Some("image") if is_image(&members) => walk.image(),
+        Some("image") if is_image(&members) => {
+            walk.image();
+            let beside = members.iter().filter(|(name, _)| !matches!(*name, "cache_control" | "source" | "type"));
+            beside.for_each(|(name, raw)| walk.member(name, raw));
+        }
         Some("tool_result" | "search_result") => {
             for (name, raw) in members.iter().filter(|(_, raw)| raw.get() != "null") {
                 match name {

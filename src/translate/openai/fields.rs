@@ -96,9 +96,7 @@ fn check_names_of(body: &RawObject, known: &[&'static str]) -> Result<(), BadReq
         if let Some((field, expected)) = REFUSED.iter().find(|(field, _)| *field == name).filter(|_| is_set(body, name)) {
             return Err(BadRequest::Field { field, expected });
         }
-        if known.binary_search(&name).is_err()
-            && let Some(meant) = look_alike(name, known).or_else(|| look_alike(name, &refused))
-        {
+        if let Some(meant) = look_alike(name, known).or_else(|| look_alike(name, &refused)) {
             return Err(BadRequest::look_alike(name, meant));
         }
     }

@@ -61,8 +61,10 @@ impl ChatRequest {
             return Err(BadRequest::Field { field: "n", expected: "a whole number of at least 1" });
         }
         fields::check_names(&body)?;
-        let bound = bounds::measure::<reads::Chat>(&body)?;
+        let mut bound = bounds::measure::<reads::Chat>(&body)?;
         let unpriceable = fields::unpriceable(&body)?;
+        // What such a request is billed says nothing about those that are billed by their tokens.
+        bound.features.is_special |= unpriceable.is_some();
         Ok(Self {
             original: bytes.clone(),
             model,

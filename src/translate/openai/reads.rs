@@ -52,21 +52,12 @@ const NOT_READ: [&str; 38] = [
     "user",
 ];
 /// Fields that are part of every template, whatever they say.
-const READ: [&str; 10] = [
-    "enable_thinking",
-    "function_call",
-    "guided_choice",
-    "reasoning",
-    "reasoning_effort",
-    "response_format",
-    "thinking",
-    "thinking_budget",
-    "tool_choice",
-    "verbosity",
-];
+const READ: [&str; 7] = ["enable_thinking", "guided_choice", "reasoning", "reasoning_effort", "thinking", "thinking_budget", "verbosity"];
 /// Members of a message and of its parts that say what it costs.
 const MESSAGE: [&str; 8] = ["audio", "content", "function_call", "name", "role", "tool_call_id", "tool_calls", "type"];
 const PART: [&str; 8] = ["file", "image", "image_url", "input_audio", "source", "text", "type", "url"];
+/// Members of a part that are the image itself.
+const IMAGE: [&str; 6] = ["detail", "image", "image_url", "source", "type", "url"];
 
 /// The chat completions dialect.
 pub(super) struct Chat;
@@ -85,7 +76,12 @@ impl Readable for Chat {
         }
         for (name, raw) in body.fields().filter(|(name, raw)| raw.get() != "null" && NOT_READ.binary_search(name).is_err()) {
             match name {
-                "tools" | "functions" => walk.tools(raw),
+                "tools" | "functions" => walk.tools(raw)?,
+                "tool_choice" | "function_call" => walk.tool_choice(raw),
+                "response_format" => {
+                    walk.features().form = true;
+                    walk.json(raw);
+                }
                 _ if READ.contains(&name) => walk.json(raw),
                 _ => {
                     walk.features().is_special = true;
@@ -145,7 +141,10 @@ fn read_parts<R: Reader>(parts: &RawValue, is_result: bool, walk: &mut Walk<'_, 
                 });
             }
             Some("text" | "input_text" | "output_text" | "refusal") => walk.json(part),
-            Some("image_url" | "input_image" | "image") if is_image(part) => walk.image(),
+            Some("image_url" | "input_image" | "image") if is_image(part) => {
+                walk.image();
+                members.iter().filter(|(name, _)| !IMAGE.contains(name)).for_each(|(name, raw)| walk.member(name, raw));
+            }
             Some("input_audio") => {
                 walk.features().media = true;
                 walk.json(part);
