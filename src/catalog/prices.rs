@@ -279,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn cheaper_sound_is_cheaper_only_as_far_as_it_can_be_part_of_the_whole() {
+        let mut rates = Rates::flat(rate("10"), rate("10"));
+        (rates.audio_in, rates.audio_out) = (Some(rate("1")), Some(rate("1")));
+        let prices = Prices::from_rates(rates);
+        let cost = |usage: Usage| prices.cost(&usage).unwrap();
+        // 3 x 10 + 2 x 1 dollars per million, in and out; and all of it at 10 where there is more sound than there is of anything.
+        assert_eq!(cost(Usage { audio_input: 2, audio_output: 2, ..Usage::text(5, 5) }), "0.000064".parse().unwrap());
+        assert_eq!(cost(Usage { audio_input: 9, ..Usage::text(5, 0) }), "0.00005".parse().unwrap());
+        assert_eq!(cost(Usage { audio_output: 9, ..Usage::text(0, 5) }), "0.00005".parse().unwrap());
+        assert_eq!(cost(Usage { audio_input: 5, audio_output: 5, ..Usage::text(5, 5) }), "0.00001".parse().unwrap());
+    }
+
+    #[test]
     fn counters_that_contradict_each_other_earn_no_discount() {
         let plain = claude().cost(&Usage::text(100, 0)).unwrap();
         let lie = Usage { cache_read: 5_000, ..Usage::text(100, 0) };

@@ -105,6 +105,14 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// They are kept in ledgers, so another version must count them in the same way.
+    #[test]
+    fn windows_keep_their_numbers() {
+        let now: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let numbers = [Cycle::Daily, Cycle::Weekly, Cycle::Monthly, Cycle::Total].map(|cycle| cycle.window(now).0);
+        assert_eq!(numbers, [20_781, 2_969, 2026 * 12 + 10, 0]);
+    }
+
     #[test]
     fn the_new_window_begins_at_the_boundary() {
         for (cycle, before, boundary) in [

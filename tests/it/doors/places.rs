@@ -127,6 +127,8 @@ async fn one_peer_has_a_quarter_of_the_places_unless_it_is_a_named_proxy() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert!(honest(&from_here).await.is_some());
+        // A client is idle after a second.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         // Its own idle connections make room for its next one.
         assert!(honest(&from_afar).await.is_some());
         pingers.iter().for_each(tokio::task::JoinHandle::abort);
