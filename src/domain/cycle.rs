@@ -105,6 +105,22 @@ mod tests {
         text.parse().unwrap()
     }
 
+    #[test]
+    fn a_longer_calendar_covers_a_shorter_one_only_where_it_never_begins_within_it() {
+        for (inner, outer, expected) in [
+            (Cycle::Weekly, Cycle::Daily, true),
+            (Cycle::Monthly, Cycle::Daily, true),
+            (Cycle::Total, Cycle::Monthly, true),
+            (Cycle::Daily, Cycle::Daily, true),
+            (Cycle::Monthly, Cycle::Weekly, false),
+            (Cycle::Daily, Cycle::Weekly, false),
+            (Cycle::Weekly, Cycle::Monthly, false),
+            (Cycle::Monthly, Cycle::Total, false),
+        ] {
+            assert_eq!(inner.covers(outer), expected, "{inner:?} {outer:?}");
+        }
+    }
+
     /// They are kept in ledgers, so another version must count them in the same way.
     #[test]
     fn windows_keep_their_numbers() {

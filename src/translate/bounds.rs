@@ -1,7 +1,7 @@
 //! How many tokens a request can have as input: what the model reads of it, and how much each part can come to.
 //!
 //! Byte-level tokenizers never make more tokens than bytes. What people and models say is given to the model as the text that it is, decoded; what is JSON by its nature
-//! (tools, arguments, results, schemas) in a form that is seldom published, so its longest rendering counts ([`super::rendering`]).
+//! (tools, arguments, results, schemas) in a form that is seldom published, so its longest rendering counts (`translate::rendering`).
 
 use serde_json::value::RawValue;
 

@@ -107,6 +107,8 @@ async fn held_money_counts_and_comes_back() {
     let first = books.hold(6).await.unwrap();
     let Err(Refusal::SpendLimit(short)) = books.hold(5).await else { panic!("6 + 5 is more than 10") };
     assert!(short.is_only_held());
+    let Err(Refusal::SpendLimit(too_much)) = books.hold(11).await else { panic!("11 is more than 10") };
+    assert!(!too_much.is_only_held(), "it would not fit if all that is held came back");
     assert_eq!((short.available(), short.asked), dollars(4, 5));
     books.charge(first, 2).await;
     assert_eq!(books.state(), dollars(2, 0));
