@@ -130,19 +130,20 @@ pub fn inspect(payload: &[u8]) -> Option<Seen> {
     let usage = blocks.filter_map(|block| usage(block.get())).reduce(Usage::max_each);
     let visible_bytes = choices.iter().filter_map(|choice| choice.delta.or(choice.message)).map(|TextBytes(bytes)| bytes).sum();
     let says = |raw: Option<&RawValue>, word: &str| raw.is_some_and(|raw| raw.get() == word);
-    // Also where it cannot be read: nobody asked for it.
-    let is_usage_only = reply.usage.is_some() && choices.is_empty() && reply.error.is_none() && !says(reply.object, "\"error\"");
     let has_failed = |raw: &RawValue| serde_json::from_str::<BaseResponse>(raw.get()).is_ok_and(|response| response.status_code != 0);
+    let is_error = reply.error.is_some()
+        || says(reply.object, "\"error\"")
+        || reply.base_resp.is_some_and(has_failed)
+        || choices.iter().any(|choice| choice.error.is_some() || says(choice.finish_reason, "\"error\""));
+    // Also where it cannot be read: nobody asked for it.
+    let is_usage_only = reply.usage.is_some() && choices.is_empty() && !is_error;
     Some(Seen {
         usage,
         others: Vec::new(),
         visible_bytes,
         is_usage_only,
         is_finish: (is_usage_only && usage.is_some()) || choices.iter().any(|choice| choice.finish_reason.is_some()),
-        is_error: reply.error.is_some()
-            || says(reply.object, "\"error\"")
-            || reply.base_resp.is_some_and(has_failed)
-            || choices.iter().any(|choice| choice.error.is_some() || says(choice.finish_reason, "\"error\"")),
+        is_error,
         is_end: false,
     })
 }
