@@ -161,6 +161,47 @@ mod tests {
         assert!(!limit("9000000000.00/daily").is_within(limit("9000000000.00/monthly")), "no overflow");
     }
 
+    #[test]
+    fn who_asks_for_too_much_is_told_what_would_do() {
+        for (asked, most, said) in [
+            (
+                "5.00/monthly",
+                "5.00/weekly",
+                "5.00 USD (monthly) can come to 10.00 USD in one week, and at most 5.00 USD (weekly) is allowed: choose at most 2.50 USD (monthly) or 5.00 USD (weekly)",
+            ),
+            (
+                "2.00/daily",
+                "1.00/daily",
+                "2.00 USD (daily) can come to 2.00 USD, and at most 1.00 USD (daily) is allowed: choose at most 1.00 USD (daily)",
+            ),
+            (
+                "6.00/monthly",
+                "5.00/daily",
+                "6.00 USD (monthly) can come to 6.00 USD, and at most 5.00 USD (daily) is allowed: choose at most 5.00 USD (monthly) or 5.00 USD (daily)",
+            ),
+            (
+                "1.00/daily",
+                "5.00/total",
+                "1.00 USD (daily) can come to any amount in the long run, and at most 5.00 USD (total) is allowed: choose at most 5.00 USD (total)",
+            ),
+            (
+                "1.00/daily",
+                "0.000000006/weekly",
+                "1.00 USD (daily) can come to 7.00 USD in one week, and at most 0.000000006 USD (weekly) is allowed: choose at most 0.000000006 USD (weekly)",
+            ),
+        ] {
+            assert_eq!(limit(asked).excess(limit(most)).as_deref(), Some(said));
+        }
+        assert_eq!(limit("2.50/monthly").excess(limit("5.00/weekly")), None);
+    }
+
+    #[test]
+    fn the_shapes_of_requests_have_the_words_of_the_wire() {
+        for shape in [RequestShape::Openai, RequestShape::Anthropic] {
+            assert_eq!(serde_json::to_value(shape).unwrap(), shape.as_str());
+        }
+    }
+
     proptest::proptest! {
         #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..proptest::test_runner::Config::default() })]
 

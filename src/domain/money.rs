@@ -61,11 +61,6 @@ impl Money {
         i64::try_from(nanos).map(Self).map_err(|_| MoneyError::TooLarge)
     }
 
-    /// The sum, or `None` when it does not fit.
-    pub fn checked_add(self, other: Self) -> Option<Self> {
-        self.0.checked_add(other.0).map(Self)
-    }
-
     /// The sum, clamped at the largest amount.
     pub fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
@@ -164,11 +159,6 @@ impl Rate {
         parse_scaled(text, 12).map(Self)
     }
 
-    /// What `units` cost, exactly, in pico-dollars.
-    pub const fn times(self, units: u64) -> i128 {
-        self.0 as i128 * units as i128
-    }
-
     /// The price of a million units in dollars, such as `0.15`.
     pub fn to_per_million(self) -> String {
         let picos_per_million = u128::from(self.0) * 1_000_000;
@@ -204,7 +194,15 @@ mod tests {
         }
         assert_eq!(Money::from_nanos(1_500).to_string(), "0.0000015");
         assert_eq!(Money::from_dollars(5).to_string(), "5.00");
-        assert_eq!(Money::from_nanos(150_000).to_wire(), "0.0001500000");
+        for (nanos, wire, shown, is_negative) in [
+            (150_000, "0.0001500000", "0.00015", false),
+            (0, "0.0000000000", "0.00", false),
+            (-150_000, "-0.0001500000", "-0.00015", true),
+            (5_000_000_000, "5.0000000000", "5.00", false),
+        ] {
+            let amount = Money::from_nanos(nanos);
+            assert_eq!((amount.to_wire(), amount.to_string(), amount.is_negative()), (wire.to_owned(), shown.to_owned(), is_negative));
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use sentences::{HOLDS_COMMAND, bodies_sentence, breaker_sentence, budget_sentenc
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// The longest wait we ever ask for: some SDKs sleep as long as they are told.
-pub(super) const RETRY_AFTER_S_MAX: u64 = 60;
+const RETRY_AFTER_S_MAX: u64 = 60;
 
 /// The longest message. The longest that we write ourselves has half of it.
 const MESSAGE_CHARS_MAX: usize = 4_000;

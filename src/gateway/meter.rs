@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     edge::{Response, body_of},
-    error::{GatewayError, RETRY_AFTER_S_MAX, rate_headers},
+    error::{GatewayError, rate_headers},
     reported::Beside,
     reserve::Held,
     upstream::{DRAIN_TIMEOUT, Failure, Reply, Sent},
@@ -251,8 +251,7 @@ async fn refused(held: &Held, reply: Reply, stopping: &CancellationToken) -> (Ga
     if status.is_redirection() || status.is_informational() {
         return (GatewayError::BrokenAnswer { provider, detail: format!("it answered with status {status} instead") }, NOT_BILLED);
     }
-    let retry_after = reply.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
-    let retry_after_s = retry_after.map(|seconds| if seconds > RETRY_AFTER_S_MAX { u64::MAX } else { seconds });
+    let retry_after_s = reply.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     let body = tokio::select! {
         body = read_whole(reply, ERROR_BYTES_MAX) => body.unwrap_or_default(),
         () = stopping.cancelled() => Bytes::new(),
@@ -269,3 +268,6 @@ async fn refused(held: &Held, reply: Reply, stopping: &CancellationToken) -> (Ga
     let message = message.chars().filter(|c| !c.is_control()).take(ERROR_CHARS_MAX).collect();
     (GatewayError::Upstream { provider, status: status.as_u16(), message, retry_after_s, is_charged: is_from_an_edge }, known)
 }
+
+#[cfg(test)]
+mod tests;

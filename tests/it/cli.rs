@@ -14,6 +14,17 @@ pub(crate) fn program(home: &Path) -> Command {
     command
 }
 
+/// The program with the provider at `url` as `house`, and, for what has to be paid, prices.
+pub(crate) fn program_with(home: &Path, url: &str) -> Command {
+    let config = home.join("lava.toml");
+    let provider =
+        |id: &str, path: &str| format!("[providers.{id}]\nbase_url = \"{url}{path}\"\nprice = {{ input = \"1\", output = \"2\" }}\n");
+    std::fs::write(&config, format!("local_servers = false\n{}{}", provider("house", "/v1"), provider("bad", "/err"))).unwrap();
+    let mut command = program(home);
+    command.env("LAVA_CONFIG", config);
+    command
+}
+
 fn run(home: &Path, arguments: &[&str]) -> Output {
     program(home).args(arguments).output().unwrap()
 }

@@ -152,6 +152,10 @@ async fn answer(socket: &mut TcpStream, script: &str, is_streamed: bool) -> Opti
             None
         }
         "drop" => None,
+        "late-drop" => {
+            sleep(Duration::from_millis(300)).await;
+            None
+        }
         "status-500" => plain(socket, 500, &json!({"error": {"message": "the provider is broken"}}).to_string(), "").await,
         "status-429" => plain(socket, 429, &json!({"error": {"message": "slow down"}}).to_string(), "retry-after: 7\r\n").await,
         "status-429-days" => plain(socket, 429, "{}", "retry-after: 3000000\r\n").await,

@@ -103,7 +103,7 @@ impl Harness {
     async fn start_before(upstream: FakeUpstream, url: &str, upstream_key: &str, sandbox: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = TestClock::at("2026-11-24T12:00:00Z");
-        let gateway = open(folder.path().join("ledger.db"), url, upstream_key, &clock, sandbox).await;
+        let gateway = open(folder.path().join("ledger.db"), url, credentials(upstream_key), &clock, sandbox).await;
         let secret = gateway.create_secret_key("test", false).await.unwrap();
         Self { router: edge::router(gateway.clone()), gateway, upstream, secret, clock, folder }
     }
@@ -115,7 +115,7 @@ impl Harness {
 
     /// A second gateway on the same ledger, before a provider at this address.
     pub(crate) async fn second_at(&self, url: &str) -> Arc<Gateway> {
-        open(self.ledger_path(), url, UPSTREAM_KEY, &self.clock, false).await
+        open(self.ledger_path(), url, credentials(UPSTREAM_KEY), &self.clock, false).await
     }
 
     pub(crate) fn ledger_path(&self) -> PathBuf {
@@ -127,9 +127,14 @@ impl Harness {
         edge::router(self.second_at(&self.upstream.url).await)
     }
 
+    /// A second gateway on the same ledger, whose keys for providers come from somewhere else.
+    pub(crate) async fn second_with(&self, credentials: Credentials) -> Router {
+        edge::router(open(self.ledger_path(), &self.upstream.url, credentials, &self.clock, false).await)
+    }
+
     /// A sandbox on the same ledger.
     pub(crate) async fn second_as_sandbox(&self) -> Router {
-        edge::router(open(self.ledger_path(), &self.upstream.url, UPSTREAM_KEY, &self.clock, true).await)
+        edge::router(open(self.ledger_path(), &self.upstream.url, credentials(UPSTREAM_KEY), &self.clock, true).await)
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -233,7 +238,13 @@ impl Harness {
     }
 }
 
-async fn open(path: PathBuf, upstream: &str, upstream_key: &str, clock: &TestClock, sandbox: bool) -> Arc<Gateway> {
+/// The same key for all providers of the config file.
+fn credentials(upstream_key: &str) -> Credentials {
+    let keys = ["fake", "azure", "closed", "unpriced", "claude"].map(|id| (id.to_owned(), Secret::new(upstream_key)));
+    Credentials::new(HashMap::from(keys), Arc::new(|_| None), None)
+}
+
+async fn open(path: PathBuf, upstream: &str, credentials: Credentials, clock: &TestClock, sandbox: bool) -> Arc<Gateway> {
     let store = Store::open(&path, clock.clock()).await.unwrap();
     let provider = |id: &str, base_url: &str| CustomProvider {
         id: id.to_owned(),
@@ -254,8 +265,6 @@ async fn open(path: PathBuf, upstream: &str, upstream_key: &str, clock: &TestClo
     // Azure is one of those that stop billing when a stream is closed.
     let providers =
         vec![provider("fake", upstream), provider("azure", upstream), provider("closed", &format!("http://{closed}/v1")), unpriced, claude];
-    let keys: HashMap<String, Secret> = providers.iter().map(|provider| (provider.id.clone(), Secret::new(upstream_key))).collect();
-    let credentials = Credentials::new(keys, Arc::new(|_| None), None);
     Gateway::new(store, clock.clock(), Pepper::from_bytes(&[7; 32]), Registry::new(providers, credentials, false), sandbox)
 }
 

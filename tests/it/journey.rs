@@ -171,6 +171,48 @@ async fn a_caller_who_hangs_up_changes_nothing_in_the_books() {
     harness.finish().await;
 }
 
+/// While another process writes, a hold waits. Who leaves meanwhile gets nothing, and pays nothing.
+#[tokio::test]
+async fn nothing_is_bought_for_a_caller_who_left_before_it_was_sent() {
+    let harness = Harness::start().await;
+    let (key, id) = harness.key_with_limit("1.00").await;
+    let writer = rusqlite::Connection::open(harness.ledger_path()).unwrap();
+    writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waiting = harness.router.clone().oneshot(chat_request(&key, "left", Value::Null));
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(200), waiting).await.is_err());
+    writer.execute_batch("COMMIT").unwrap();
+    // The next one comes after it.
+    assert_eq!(harness.chat(&key, "ok", Value::Null).await.status, StatusCode::OK);
+    let asked: Vec<_> = harness.upstream.seen().iter().map(|seen| seen.body["model"].clone()).collect();
+    assert_eq!(asked, ["ok"]);
+    assert!(harness.entries().await.iter().all(|entry| entry.kind == "void" || entry.amount_n == COST_N));
+    assert_eq!(harness.object(&id).await["current_requests"], 1);
+    harness.finish().await;
+}
+
+/// A caller leaves, and then the provider does: what it bills is not known, and the caller's leaving is how it ended.
+#[tokio::test]
+async fn an_answer_that_never_comes_for_a_caller_who_left_is_charged_as_held() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    for (asked_before, leaves, ending) in [(0, true, "cut_by_caller"), (1, false, "broken")] {
+        let waiting = tokio::spawn(harness.router.clone().oneshot(chat_request(&key, "late-drop", Value::Null)));
+        while harness.upstream.seen().len() == asked_before {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        if leaves {
+            waiting.abort();
+        } else {
+            waiting.await.unwrap().unwrap();
+        }
+        let entry = harness.entries().await.pop().unwrap();
+        assert_eq!((entry.basis.as_str(), entry.amount_n), ("hold", entry.held_n));
+        let report = harness.manage(Method::GET, "/v1/requests?limit=1", Value::Null).await.json();
+        assert_eq!(report["data"][0]["lava_mcp"]["attempts"][0]["ending"], ending, "{report}");
+    }
+    harness.finish().await;
+}
+
 #[tokio::test]
 async fn fallbacks_are_tried_in_order_and_each_has_a_hold() {
     let harness = Harness::start().await;

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::raw_provider::{self, completion, piece, plain, program_with, stream_end, stream_head};
+use crate::{
+    cli::program_with,
+    raw_provider::{self, completion, piece, plain, stream_end, stream_head},
+};
 
 const PROMPT: &str = "canary-of-the-prompt";
 const ANSWER: &str = "canary-of-the-answer";

@@ -1,17 +1,13 @@
-//! A provider that sends the bytes it is told to, piece by piece, to a program that runs in a process of its own.
+//! A provider that sends the bytes it is told to, piece by piece.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    path::Path,
-    process::Command,
     sync::Arc,
     time::Duration,
 };
 
 use serde_json::{Value, json};
-
-use crate::cli::program;
 
 /// What a provider does, one after the other.
 pub(crate) enum Step {
@@ -95,15 +91,4 @@ pub(crate) fn stream_end() -> Vec<Step> {
     end.extend(event(&json!({"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}})));
     end.extend(b"data: [DONE]\n\n");
     vec![Step::Send(end)]
-}
-
-/// The program with this provider as `house`, and, for what has to be paid, prices.
-pub(crate) fn program_with(home: &Path, url: &str) -> Command {
-    let config = home.join("lava.toml");
-    let provider =
-        |id: &str, path: &str| format!("[providers.{id}]\nbase_url = \"{url}{path}\"\nprice = {{ input = \"1\", output = \"2\" }}\n");
-    std::fs::write(&config, format!("local_servers = false\n{}{}", provider("house", "/v1"), provider("bad", "/err"))).unwrap();
-    let mut command = program(home);
-    command.env("LAVA_CONFIG", config);
-    command
 }

@@ -11,8 +11,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    cli::program,
-    raw_provider::{self, Step, completion, piece, plain, program_with, stream_end, stream_head},
+    cli::{program, program_with},
+    raw_provider::{self, Step, completion, piece, plain, stream_end, stream_head},
 };
 
 /// The promise, and what a debug build on a busy machine takes.

@@ -10,7 +10,10 @@ use lava_mcp::domain::text::has_hidden;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
-use crate::raw_provider::{self, completion, piece, plain, program_with, stream_end, stream_head};
+use crate::{
+    cli::program_with,
+    raw_provider::{self, completion, piece, plain, stream_end, stream_head},
+};
 
 /// Writes the clipboard, sets the title, moves the cursor, colours; and hides, reverses, smuggles.
 const EVIL: &str = "fine\u{1b}]52;c;cm0gLXJmIH4K\u{7}\u{1b}]0;pwn\u{7}\u{1b}[2K\u{1b}[1A\u{9b}31m \u{8d}hidden\u{202e}\u{200b}\u{e0041}\u{7f}\u{90}x\u{9c}";

@@ -83,6 +83,39 @@ async fn a_cost_that_cannot_be_true_charges_the_hold_and_one_above_it_is_mispric
     harness.finish().await;
 }
 
+/// A failure with status 200 is paid as it says; where it does not say, nobody knows what is billed.
+#[tokio::test]
+async fn an_error_in_an_answer_costs_what_it_says_or_the_hold() {
+    let nothing = json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0});
+    for (usage, has_error, basis) in [
+        (used(), true, "measured"),
+        (nothing.clone(), true, "hold"),
+        (Value::Null, true, "hold"),
+        (used(), false, "measured"),
+        // An answer that is not empty, and says that it took nothing, or that nothing came of it, or that it came of nothing.
+        (nothing, false, "estimated"),
+        (json!({"prompt_tokens": 100, "completion_tokens": 0}), false, "estimated"),
+        (json!({"prompt_tokens": 0, "completion_tokens": 10}), false, "estimated"),
+        (Value::Null, false, "estimated"),
+    ] {
+        let harness = Harness::start().await;
+        let (key, _) = harness.key_with_limit("1.00").await;
+        let mut answer = completion(usage.clone());
+        if has_error {
+            answer["error"] = json!({"message": "overloaded"});
+        }
+        harness.chat(&key, "says", json!({"x_answer": answer})).await;
+        let entry = harness.entries().await.pop().unwrap();
+        assert_eq!(entry.basis, basis, "{usage} {has_error}");
+        match basis {
+            "measured" => assert_eq!(entry.amount_n, COST_N),
+            "hold" => assert_eq!(entry.amount_n, entry.held_n),
+            _ => assert!(0 < entry.amount_n && entry.amount_n < entry.held_n, "{entry:?}"),
+        }
+        harness.finish().await;
+    }
+}
+
 #[tokio::test]
 async fn a_stream_is_metered_wherever_usage_comes_and_the_caller_does_not_see_what_nobody_asked_for() {
     let harness = Harness::start().await;

@@ -196,11 +196,12 @@ impl<'a> Pump<'a> {
     async fn read_usage_after_end(&mut self) {
         let deadline = Instant::now() + AFTER_END_TIMEOUT;
         while self.counted.usage.is_none() {
-            while let Some(event) = self.splitter.next_event() {
+            if let Some(event) = self.splitter.next_event() {
                 self.take(&event, &mut Passed::Nothing);
+                continue;
             }
             match tokio::time::timeout_at(deadline, self.body.next()).await {
-                Ok(Some(Ok(chunk))) if self.counted.usage.is_none() && self.splitter.push(&chunk).is_ok() => {}
+                Ok(Some(Ok(chunk))) if self.splitter.push(&chunk).is_ok() => {}
                 _ => return,
             }
         }

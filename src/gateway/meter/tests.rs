@@ -1,0 +1,93 @@
+//! Plain answers that are slow, large, packed, or for nobody; the clock goes on by itself.
+
+use futures_util::{Stream, stream};
+
+use super::*;
+
+const MIB: usize = 1 << 20;
+
+fn reply(body: impl Stream<Item = Result<Bytes, String>> + Send + 'static) -> Reply {
+    Reply { status: StatusCode::OK, headers: HeaderMap::new(), body: body.boxed() }
+}
+
+fn bytes(length: usize) -> Result<Bytes, String> {
+    Ok(Bytes::from(vec![b'a'; length]))
+}
+
+#[tokio::test]
+async fn an_answer_is_read_up_to_its_limit() {
+    for (pieces, length) in [
+        (vec![], Some(0)),
+        (vec![2 * MIB], Some(2 * MIB)),
+        (vec![MIB, MIB], Some(2 * MIB)),
+        (vec![1, 2 * MIB - 1], Some(2 * MIB)),
+        (vec![2 * MIB + 1], None),
+        (vec![2 * MIB, 1], None),
+        (vec![MIB, MIB + 1], None),
+    ] {
+        let read = read_whole(reply(stream::iter(pieces.clone().into_iter().map(bytes))), 2 * MIB).await;
+        match length {
+            Some(length) => assert_eq!(read.unwrap().len(), length, "{pieces:?}"),
+            None => assert_eq!(read.unwrap_err(), "it is larger than 2 MiB", "{pieces:?}"),
+        }
+    }
+    let broken = read_whole(reply(stream::iter([bytes(1), Err("reset".to_owned()), bytes(1)])), MIB).await;
+    assert_eq!(broken.unwrap_err(), "reset");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_waited_for_but_not_for_ever() {
+    let silent = stream::iter([bytes(1)]).chain(stream::pending());
+    let trickle = stream::unfold((), |()| async {
+        tokio::time::sleep(IDLE_TIMEOUT / 2).await;
+        Some((bytes(1), ()))
+    });
+    for (reply, timeout) in [(reply(silent), IDLE_TIMEOUT), (reply(trickle), ANSWER_TIMEOUT)] {
+        let began = Instant::now();
+        assert_eq!(read_whole(reply, MIB).await.unwrap_err(), "it stopped sending");
+        assert!((timeout..timeout + Duration::from_secs(1)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_for_nobody_is_read_on_for_a_while() {
+    let (sender, _receiver) = oneshot::channel();
+    let gone = CancellationToken::new();
+    let answer = Answer::to(sender, gone.clone());
+    assert!(tokio::time::timeout(Duration::from_secs(600), long_gone(&answer)).await.is_err(), "the caller is there");
+    gone.cancel();
+    let began = Instant::now();
+    long_gone(&answer).await;
+    assert!((DRAIN_TIMEOUT..DRAIN_TIMEOUT + Duration::from_secs(1)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[test]
+fn what_an_answer_is_stands_in_its_headers() {
+    let headers = |name: header::HeaderName, values: &[&'static str]| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(name.clone(), HeaderValue::from_static(value));
+        }
+        headers
+    };
+    for (values, is_stream) in [
+        (&["text/event-stream"][..], true),
+        (&["text/event-stream; charset=utf-8"], true),
+        (&["application/json"], false),
+        (&["application/json; not=text/event-stream"], false),
+        (&[], false),
+    ] {
+        assert_eq!(is_event_stream(&headers(header::CONTENT_TYPE, values)), is_stream, "{values:?}");
+    }
+    for (values, is_packed) in [
+        (&[][..], false),
+        (&["identity"], false),
+        (&["Identity"], false),
+        (&["gzip"], true),
+        (&["identity", "gzip"], true),
+        (&["gzip, identity"], true),
+        (&["br"], true),
+    ] {
+        assert_eq!(is_compressed(&headers(header::CONTENT_ENCODING, values)), is_packed, "{values:?}");
+    }
+}
