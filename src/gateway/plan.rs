@@ -209,3 +209,6 @@ impl Means {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
