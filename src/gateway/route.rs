@@ -51,6 +51,29 @@ pub(super) enum Reach {
     Private,
 }
 
+#[cfg(test)]
+impl Route {
+    /// A route that nothing is known of.
+    pub(super) fn example(provider: &str, model: &str, reach: Reach) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            method: Method::POST,
+            url: "http://127.0.0.1/v1/chat/completions".parse().unwrap(),
+            auth: Auth::None,
+            credential: None,
+            is_callers_key: false,
+            variables: Vec::new(),
+            prices: None,
+            reported_cost: None,
+            context: None,
+            max_output: None,
+            reasons: false,
+            reach,
+        }
+    }
+}
+
 impl Route {
     /// The endpoint as the ledger and people see it: without its query, which can hold a key.
     pub(super) fn endpoint(&self) -> String {

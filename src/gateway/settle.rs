@@ -140,3 +140,52 @@ fn by_usage(held: &Held, known: Known) -> Outcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{
+            KeyId, KeySettings, NewSpendKey, PlainKey, RequestId,
+            key::{KeyKind, Pepper},
+            ledger::{Reserve, Subject},
+        },
+        store::{NewSecretKey, RequestPage, wall_clock},
+    };
+
+    /// A panic, or a runtime that ends, drops what was on its way.
+    #[tokio::test]
+    async fn a_hold_that_is_dropped_is_charged_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let store = Store::open(&path, wall_clock()).await.unwrap();
+        let pepper = Pepper::from_bytes(&[1; 32]);
+        let secret = PlainKey::generate(KeyKind::SecretLive).unwrap();
+        let (hash, preview) = (secret.hash(&pepper), secret.preview());
+        store.create_secret_key(NewSecretKey { id: "owner".into(), hash, preview, name: "n".into(), test: false }).await.unwrap();
+        let (key, plain) = (KeyId::generate(), PlainKey::generate(KeyKind::Spend).unwrap());
+        let (hash, preview) = (plain.hash(&pepper), plain.preview());
+        let settings = KeySettings { name: "k".into(), ..KeySettings::default() };
+        store.create_spend_key(NewSpendKey { id: key.clone(), owner: "owner".into(), hash, preview, test: false, settings }).await.unwrap();
+        let (hold, amount) = (HoldId::generate(), Money::from_dollars(3));
+        let reserve = Reserve {
+            hold: hold.clone(),
+            request: RequestId::generate(false),
+            key: key.clone(),
+            generation: 1,
+            amount,
+            counted: true,
+            test: false,
+            subject: Subject::default(),
+        };
+        store.reserve(reserve).await.unwrap().unwrap();
+        drop(HoldGuard::new(store.clone(), hold, amount));
+        store.close().await;
+        let store = Store::open(&path, wall_clock()).await.unwrap();
+        let booked = store.spend_key(&key).unwrap().unwrap();
+        assert_eq!((booked.total_spend, booked.held), (amount, Money::ZERO));
+        let request = store.requests(&RequestPage { limit: 1, ..RequestPage::default() }).unwrap().remove(0);
+        assert_eq!(request.last().basis.as_deref(), Some("hold"), "and not as what a process left that died");
+        store.close().await;
+    }
+}

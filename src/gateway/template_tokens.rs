@@ -127,4 +127,77 @@ mod tests {
         seen.learn(300, 100);
         assert_eq!(seen.allowance(Some(64)), 400, "unless the bills say otherwise");
     }
+
+    #[test]
+    fn only_openais_plain_template_is_published() {
+        let plain = Features::default();
+        let system = Features { system: true, ..plain };
+        let others = [
+            Features { tools: true, ..plain },
+            Features { form: true, ..plain },
+            Features { media: true, ..system },
+            Features { is_special: true, ..plain },
+        ];
+        for (provider, reach, is_described) in [
+            ("openai", Reach::Public, true),
+            ("openai", Reach::Private, false),
+            ("groq", Reach::Public, false),
+            ("groq", Reach::Sandbox, true),
+            ("openai", Reach::Sandbox, true),
+        ] {
+            let route = Route::example(provider, "m", reach);
+            for features in [plain, system] {
+                assert_eq!(published(&route, features), is_described.then_some(64), "{provider} {reach:?}");
+            }
+            assert!(others.iter().all(|features| published(&route, *features).is_none()));
+        }
+    }
+
+    #[test]
+    fn each_template_is_learned_by_itself() {
+        let (templates, plain) = (TemplateTokens::default(), Features::default());
+        let at = |provider: &str, model: &str| Route::example(provider, model, Reach::Private);
+        let learn = |route: &Route, features| (0..ENOUGH).for_each(|_| templates.learn(route, features, 100, 100));
+        let known = at("a", "m");
+        learn(&known, plain);
+        assert_eq!(templates.allowance(&known, plain), 200);
+        let mut elsewhere = known.clone();
+        elsewhere.url = "http://10.0.0.1/v1/chat/completions".parse().unwrap();
+        let apart = [at("b", "m"), at("a", "n"), elsewhere];
+        for other in &apart {
+            assert_eq!(templates.allowance(other, plain), TEMPLATE_TOKENS, "{other:?}");
+        }
+        assert_eq!(templates.allowance(&known, Features { tools: true, ..plain }), TEMPLATE_TOKENS);
+        // What learning another one leaves alone.
+        learn(&apart[0], plain);
+        assert_eq!(templates.allowance(&known, plain), 200);
+    }
+
+    #[test]
+    fn what_says_nothing_of_a_template_is_not_learned() {
+        let (templates, plain) = (TemplateTokens::default(), Features::default());
+        let route = Route::example("a", "m", Reach::Private);
+        let brought = Route { is_callers_key: true, ..route.clone() };
+        let special = Features { is_special: true, ..plain };
+        for _ in 0..ENOUGH {
+            templates.learn(&route, special, 100, 100);
+            templates.learn(&route, plain, 0, 100);
+            templates.learn(&brought, plain, 100, 100);
+        }
+        assert_eq!((templates.allowance(&route, plain), templates.allowance(&route, special)), (TEMPLATE_TOKENS, TEMPLATE_TOKENS));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_is_known_stays_while_there_is_room() {
+        let (templates, plain) = (TemplateTokens::default(), Features::default());
+        let route = |number: usize| Route::example("a", &format!("model {number}"), Reach::Private);
+        for number in 0..TEMPLATES_MAX {
+            (0..ENOUGH).for_each(|_| templates.learn(&route(number), plain, 100, 100));
+        }
+        templates.learn(&route(1), plain, 100, 100);
+        assert_eq!(templates.allowance(&route(0), plain), 200, "all of them fit, and one that is known takes no room");
+        templates.learn(&route(TEMPLATES_MAX), plain, 100, 100);
+        assert_eq!(templates.allowance(&route(0), plain), TEMPLATE_TOKENS);
+        assert_eq!(templates.seen.lock().unwrap().len(), 1);
+    }
 }

@@ -67,24 +67,20 @@ mod tests {
     async fn the_vocabulary_of_a_provider_is_not_that_of_another_one_with_its_name() {
         let body = Bytes::from_static(br#"{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}]}"#);
         let ask = Arc::new(Ask::Chat(ChatRequest::parse(&body).unwrap()));
-        for (reach, is_counted) in [(Reach::Public, true), (Reach::Sandbox, true), (Reach::Private, false)] {
-            let route = Route {
-                provider: "openai".to_owned(),
-                model: "gpt-4o".to_owned(),
-                method: http::Method::POST,
-                url: "http://127.0.0.1/v1/chat/completions".parse().unwrap(),
-                auth: crate::catalog::Auth::None,
-                credential: None,
-                is_callers_key: false,
-                variables: Vec::new(),
-                prices: None,
-                context: None,
-                max_output: None,
-                reasons: false,
-                reach,
-                reported_cost: None,
-            };
-            assert_eq!(count_exactly(&ask, &route).await.is_some(), is_counted);
+        for (provider, model, reach, is_counted) in [
+            ("openai", "gpt-4o", Reach::Public, true),
+            ("openai", "gpt-oss-120b", Reach::Public, true),
+            ("openai", "gpt-4o", Reach::Private, false),
+            ("groq", "gpt-4o", Reach::Public, false),
+            // It has an older vocabulary.
+            ("openai", "gpt-4", Reach::Public, false),
+            ("openai", "gpt-4o", Reach::Sandbox, true),
+            ("anthropic", "claude", Reach::Sandbox, true),
+        ] {
+            let counted = count_exactly(&ask, &Route::example(provider, model, reach)).await;
+            assert_eq!(counted.is_some(), is_counted, "{provider} {model} {reach:?}");
+            // A word, a role, and sixteen around a message.
+            assert!(counted.is_none_or(|tokens| tokens == 18), "{counted:?}");
         }
     }
 }

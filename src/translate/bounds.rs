@@ -182,16 +182,17 @@ impl<R: Reader> Walk<'_, R> {
             return Ok(());
         }
         self.json(raw);
-        let tools = serde_json::from_str::<Vec<&RawValue>>(raw.get());
-        for members in tools.iter().flatten().filter_map(|tool| serde_json::from_str::<Members<'_>>(tool.get()).ok()) {
+        let Ok(tools) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
+            self.unbounded();
+            return Ok(());
+        };
+        for members in tools.iter().filter_map(|tool| serde_json::from_str::<Members<'_>>(tool.get()).ok()) {
             if let Some((name, meant)) = members.iter().find_map(|(name, _)| Some((name, look_alike(name, &["type"])?))) {
                 return Err(BadRequest::look_alike(name, meant));
             }
         }
-        // Their number is bounded by what must stand between two of them.
-        let count = tools.map_or(raw.get().len() / 3, |tools| tools.len());
-        self.bound.features.tools |= count > 0;
-        self.bound.pieces += count as u64;
+        self.bound.features.tools |= !tools.is_empty();
+        self.bound.pieces += tools.len() as u64;
         Ok(())
     }
 

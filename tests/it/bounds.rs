@@ -246,3 +246,68 @@ fn names_within_messages_that_readers_confuse_are_refused() {
     let twice = chat(r#"{"role":"user","content":"a","content":[{"type":"image_url"}]}"#).unwrap_err();
     assert!(twice.to_string().contains("\"content\" is there twice"), "{twice}");
 }
+
+fn chat(messages: &str, more: &str) -> ChatRequest {
+    ChatRequest::parse(&Bytes::from(format!(r#"{{"model":"m","messages":[{messages}]{more}}}"#))).unwrap()
+}
+
+/// A piece is a message, a part of one or a tool: 16 tokens around what is in it. A tool is counted as its longest rendering, indented by four.
+#[test]
+fn each_part_of_a_request_adds_what_it_can_come_to() {
+    let message = r#"{"role":"user","content":"Hi"}"#;
+    let image = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}"#;
+    for (messages, more, tokens) in [
+        ("", "", 0),
+        (message, "", 16 + 4 + 2),
+        (&format!("{message},{message}"), "", 2 * (16 + 4 + 2)),
+        (&format!(r#"{{"role":"user","content":[{image}]}}"#), "", 16 + 4 + 16 + 50_000),
+        (&format!(r#"{{"role":"user","content":[{image},{image}]}}"#), "", 16 + 4 + 2 * (16 + 50_000)),
+        ("", r#","tools":null"#, 0),
+        ("", r#","tools":[]"#, 2),
+        ("", r#","tools":[{}]"#, 16 + "[\n    {}\n]".len() as u64),
+        ("", r#","tools":[{},{}]"#, 2 * 16 + "[\n    {},\n    {}\n]".len() as u64),
+    ] {
+        assert_eq!(chat(messages, more).bound().tokens(None), Some(tokens), "{messages} {more}");
+    }
+    let messages = |tools: &str| {
+        let body = format!(r#"{{"model":"m","max_tokens":1,"messages":[],"tools":{tools}}}"#);
+        MessagesRequest::parse(&Bytes::from(body)).unwrap().bound().tokens(None).unwrap()
+    };
+    let (none, own) = (messages("[]"), r#"{"type":"custom","name":"bash"}"#);
+    let vendors = r#"{"type":"bash_20250124","name":"bash"}"#;
+    let more = |tools: &str, of: &str| messages(tools) - none - messages(of) + none;
+    // Instructions of the vendor's own: 2,000 tokens for each of its tools, beside what is written.
+    assert_eq!(more(&format!("[{vendors}]"), &format!("[{own}]")), 2_000 + (vendors.len() - own.len()) as u64);
+    assert_eq!(more(&format!("[{vendors},{vendors}]"), &format!("[{own},{own}]")), 2 * (2_000 + (vendors.len() - own.len()) as u64));
+}
+
+#[test]
+fn what_a_template_depends_on_is_seen() {
+    for (more, tools, is_special) in [
+        ("", false, false),
+        (r#","tools":[]"#, false, false),
+        (r#","tools":[{}]"#, true, false),
+        (r#","tools":[{}],"functions":[]"#, true, false),
+        (r#","tools":[{}],"tool_choice":"auto""#, true, false),
+        (r#","tools":[{}],"tool_choice":"none""#, true, true),
+        (r#","tool_choice":"none","function_call":"auto""#, false, true),
+    ] {
+        let features = chat("", more).bound().features;
+        assert_eq!((features.tools, features.is_special), (tools, is_special), "{more}");
+    }
+}
+
+#[test]
+fn texts_are_counted_and_nothing_else_and_not_what_is_very_long() {
+    let by_bytes = |request: &ChatRequest| request.count_tokens(|text| text.len() as u64);
+    let said = |length: usize| chat(&format!(r#"{{"role":"user","content":"{}"}}"#, "a".repeat(length)), "");
+    // With the role.
+    let most = (1 << 20) - 4;
+    assert_eq!(by_bytes(&said(0)), Some(16 + 4));
+    assert_eq!(by_bytes(&said(most)), Some(16 + (1 << 20)));
+    assert!(by_bytes(&said(most + 1)).is_none() && by_bytes(&said(most + 2)).is_none());
+    let part = |part: &str| by_bytes(&chat(&format!(r#"{{"role":"user","content":[{part}]}}"#), ""));
+    assert!(part(r#"{"type":"text","text":"a"}"#).is_some());
+    assert!(part(r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}"#).is_none());
+    assert!(part(r#"{"type":"file","file":{"file_id":"f"}}"#).is_none());
+}

@@ -4,27 +4,12 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::translate::openai::ChatRequest;
+use crate::{gateway::route::Reach, translate::openai::ChatRequest};
 
 const EVENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"abc\"}}]}\n\n";
 
 fn route() -> Route {
-    Route {
-        provider: "p".to_owned(),
-        model: "m".to_owned(),
-        method: http::Method::POST,
-        url: "http://127.0.0.1/v1/chat/completions".parse().unwrap(),
-        auth: crate::catalog::Auth::None,
-        credential: None,
-        is_callers_key: false,
-        variables: Vec::new(),
-        prices: None,
-        context: None,
-        max_output: None,
-        reasons: false,
-        reach: crate::gateway::route::Reach::Private,
-        reported_cost: None,
-    }
+    Route::example("p", "m", Reach::Private)
 }
 
 fn ask() -> Ask {
