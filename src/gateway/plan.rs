@@ -176,7 +176,7 @@ impl Quote {
             cap = self.affordable_cap(max_cost).clamp(least, cap);
         }
         if let Some(remaining) = means.remaining.filter(|remaining| self.bound(cap) > *remaining) {
-            if means.may_wait && means.held > Money::ZERO && self.bound(cap) <= remaining.saturating_add(means.held) {
+            if means.may_wait && self.bound(cap) <= remaining.saturating_add(means.held) {
                 return Err(TooDear::Budget { needed: self.bound(cap) });
             }
             cap = self.affordable_cap(remaining).clamp(least, cap);

@@ -97,6 +97,21 @@ mod tests {
     }
 
     #[test]
+    fn an_object_gives_its_members_in_order() {
+        let members: Members<'_> = serde_json::from_str(r#"{"a":1,"b":"t\u0041\n","\u0063":null}"#).unwrap();
+        let all: Vec<_> = members.iter().map(|(name, raw)| (name, raw.get())).collect();
+        assert_eq!(all, [("a", "1"), ("b", r#""t\u0041\n""#), ("c", "null")]);
+        assert_eq!((members.get("c").map(RawValue::get), members.get("d").map(RawValue::get)), (Some("null"), None));
+        assert_eq!((members.text("b").as_deref(), members.text("a"), members.text("d")), (Some("tA\n"), None, None));
+        for (json, said) in
+            [(r#"{"a":1,"\u0061":2}"#, "the field \"a\" is there twice"), ("[]", "expected a JSON object"), ("7", "expected a JSON object")]
+        {
+            let error = serde_json::from_str::<Members<'_>>(json).unwrap_err().to_string();
+            assert!(error.contains(said), "{json}: {error}");
+        }
+    }
+
+    #[test]
     fn names_that_readers_confuse_are_found() {
         const KNOWN: [&str; 3] = ["max_tokens", "messages", "model"];
         for (name, like) in [

@@ -295,12 +295,56 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_is_as_long_as_the_longest_rendering() {
+        for json in [
+            r#"{"a":"é<>&'\n\u0001\u001f \u007f","b":[1.5,1E5,-2e3,true,false,null,12,{}, [] ,{ } ,[\n]]}"#,
+            r#"{ "a" : [ 1 , 2 ] , "c" : "{\"x\":[1]}" }"#,
+            r#"["\ud83d\ude00","€","{","[",""]"#,
+            "true",
+            "false",
+            "null",
+            "-123456789012345678.12345",
+            "12345678901234567890.123",
+            "1234567890123456789.1234",
+        ] {
+            let rendered = STYLES.iter().map(|style| render(json, *style).len()).max().unwrap();
+            assert_eq!(longest(json), rendered.max(json.len()) as u64, "{json}");
+        }
+        for (json, length) in
+            [("true", 4), ("1.5", 25), ("1e5", 25), ("12", 2), ("1234567890123456789.1234", 25), ("12345678901234567890.12345", 26)]
+        {
+            assert_eq!(longest(json), length, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_character_is_as_long_as_it_is_written() {
+        for c in ['a', ' ', '"', '\\', '\n', '\r', '\t', '\u{8}', '\u{c}', '\0', '\u{1f}', '\u{7f}', '<', '>', '&', '\'', 'é', '€', '😀']
+        {
+            for is_escaped in [false, true] {
+                let (mut length, mut text) = (Length(0), String::new());
+                length.character(c, is_escaped);
+                text.character(c, is_escaped);
+                assert_eq!(length.0, text.len() as u64, "{c:?} {is_escaped}");
+                assert_eq!(serde_json::from_str::<String>(&format!("\"{text}\"")).unwrap(), c.to_string());
+                if is_escaped {
+                    assert!(text.is_ascii() && !text.contains(['<', '>', '&', '\'']), "{text}");
+                } else {
+                    assert_eq!(format!("\"{text}\""), serde_json::to_string(&c).unwrap());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_string_is_decoded_as_readers_do() {
         for (json, text) in [
             (r#""plain é""#, "plain é"),
             (r#""\u0041\ud83d\ude00\/\"\\\b\f\n\r\t""#, "A😀/\"\\\u{8}\u{c}\n\r\t"),
             (r#""\ud83dx\ude00\ud83d""#, "\u{fffd}x\u{fffd}\u{fffd}"),
             (r#""\ud83d\u0041""#, "\u{fffd}A"),
+            (r#""\ud83d__de00""#, "\u{fffd}__de00"),
+            (r#""\u00e9__0041""#, "é__0041"),
         ] {
             assert_eq!(decoded(json), text, "{json}");
         }

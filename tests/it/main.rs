@@ -79,3 +79,4 @@ mod tidy;
 mod tricks;
 mod usage;
 mod vault;
+mod waiting;
