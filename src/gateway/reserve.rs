@@ -140,7 +140,8 @@ impl Attempt<'_> {
                 }
             }
             let Some(short) = short else { continue };
-            // The money may have moved since the key was read.
+            // The money may have moved since the key was read; and who has had an answer knows that it is paid.
+            gateway.store.once_booked().await;
             let fresh = gateway.store.spend_key(&key.id)?.ok_or(GatewayError::InvalidKey("This API key was revoked."))?;
             if tries < TRIES_MAX && fresh.remaining() != key.remaining() {
                 key = Cow::Owned(fresh);

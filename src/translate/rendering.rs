@@ -270,9 +270,22 @@ mod tests {
     }
 
     #[test]
+    fn the_spaces_of_the_sender_are_not_kept() {
+        for sent in [r#"{"a":[1,2],"b":{},"c":[]}"#, " { \"a\" :\t[ 1 ,\r\n 2 ] , \"b\" : { \n } , \"c\" : [ ] } \n"] {
+            assert_eq!(render(sent, INDENTED), "{\n    \"a\": [\n        1,\n        2\n    ],\n    \"b\": {},\n    \"c\": {}\n}");
+            let compact = render(sent, Style { is_indented: false, ..INDENTED });
+            assert_eq!(compact, r#"{"a": [1, 2], "b": {}, "c": {}}"#);
+        }
+    }
+
+    #[test]
     fn a_text_that_holds_json_may_be_written_as_that() {
         let style = Style { is_indented: true, is_escaped: false, parses_texts: true };
         assert_eq!(render(r#""{\"x\":[1]}""#, style), "{\n    \"x\": [\n        1\n    ]\n}");
+        // A text within it stays one.
+        let within = serde_json::to_string(r#"["[1]"]"#).unwrap();
+        assert_eq!(render(&within, style), "[\n    \"[1]\"\n]");
+        assert_eq!(longest(&within), "[\n    \"[1]\"\n]".len() as u64);
         for broken in [r#""{not json""#, r#""[\"open""#, r#""{\\é""#, r#""]]]}""#, r#""[[NaN,-Infinity]]""#] {
             assert!(render(broken, style).len() as u64 <= longest(broken), "{broken}");
         }

@@ -7,7 +7,7 @@ use tower::ServiceExt;
 
 use crate::{
     fake_upstream::USED,
-    harness::{Entry, Harness, UPSTREAM_KEY, chat_request, request},
+    harness::{Entry, Harness, UPSTREAM_KEY, chat_request, request, send},
 };
 
 /// What the usage that the fake provider reports costs at the test's prices, in nano-dollars.
@@ -190,6 +190,24 @@ async fn nothing_is_bought_for_a_caller_who_left_before_it_was_sent() {
     harness.finish().await;
 }
 
+/// Whenever a caller leaves: what was not sent is not paid, and what was sent is.
+#[tokio::test]
+async fn a_caller_who_leaves_at_any_moment_pays_for_what_was_sent() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("100.00").await;
+    for round in 0..400 {
+        let waiting = tokio::spawn(harness.router.clone().oneshot(chat_request(&key, "ok", Value::Null)));
+        // The hold is on disk after about a millisecond.
+        tokio::time::sleep(std::time::Duration::from_micros(round * 10)).await;
+        waiting.abort();
+    }
+    let entries = harness.entries().await;
+    let paid = entries.iter().filter(|entry| entry.kind == "charge").count();
+    assert_eq!(paid, harness.upstream.seen().len());
+    assert!(entries.iter().all(|entry| entry.kind == "void" || entry.amount_n == COST_N), "{entries:?}");
+    harness.finish().await;
+}
+
 /// A caller leaves, and then the provider does: what it bills is not known, and the caller's leaving is how it ended.
 #[tokio::test]
 async fn an_answer_that_never_comes_for_a_caller_who_left_is_charged_as_held() {
@@ -352,6 +370,27 @@ async fn max_cost_is_a_limit_for_one_call() {
     assert_eq!(clamped.status, StatusCode::OK);
     assert!(harness.entries().await[0].held_n <= 10_000_000);
     assert_eq!(harness.send(with_max_cost("cheap", Value::Null)).await.status, StatusCode::BAD_REQUEST);
+    harness.finish().await;
+}
+
+/// A cost that is too high by bytes is counted in tokens before it is refused.
+#[tokio::test]
+async fn a_tight_max_cost_is_held_against_an_exact_count() {
+    let harness = Harness::start().await;
+    let sandbox = harness.second_as_sandbox().await;
+    let made = send(&sandbox, request(Method::POST, "/v1/spend_keys", Some(harness.secret.expose()), json!({"name": "t"}))).await.json();
+    // 5,000 bytes, and about a thousand tokens at 0.15 USD for a million.
+    let text = "word ".repeat(1_000);
+    let body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": text}], "max_tokens": 5});
+    let asked = |max_cost: &str| {
+        let mut asked = request(Method::POST, "/v1/chat/completions", made["key"].as_str(), body.clone());
+        asked.headers_mut().insert("x-lava-max-cost", max_cost.parse().unwrap());
+        send(&sandbox, asked)
+    };
+    let refused = asked("0.000001").await;
+    let needed = refused.json()["error"]["needed"].as_str().unwrap().to_owned();
+    assert!((0.000_14..0.000_3).contains(&needed.parse::<f64>().unwrap()), "{needed}");
+    assert_eq!(asked(&needed).await.status, StatusCode::OK);
     harness.finish().await;
 }
 

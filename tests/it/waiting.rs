@@ -103,3 +103,20 @@ async fn a_refusal_for_want_of_money_counts_as_a_request_for_the_rate_limit() {
     assert_eq!(codes, ["insufficient_budget", "insufficient_budget", "insufficient_budget", "rate_limit_exceeded"]);
     waiting.harness.finish().await;
 }
+
+/// Money that others hold may come back; where even that would not do, nobody waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_whole_limit_cannot_pay_is_refused_at_once() {
+    let waiting = Waiting::with_hundredths_of_a_hold(150, json!({})).await;
+    let here = waiting.harness.router.clone();
+    let first = waiting.ask(&here, "slow-1500", 100).await;
+    let (answer, after) = waiting.ask(&here, "ok", 100_000).await.await.unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (StatusCode::PAYMENT_REQUIRED, "insufficient_budget"), "{}", answer.text());
+    assert!(after < Duration::from_millis(800), "{after:?}");
+    // What would do is said, and not said where nothing would.
+    assert!(answer.json()["error"]["max_affordable_tokens"].is_null(), "{}", answer.text());
+    first.await.unwrap();
+    let answer = waiting.harness.chat(&waiting.key, "ok", json!({"max_tokens": 100_000})).await;
+    assert!(answer.json()["error"]["max_affordable_tokens"].as_u64() > Some(100), "{}", answer.text());
+    waiting.harness.finish().await;
+}
