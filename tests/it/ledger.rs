@@ -263,6 +263,27 @@ async fn the_holds_of_a_process_that_ended_are_charged_once_and_marked() {
 }
 
 #[tokio::test]
+async fn a_process_that_ends_well_leaves_nothing_and_one_that_holds_money_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l.db");
+    let clock = TestClock::at("2026-11-24T12:00:00Z");
+    let processes = || {
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.query_row("SELECT count(*) FROM process", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let books = books(&path, &clock, "10.00/daily").await;
+    assert_eq!(processes(), 1);
+    let paid = books.hold(4).await.unwrap();
+    books.charge(paid, 1).await;
+    books.store.close().await;
+    assert_eq!(processes(), 0);
+    let books = Books { store: open(&path, &clock).await, ..books };
+    books.hold(2).await.unwrap();
+    books.store.close().await;
+    assert_eq!(processes(), 1, "the next process finds what it held");
+}
+
+#[tokio::test]
 async fn a_file_that_is_not_a_ledger_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("l.db");

@@ -69,3 +69,17 @@ async fn the_same_goes_for_answers_that_fail() {
     tokio::time::sleep(Duration::from_millis(10)).await;
     harness.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_for_want_of_money_knows_of_every_answer() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    for round in 1..=ROUNDS {
+        read_to_the_last_byte(&harness, &key, "ok", round % 2 == 0).await;
+        // Two dollars.
+        let refused = harness.chat(&key, "ok", json!({"max_tokens": 1_000_000})).await.json();
+        let error = &refused["error"];
+        assert_eq!((nanos(&error["spent"]), nanos(&error["held"])), (COST_N * round as i64, 0), "{round}");
+    }
+    harness.finish().await;
+}
