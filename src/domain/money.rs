@@ -229,6 +229,24 @@ mod tests {
     }
 
     #[test]
+    fn an_amount_is_text_on_the_wire() {
+        let amount = Money::from_nanos(1_500);
+        assert_eq!(serde_json::to_string(&amount).unwrap(), r#""0.0000015""#);
+        assert_eq!(serde_json::from_str::<Money>(r#""0.0000015""#).unwrap(), amount);
+        assert_eq!(serde_json::from_str::<Money>(r#""0.\u0030000015""#).unwrap(), amount);
+        for wrong in ["0.0000015", r#""1e3""#, "null"] {
+            assert!(serde_json::from_str::<Money>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_price_per_unit_is_exact() {
+        assert_eq!(Rate::per_unit("0.005").unwrap().picos(), 5_000_000_000);
+        assert_eq!(Rate::per_unit("0.000000000001").unwrap().picos(), 1);
+        assert_eq!(Rate::per_unit("0.0000000000001"), Err(MoneyError::TooFine(12)));
+    }
+
+    #[test]
     fn a_price_per_million_is_exact() {
         let rate = Rate::per_million("0.15").unwrap();
         assert_eq!(rate.picos(), 150_000);
