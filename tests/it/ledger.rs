@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use jiff::Timestamp;
 use lava_mcp::{
     domain::{
-        Cycle, HoldId, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RequestId, SpendLimit, Status, Usage,
+        Cycle, HoldId, KeyId, KeySettings, Money, NewSpendKey, PlainKey, RateLimit, RequestId, RequestLimit, SpendLimit, Status, Usage,
         key::{KeyKind, Pepper},
         ledger::{Basis, Ending, Outcome, Refusal, Reserve, Settle, Subject},
     },
@@ -39,6 +39,10 @@ async fn books(path: &Path, clock: &TestClock, limit: &str) -> Books {
 
 impl Books {
     async fn hold(&self, dollars: i32) -> Result<HoldId, Refusal> {
+        self.hold_counted(dollars, true).await
+    }
+
+    async fn hold_counted(&self, dollars: i32, counted: bool) -> Result<HoldId, Refusal> {
         let hold = HoldId::generate();
         let reserve = Reserve {
             test: false,
@@ -47,7 +51,7 @@ impl Books {
             key: self.key.clone(),
             generation: 1,
             amount: Money::from_dollars(dollars),
-            counted: true,
+            counted,
             subject: Subject::default(),
         };
         self.store.reserve(reserve).await.unwrap().map(|_| hold)
@@ -260,6 +264,49 @@ async fn the_holds_of_a_process_that_ended_are_charged_once_and_marked() {
         let suspects = next.store.requests(&lava_mcp::store::RequestPage { limit: 10, ..Default::default() }).unwrap();
         assert_eq!(suspects.iter().filter(|request| request.first.kind == "suspect").count(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_request_limit_and_a_rate_limit_refuse_what_counts_as_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::at("2026-11-24T12:00:00Z");
+    let books = books(&folder.path().join("l.db"), &clock, "100.00/daily").await;
+    let limit = RateLimit { rpm: 60, burst: Some(2) };
+    let requests = RequestLimit { count: 3, cycle: Cycle::Daily };
+    let change = move |settings: &mut KeySettings| (settings.rate_limit, settings.request_limit) = (Some(limit), Some(requests));
+    books.store.change_spend_key(books.key.clone(), Box::new(change)).await.unwrap();
+    let wait_ms = |refused: Result<HoldId, Refusal>| match refused {
+        Err(Refusal::RateLimit { wait_ms, .. }) => wait_ms,
+        other => panic!("{other:?}"),
+    };
+
+    let paid = books.hold(1).await.unwrap();
+    books.hold(1).await.unwrap();
+    assert_eq!(wait_ms(books.hold(1).await), 1_000, "one a second, after two at once");
+    books.hold_counted(1, false).await.expect("a further attempt of a request is none");
+    clock.set("2026-11-24T12:00:00.999Z");
+    assert_eq!(wait_ms(books.hold(1).await), 1);
+    clock.set("2026-11-24T12:00:01Z");
+    books.hold(1).await.unwrap();
+    clock.set("2026-11-24T12:00:09Z");
+    let refused = books.hold(1).await;
+    assert!(matches!(refused, Err(Refusal::RequestLimit { limit, .. }) if limit == requests), "{refused:?}");
+    books.hold_counted(1, false).await.expect("it has been counted");
+
+    // What is refused for want of money counts too, as long as there is room.
+    let count = || books.store.count_refused(books.key.clone(), limit);
+    assert_eq!((count().await.unwrap(), count().await.unwrap()), (None, None));
+    let refused = count().await.unwrap();
+    assert!(matches!(refused, Some(Refusal::RateLimit { wait_ms: 1_000, .. })), "{refused:?}");
+
+    // A model that has billed too much is refused whatever the rate says, and the rate first where it counts.
+    books.charge(paid, 5).await;
+    let more = |settings: &mut KeySettings| settings.request_limit = None;
+    books.store.change_spend_key(books.key.clone(), Box::new(more)).await.unwrap();
+    assert_eq!(wait_ms(books.hold(1).await), 1_000);
+    assert_eq!(books.hold_counted(1, false).await, Err(Refusal::Mispriced));
+    clock.set("2026-11-24T12:01:00Z");
+    assert_eq!(books.hold(1).await, Err(Refusal::Mispriced));
 }
 
 #[tokio::test]
