@@ -171,4 +171,89 @@ mod tests {
         assert!(models(&["a"]).is_ok());
         assert!(models(&["a", "c"]).unwrap_err().contains('c'));
     }
+
+    fn key(most: &str, spent: &str, more: &serde_json::Value) -> SpendKeyObject {
+        let limit = limit(most);
+        let mut key = serde_json::json!({"spend_key_id": "k", "key_preview": "p", "name": "n", "status": "active", "request_shape": "openai",
+            "spend_limit": {"amount": limit.amount, "cycle": limit.cycle}, "current_spend": spent, "total_spend": spent,
+            "current_requests": 0, "total_requests": 0, "created_at": "2026-11-24T12:00:00Z"});
+        key.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(key).unwrap()
+    }
+
+    fn wanted(text: &str) -> Wanted {
+        Wanted { limit: limit(text), allowed_models: None, allowed_providers: None, expires_at: None }
+    }
+
+    #[test]
+    fn a_limit_is_replaced_where_nothing_that_was_spent_is_forgotten() {
+        let nothing = serde_json::json!({});
+        for (ceiling, before, spent, asked, expected) in [
+            // The same cycle as the ceiling's, or a longer one that covers it: spending goes on counting.
+            ("5.00/weekly", "5.00/weekly", "1.00", "2.00/weekly", Replacing::Safe),
+            ("5.00/weekly", "0.70/daily", "0.50", "2.00/total", Replacing::Safe),
+            // A shorter cycle under the same ceiling, as before.
+            ("5.00/weekly", "0.70/daily", "0.50", "0.20/daily", Replacing::Safe),
+            ("5.00/weekly", "2.50/monthly", "0.50", "1.00/monthly", Replacing::Safe),
+            // One that was there before the ceiling, and is not within it.
+            ("5.00/weekly", "2.00/daily", "0.50", "0.20/daily", Replacing::Forgets),
+            // From a cycle that counts all of it: only while there is nothing to count.
+            ("5.00/weekly", "5.00/weekly", "0.00", "0.70/daily", Replacing::WhileUnspent),
+            ("5.00/weekly", "5.00/weekly", "0.0000000001", "0.70/daily", Replacing::Forgets),
+            ("5.00/weekly", "5.00/weekly", "1.00", "0.70/daily", Replacing::Forgets),
+            ("5.00/weekly", "5.00/total", "0.00", "2.50/monthly", Replacing::WhileUnspent),
+            // From a cycle that has begun anew meanwhile: what it counts is not all.
+            ("5.00/weekly", "0.70/daily", "0.00", "2.50/monthly", Replacing::Forgets),
+        ] {
+            let replaced = wanted(asked).replacing(&key(before, spent, &nothing), limit(ceiling));
+            assert_eq!(replaced, expected, "{before} with {spent} spent becomes {asked} under {ceiling}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_before_stays_while_the_ceiling_allows_it() {
+        let ceiling = Ceiling {
+            limit: limit("5.00/weekly"),
+            set_by: SetBy::Person,
+            allowed_models: Some(vec!["a".into(), "b".into()]),
+            allowed_providers: None,
+        };
+        let asked = Narrowing { spend_limit: Some(limit("1.00/weekly")), ..Narrowing::default() };
+        assert!(Narrowing::default().is_empty() && !asked.is_empty());
+        let lists = |models: &[&str], providers: &[&str]| serde_json::json!({"allowed_models": models, "allowed_providers": providers, "expires_at": "2026-12-01T00:00:00Z"});
+        let nothing = Narrowing::default();
+        let before = key("2.00/weekly", "0.00", &lists(&["a"], &["p"]));
+        let kept = nothing.settings(&ceiling, Some(&before));
+        assert!(kept.matches(&before), "{kept:?}");
+        assert_eq!(asked.settings(&ceiling, Some(&before)), Wanted { limit: limit("1.00/weekly"), ..kept.clone() });
+        // What the ceiling has become too narrow for is the ceiling's again.
+        let beyond = key("9.00/weekly", "0.00", &lists(&["a", "c"], &["p"]));
+        let narrowed = Wanted { limit: ceiling.limit, allowed_models: ceiling.allowed_models.clone(), ..kept.clone() };
+        assert_eq!(nothing.settings(&ceiling, Some(&beyond)), narrowed);
+        // Every setting counts, and each is sent.
+        for other in [
+            wanted("2.00/weekly"),
+            Wanted { limit: limit("2.00/total"), ..kept.clone() },
+            Wanted { allowed_models: None, ..kept.clone() },
+            Wanted { allowed_providers: None, ..kept.clone() },
+            Wanted { expires_at: None, ..kept.clone() },
+        ] {
+            assert!(!other.matches(&before), "{other:?}");
+        }
+        let new = kept.to_new_key("name".to_owned());
+        assert_eq!((new.spend_limit, new.expires_at), (Some(kept.limit), kept.expires_at));
+        assert_eq!((new.allowed_models, new.allowed_providers), (kept.allowed_models.clone(), kept.allowed_providers.clone()));
+        let update = serde_json::to_value(kept.to_update()).unwrap();
+        assert_eq!(
+            update,
+            serde_json::json!({"spend_limit": {"amount": "2.00", "cycle": "weekly"}, "allowed_models": ["a"], "allowed_providers": ["p"],
+                "expires_at": "2026-12-01T00:00:00Z"})
+        );
+        let lifted = serde_json::to_value(wanted("2.00/weekly").to_update()).unwrap();
+        assert!(
+            ["allowed_models", "allowed_providers", "expires_at"].iter().all(|name| lifted[name].is_null() && lifted.get(name).is_some())
+        );
+        assert_eq!(kept.at(limit("1.00/total")), Wanted { limit: limit("1.00/total"), ..kept.clone() });
+        assert!(kept.forgets(limit("5.00/weekly")).contains("a limit of 2.00 USD (weekly) would not count"));
+    }
 }

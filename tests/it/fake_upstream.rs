@@ -254,6 +254,11 @@ async fn stream(socket: &mut TcpStream, script: &str) -> Option<()> {
             sleep(Duration::from_millis(20)).await;
         }
     }
+    if script == "long-event" {
+        socket.write_all(format!("data: {}\n\ndata: ", piece("on ")).as_bytes()).await.ok()?;
+        socket.write_all(&vec![b'x'; 5 << 20]).await.ok()?;
+        return None;
+    }
     for text in ["Hel", "lo ", "thé", "re."] {
         let event = format!("data: {}\n\n", piece(text));
         if script == "trickle" {

@@ -132,6 +132,7 @@ async fn a_stream_is_metered_wherever_usage_comes_and_the_caller_does_not_see_wh
         ("no choices", vec![hello.clone(), stop.clone(), json!({"id": "c", "usage": used()}), done.clone()], 3),
         ("with the last part", vec![hello.clone(), with(stop.clone(), "usage", used()), done.clone()], 3),
         ("in a choice", vec![hello.clone(), in_choice, done.clone()], 3),
+        ("without a reason to finish", vec![with(hello.clone(), "usage", used()), done.clone()], 2),
         ("Groq's", vec![hello.clone(), with(stop.clone(), "x_groq", json!({"usage": used()})), done.clone()], 3),
         ("after the end", vec![hello.clone(), stop.clone(), done.clone(), json!({"choices": [], "usage": used()})], 3),
         (
@@ -153,6 +154,28 @@ async fn a_stream_is_metered_wherever_usage_comes_and_the_caller_does_not_see_wh
         assert!(name == "after the end" || text.contains("prompt_tokens"), "{name}: {text}");
     }
     harness.finish().await;
+}
+
+/// A stream that ends early and has not said what it costs: what was seen is paid only where that is the most a provider can bill.
+#[tokio::test]
+async fn a_stream_that_ends_early_costs_what_may_be_billed() {
+    let failed = json!([chunk(json!({"content": "hello"}), Value::Null), {"error": {"message": "gone"}}, "[DONE]"]);
+    for (provider, script, more, basis) in [
+        ("fake", "says", json!({"x_events": failed}), "hold"),
+        ("azure", "says", json!({"x_events": failed}), "hold"),
+        // The gateway stops reading; only Azure stops billing then.
+        ("fake", "long-event", json!({}), "hold"),
+        ("azure", "long-event", json!({}), "estimated"),
+    ] {
+        let harness = Harness::start().await;
+        let (key, _) = harness.key_with_limit("100.00").await;
+        let more = with(with(more, "stream", json!(true)), "model", json!(format!("{provider}/{script}")));
+        harness.chat(&key, script, with(more, "max_tokens", json!(5_000))).await;
+        let entry = harness.entries().await.pop().unwrap();
+        assert_eq!(entry.basis, basis, "{provider} {script}");
+        assert_eq!(entry.amount_n == entry.held_n, basis == "hold", "{entry:?}");
+        harness.finish().await;
+    }
 }
 
 #[tokio::test]
