@@ -1,7 +1,10 @@
 //! What an answer costs, wherever and however the provider says what was used; what of that the caller sees; and how a request is said to have ended.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 use crate::harness::{Harness, chat_request, request};
 
@@ -175,6 +178,25 @@ async fn a_stream_that_ends_early_costs_what_may_be_billed() {
         assert_eq!(entry.basis, basis, "{provider} {script}");
         assert_eq!(entry.amount_n == entry.held_n, basis == "hold", "{entry:?}");
         harness.finish().await;
+    }
+}
+
+/// The gateway ends while a provider has not begun to answer.
+#[tokio::test]
+async fn what_is_dropped_before_its_answer_costs_what_may_be_billed() {
+    for (provider, is_streamed, basis) in
+        [("azure", true, "estimated"), ("azure", false, "hold"), ("fake", true, "hold"), ("fake", false, "hold")]
+    {
+        let harness = Harness::start().await;
+        let (key, _) = harness.key_with_limit("1.00").await;
+        let more = json!({"model": format!("{provider}/never"), "stream": is_streamed, "max_tokens": 5_000});
+        let waiting = tokio::spawn(harness.router.clone().oneshot(chat_request(&key, "never", more)));
+        while harness.upstream.seen().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        harness.gateway.shut_down(Duration::from_millis(20)).await;
+        assert_eq!(harness.sql("SELECT basis FROM entry", |row| row.get::<_, String>(0)), [basis], "{provider} {is_streamed}");
+        assert!(waiting.await.unwrap().unwrap().status().is_server_error());
     }
 }
 
