@@ -28,6 +28,10 @@ pub struct KeySettings {
     pub rate_limit: Option<RateLimit>,
     /// When it stops working; at that very moment it no longer does.
     pub expires_at: Option<Timestamp>,
+    /// Whether it may buy what a provider runs for a fee of its own, such as searches, as far as that has a bound.
+    pub hosted_tools: bool,
+    /// Whether an output cap that is more than there is money for is lowered rather than refused.
+    pub lower_output_cap: bool,
 }
 
 /// A key to be created.

@@ -13,6 +13,7 @@ use super::{
     forward,
     lengths::check_name,
     route::{Route, route_for},
+    screen::{Screened, screen},
 };
 use crate::{
     domain::{KeyId, Money, PlainKey, RequestId, RequestShape, Secret, SpendKey, key::KeyKind},
@@ -21,24 +22,6 @@ use crate::{
     translate::{anthropic::MessagesRequest, openai::ChatRequest},
 };
 
-pub(super) const ANTHROPIC_BETA: &str = "anthropic-beta";
-/// Betas of Anthropic's API that change what is said, and not what a token costs; by the beginning of their names, which end in a date.
-const BETAS: [&str; 14] = [
-    "advanced-tool-use-",
-    "claude-code-",
-    "computer-use-",
-    "context-management-",
-    "effort-",
-    "extended-cache-ttl-",
-    "fine-grained-tool-streaming-",
-    "interleaved-thinking-",
-    "oauth-",
-    "output-128k-",
-    "prompt-caching-",
-    "structured-outputs-",
-    "token-counting-",
-    "token-efficient-tools-",
-];
 /// Most fallbacks of one request.
 const FALLBACKS_MAX: usize = 5;
 
@@ -88,6 +71,8 @@ pub(super) struct Authorised {
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) max_cost: Option<Money>,
     pub(super) headers: HeaderMap,
+    /// What differs where only the price list of a provider is known.
+    pub(super) screened: Screened,
     /// Given back with the request, which keeps the body for as long.
     pub(super) _share: BodyShare,
 }
@@ -142,7 +127,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
     {
         return Err(GatewayError::ShapeNotAllowed { allowed: key.settings.shape.as_str(), received: received.as_str() });
     }
-    let (ask, route) = match target {
+    let (mut ask, route) = match target {
         Target::Forward { method, url, body } => forward::resolve(gateway, &method, &url, &body, provider_key, sandbox).await?,
         _ if provider_key.is_some() => return Err(GatewayError::BadRequest("A provider_key goes with /v1/forward.".to_owned())),
         Target::Chat { body } => by_name(gateway, &key, Ask::Chat(ChatRequest::parse(&body)?), sandbox).await?,
@@ -168,9 +153,9 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
     }
     for route in &routes {
         check_route(&key, route)?;
-        check_betas(&headers, route)?;
     }
-    Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers, _share: share })
+    let screened = screen(gateway, &key, &mut ask, &routes, &headers)?;
+    Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers, screened, _share: share })
 }
 
 impl Target {
@@ -208,25 +193,17 @@ fn check_route(key: &SpendKey, route: &Route) -> Result<(), GatewayError> {
     {
         return Err(GatewayError::ProviderNotAllowed { provider: route.provider.clone(), allowed: allowed.clone() });
     }
-    if let Some(allowed) = &key.settings.allowed_models
-        && !route.model.is_empty()
-    {
-        let full = format!("{}/{}", route.provider, route.model);
-        if !allowed.iter().any(|pattern| matches_model(pattern, &route.model) || matches_model(pattern, &full)) {
-            return Err(GatewayError::ModelNotAllowed { model: route.model.clone(), allowed: allowed.clone() });
-        }
-    }
-    Ok(())
+    if route.model.is_empty() { Ok(()) } else { check_seller(key, &route.provider, &route.model) }
 }
 
-/// A beta can change what is billed, as a long context does; where only the price list is known, those that do not are let through.
-fn check_betas(headers: &HeaderMap, route: &Route) -> Result<(), GatewayError> {
-    let texts = headers.get_all(ANTHROPIC_BETA).iter().map(|value| value.to_str().unwrap_or("?"));
-    let mut betas = texts.flat_map(|text| text.split(',')).map(str::trim).filter(|beta| !beta.is_empty());
-    let dearer = if route.is_own() { None } else { betas.find(|beta| !BETAS.iter().any(|known| beta.starts_with(known))) };
-    dearer.map_or(Ok(()), |beta| {
-        Err(GatewayError::Unpriceable(format!("the {ANTHROPIC_BETA} \"{beta}\" may change what is billed; leave it out")))
-    })
+/// The same for a model that may take part in an answer.
+pub(super) fn check_seller(key: &SpendKey, provider: &str, model: &str) -> Result<(), GatewayError> {
+    let Some(allowed) = &key.settings.allowed_models else { return Ok(()) };
+    let full = format!("{provider}/{model}");
+    if allowed.iter().any(|pattern| matches_model(pattern, model) || matches_model(pattern, &full)) {
+        return Ok(());
+    }
+    Err(GatewayError::ModelNotAllowed { model: model.to_owned(), allowed: allowed.clone() })
 }
 
 /// Exact, or everything that begins like a pattern ending in `*`.

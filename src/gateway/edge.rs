@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Gateway,
-    authorise::{ANTHROPIC_BETA, Fallback, Inbound, Target, payer},
+    authorise::{Fallback, Inbound, Target, payer},
     connect,
     credential::Credential,
     discover,
@@ -31,6 +31,7 @@ use super::{
     metrics::{Code, Metrics},
     owner, reports,
     request_body::{self, BODY_BYTES_MAX, Received},
+    screen::ANTHROPIC_BETA,
 };
 use crate::domain::{Money, RequestId, RequestShape, Secret, SpendKey};
 

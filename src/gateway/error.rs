@@ -368,6 +368,8 @@ impl From<BadRequest> for GatewayError {
             BadRequest::Field { field, .. } => Self::BadField { field: (*field).to_owned(), message: error.to_string() },
             BadRequest::Member(_) => Self::BadField { field: "messages".to_owned(), message: error.to_string() },
             BadRequest::LookAlike { name, .. } => Self::BadField { field: name.clone(), message: error.to_string() },
+            BadRequest::Hosted { field, .. } => Self::BadField { field: (*field).to_owned(), message: error.to_string() },
+            BadRequest::Tool { .. } => Self::BadField { field: "tools".to_owned(), message: error.to_string() },
         }
     }
 }

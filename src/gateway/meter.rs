@@ -200,9 +200,10 @@ fn exact(held: &Held, usage: Usage, visible_bytes: u64, beside: &Beside) -> Know
     }
 }
 
-/// An upper estimate from what was seen: a token for each byte, since no token is shorter. What a model has thought where nobody sees it cannot be estimated.
+/// An upper estimate from what was seen: a token for each byte, since no token is shorter. What a model has thought and what hosted tools
+/// have done where nobody sees it cannot be estimated.
 fn estimate(held: &Held, visible_bytes: u64, unseen_tokens: u64) -> Known {
-    if held.route.reasons {
+    if held.route.reasons || held.ask.hosted().is_some_and(|hosted| !hosted.is_empty()) {
         return Known::Unknown;
     }
     Known::Estimated(Usage::text(held.input_tokens_max, visible_bytes.saturating_add(unseen_tokens)))
@@ -215,6 +216,7 @@ fn describe(held: &Held, headers: &mut HeaderMap) {
     if let Some(cap) = held.plan.cap.filter(|_| held.plan.is_injected) {
         headers.insert(OUTPUT_CAP_HEADER, HeaderValue::from(cap));
     }
+    headers.extend(held.notes.clone());
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
