@@ -147,7 +147,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
         check_name("x-lava-fallbacks", &fallback.model)?;
         let route = match &fallback.url {
             Some(url) => forward::fallback_route(gateway, &ask, url, &fallback.model, sandbox).await?,
-            None => route_for(gateway, &ask, &fallback.model, sandbox).await?,
+            None => route_for(gateway, &ask, gateway.registry.aliases.resolve(&key, &fallback.model), sandbox).await?,
         };
         routes.push(Arc::new(route));
     }
@@ -171,8 +171,9 @@ impl Target {
 
 async fn by_name(gateway: &Gateway, key: &SpendKey, ask: Ask, sandbox: bool) -> Result<(Ask, Route), GatewayError> {
     check_name("model", ask.model())?;
-    check_model(key, ask.model())?;
-    let route = route_for(gateway, &ask, ask.model(), sandbox).await?;
+    let name = gateway.registry.aliases.resolve(key, ask.model());
+    check_model(key, name)?;
+    let route = route_for(gateway, &ask, name, sandbox).await?;
     Ok((ask, route))
 }
 

@@ -18,6 +18,7 @@
 //! Each step consumes what the one before made, so a skipped step does not compile. Until money is held, a failure is an error and returns at once. From then on
 //! a failure is a value that travels on to `settle`; and the work runs in a task of its own, so a caller who hangs up cannot cancel the bookkeeping.
 
+mod aliases;
 mod ask;
 mod authorise;
 mod breaker;
@@ -63,6 +64,7 @@ use std::{
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use aliases::{Aliases, ModelNames};
 pub use credentials::{Credentials, Environment, KeyVault, Loading};
 pub use network::Network;
 pub use owner::ToReview;

@@ -65,6 +65,7 @@ mod raw_provider;
 mod read_after_write;
 mod remote;
 mod request_records;
+mod screening;
 mod server;
 mod slow_reader;
 mod small_budgets;
