@@ -58,7 +58,7 @@ impl Beside {
         let unknown = Outcome::Charge { cost: cost.max(amount), basis: Basis::Hold, usage };
         let Some(others) = self.cost_of_others(gateway, route) else { return unknown };
         // What is not known in full is charged in full already.
-        let fee = if basis == Basis::Hold { Money::ZERO } else { hosted::fee(gateway, &held.ask, route, self.searches) };
+        let fee = if basis == Basis::Hold { Money::ZERO } else { hosted::fee(&held.ask, route, self.searches) };
         let computed = cost.saturating_add(others).saturating_add(fee);
         match self.cost {
             Some(Claim::Unbelievable) => unknown,

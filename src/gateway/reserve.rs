@@ -98,7 +98,7 @@ impl Attempt<'_> {
     async fn in_line(&self) -> Result<Held, GatewayError> {
         let features = self.call.ask.features();
         let template = features.map_or(0, |features| self.gateway.template_tokens.allowance(self.route, features));
-        let extra = hosted::bound(self.gateway, &self.call.ask, self.route)?;
+        let extra = hosted::bound(&self.call.ask, self.route)?;
         let mut quote = Quote::new(&self.call.ask, self.route, template, extra)?;
         let (lines, key) = (&self.gateway.lines, &self.call.key.id);
         if quote.is_free() || !lines.has(key) {
