@@ -12,7 +12,9 @@ use super::{
     error::GatewayError,
     forward,
     lengths::check_name,
+    lookup::load_catalog,
     route::{Route, route_for},
+    sellers::{self, Seller},
 };
 use crate::{
     domain::{KeyId, Money, PlainKey, RequestId, RequestShape, Secret, SpendKey, key::KeyKind},
@@ -167,7 +169,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
         routes.push(Arc::new(route));
     }
     for route in &routes {
-        check_route(&key, route)?;
+        check_seller(&key, &route.provider, &route.model)?;
         check_betas(&headers, route)?;
     }
     Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers, _share: share })
@@ -186,37 +188,43 @@ impl Target {
 
 async fn by_name(gateway: &Gateway, key: &SpendKey, ask: Ask, sandbox: bool) -> Result<(Ask, Route), GatewayError> {
     check_name("model", ask.model())?;
-    check_model(key, ask.model())?;
+    check_model(gateway, key, ask.model(), sandbox).await?;
     let route = route_for(gateway, &ask, ask.model(), sandbox).await?;
     Ok((ask, route))
 }
 
-/// A model the key does not allow is refused before anything is said about it.
-fn check_model(key: &SpendKey, name: &str) -> Result<(), GatewayError> {
+/// A model the key does not allow is refused before anything is said about it: nobody to whom a request for it could go is allowed.
+async fn check_model(gateway: &Gateway, key: &SpendKey, name: &str, sandbox: bool) -> Result<(), GatewayError> {
     let Some(allowed) = &key.settings.allowed_models else { return Ok(()) };
+    let registry = &gateway.registry;
+    if !registry.is_custom(name) {
+        load_catalog().await;
+    }
+    let is_allowed = |seller: Seller<'_>| key.settings.allows_model(seller.provider(), seller.model());
+    // What nobody is known to sell is refused as unknown where the key allows its name.
     let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
-    if allowed.iter().any(|pattern| matches_model(pattern, name) || matches_model(pattern, bare)) {
+    if [name, bare].iter().any(|name| key.settings.allows_model("", name)) || sellers::all(registry, &[], name).into_iter().any(is_allowed)
+    {
+        return Ok(());
+    }
+    let servers = if sandbox { Arc::default() } else { registry.local.find(&gateway.upstream).await };
+    if sellers::at_home(&servers, name).any(is_allowed) {
         return Ok(());
     }
     Err(GatewayError::ModelNotAllowed { model: name.to_owned(), allowed: allowed.clone() })
 }
 
 /// The lists are checked against what was resolved, so that no spelling and no fallback gets around them.
-fn check_route(key: &SpendKey, route: &Route) -> Result<(), GatewayError> {
-    if let Some(allowed) = &key.settings.allowed_providers
-        && !allowed.contains(&route.provider)
-    {
-        return Err(GatewayError::ProviderNotAllowed { provider: route.provider.clone(), allowed: allowed.clone() });
+pub(super) fn check_seller(key: &SpendKey, provider: &str, model: &str) -> Result<(), GatewayError> {
+    if key.settings.allows(provider, model) {
+        return Ok(());
     }
-    if let Some(allowed) = &key.settings.allowed_models
-        && !route.model.is_empty()
-    {
-        let full = format!("{}/{}", route.provider, route.model);
-        if !allowed.iter().any(|pattern| matches_model(pattern, &route.model) || matches_model(pattern, &full)) {
-            return Err(GatewayError::ModelNotAllowed { model: route.model.clone(), allowed: allowed.clone() });
+    Err(match (&key.settings.allowed_providers, &key.settings.allowed_models) {
+        (Some(allowed), _) if !key.settings.allows_provider(provider) => {
+            GatewayError::ProviderNotAllowed { provider: provider.to_owned(), allowed: allowed.clone() }
         }
-    }
-    Ok(())
+        (_, allowed) => GatewayError::ModelNotAllowed { model: model.to_owned(), allowed: allowed.clone().unwrap_or_default() },
+    })
 }
 
 /// A beta can change what is billed, as a long context does; where only the price list is known, those that do not are let through.
@@ -227,9 +235,4 @@ fn check_betas(headers: &HeaderMap, route: &Route) -> Result<(), GatewayError> {
     dearer.map_or(Ok(()), |beta| {
         Err(GatewayError::Unpriceable(format!("the {ANTHROPIC_BETA} \"{beta}\" may change what is billed; leave it out")))
     })
-}
-
-/// Exact, or everything that begins like a pattern ending in `*`.
-fn matches_model(pattern: &str, name: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
 }
