@@ -24,12 +24,21 @@ impl Aliases {
 
     /// The model that a name stands for when this key asks for it; the name itself where it is not an alias.
     pub(super) fn resolve<'a>(&'a self, key: &SpendKey, name: &'a str) -> &'a str {
-        self.of(key).find_map(|names| names.get(name)).map_or(name, String::as_str)
+        self.find(Some(key), name).unwrap_or(name)
     }
 
-    /// The aliases that a key has, those of its own first.
-    pub(super) fn of<'a>(&'a self, key: &SpendKey) -> impl Iterator<Item = &'a ModelNames> {
-        let own = self.by_key.get(key.id.as_str()).or_else(|| self.by_key.get(&key.settings.name));
+    /// The model that an alias stands for; `None` where it is not one. Without a key, only those for every key count.
+    pub(super) fn find(&self, key: Option<&SpendKey>, name: &str) -> Option<&str> {
+        self.of(key).find_map(|names| names.get(name)).map(String::as_str)
+    }
+
+    /// All aliases and what they stand for. One that a key has of its own comes before the same for every key.
+    pub(super) fn all(&self, key: Option<&SpendKey>) -> impl Iterator<Item = (&str, &str)> {
+        self.of(key).flatten().map(|(name, model)| (name.as_str(), model.as_str()))
+    }
+
+    fn of(&self, key: Option<&SpendKey>) -> impl Iterator<Item = &ModelNames> {
+        let own = key.and_then(|key| self.by_key.get(key.id.as_str()).or_else(|| self.by_key.get(&key.settings.name)));
         own.into_iter().chain([&self.all])
     }
 }

@@ -12,8 +12,10 @@ use super::{
     error::GatewayError,
     forward,
     lengths::check_name,
+    lookup::load_catalog,
     route::{Route, route_for},
     screen::{Screened, screen},
+    sellers::{self, Seller},
 };
 use crate::{
     domain::{KeyId, Money, PlainKey, RequestId, RequestShape, Secret, SpendKey, key::KeyKind},
@@ -152,7 +154,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
         routes.push(Arc::new(route));
     }
     for route in &routes {
-        check_route(&key, route)?;
+        check_seller(&key, &route.provider, &route.model)?;
     }
     let screened = screen(gateway, &key, &mut ask, &routes, &headers)?;
     Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers, screened, _share: share })
@@ -172,42 +174,41 @@ impl Target {
 async fn by_name(gateway: &Gateway, key: &SpendKey, ask: Ask, sandbox: bool) -> Result<(Ask, Route), GatewayError> {
     check_name("model", ask.model())?;
     let name = gateway.registry.aliases.resolve(key, ask.model());
-    check_model(key, name)?;
+    check_model(gateway, key, name, sandbox).await?;
     let route = route_for(gateway, &ask, name, sandbox).await?;
     Ok((ask, route))
 }
 
-/// A model the key does not allow is refused before anything is said about it.
-fn check_model(key: &SpendKey, name: &str) -> Result<(), GatewayError> {
+/// A model the key does not allow is refused before anything is said about it: nobody to whom a request for it could go is allowed.
+async fn check_model(gateway: &Gateway, key: &SpendKey, name: &str, sandbox: bool) -> Result<(), GatewayError> {
     let Some(allowed) = &key.settings.allowed_models else { return Ok(()) };
+    let registry = &gateway.registry;
+    if !registry.is_custom(name) {
+        load_catalog().await;
+    }
+    let is_allowed = |seller: Seller<'_>| key.settings.allows_model(seller.provider(), seller.model());
+    // What nobody is known to sell is refused as unknown where the key allows its name.
     let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
-    if allowed.iter().any(|pattern| matches_model(pattern, name) || matches_model(pattern, bare)) {
+    if [name, bare].iter().any(|name| key.settings.allows_model("", name)) || sellers::all(registry, &[], name).into_iter().any(is_allowed)
+    {
+        return Ok(());
+    }
+    let servers = if sandbox { Arc::default() } else { registry.local.find(&gateway.upstream).await };
+    if sellers::at_home(&servers, name).any(is_allowed) {
         return Ok(());
     }
     Err(GatewayError::ModelNotAllowed { model: name.to_owned(), allowed: allowed.clone() })
 }
 
 /// The lists are checked against what was resolved, so that no spelling and no fallback gets around them.
-fn check_route(key: &SpendKey, route: &Route) -> Result<(), GatewayError> {
-    if let Some(allowed) = &key.settings.allowed_providers
-        && !allowed.contains(&route.provider)
-    {
-        return Err(GatewayError::ProviderNotAllowed { provider: route.provider.clone(), allowed: allowed.clone() });
-    }
-    if route.model.is_empty() { Ok(()) } else { check_seller(key, &route.provider, &route.model) }
-}
-
-/// The same for a model that may take part in an answer.
 pub(super) fn check_seller(key: &SpendKey, provider: &str, model: &str) -> Result<(), GatewayError> {
-    let Some(allowed) = &key.settings.allowed_models else { return Ok(()) };
-    let full = format!("{provider}/{model}");
-    if allowed.iter().any(|pattern| matches_model(pattern, model) || matches_model(pattern, &full)) {
+    if key.settings.allows(provider, model) {
         return Ok(());
     }
-    Err(GatewayError::ModelNotAllowed { model: model.to_owned(), allowed: allowed.clone() })
-}
-
-/// Exact, or everything that begins like a pattern ending in `*`.
-fn matches_model(pattern: &str, name: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
+    Err(match (&key.settings.allowed_providers, &key.settings.allowed_models) {
+        (Some(allowed), _) if !key.settings.allows_provider(provider) => {
+            GatewayError::ProviderNotAllowed { provider: provider.to_owned(), allowed: allowed.clone() }
+        }
+        (_, allowed) => GatewayError::ModelNotAllowed { model: model.to_owned(), allowed: allowed.clone().unwrap_or_default() },
+    })
 }

@@ -28,6 +28,7 @@ mod credentials;
 mod discover;
 mod door;
 pub mod edge;
+mod entrance;
 mod error;
 mod forward;
 mod habits;
@@ -39,22 +40,28 @@ mod lookup;
 mod manage;
 mod meter;
 mod metrics;
+mod models;
 mod network;
+mod no_route;
 mod owner;
 mod plan;
 mod providers;
 mod reported;
 mod reports;
 mod request_body;
+mod request_ids;
 mod reserve;
 mod route;
 mod sandbox;
 mod screen;
+mod sellers;
 pub mod server;
 mod settle;
 mod template_tokens;
 mod tokens;
+mod unpack;
 mod upstream;
+mod upstream_error;
 
 use std::{
     sync::Arc,

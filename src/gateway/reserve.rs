@@ -23,7 +23,7 @@ use crate::{
         HoldId, KeyId, Money, RequestId, SpendKey,
         ledger::{RateState, Refusal, Reserve, Shortfall, Subject},
     },
-    store::StoreError,
+    store::{Clock, StoreError},
 };
 
 /// How often a request that waits for money looks for it by itself.
@@ -48,6 +48,8 @@ pub(super) struct Held {
     pub(super) text_tokens_max: u64,
     /// Where the key's rate limit stands, for the caller.
     pub(super) rate: Option<RateState>,
+    /// What dates that a provider names are held against.
+    pub(super) clock: Clock,
 }
 
 /// Why an attempt did not get its money.
@@ -207,6 +209,7 @@ impl Attempt<'_> {
                 input_tokens_max: quote.input_tokens_max(),
                 text_tokens_max: quote.text_tokens_max(),
                 rate: admitted.rate,
+                clock: gateway.clock.clone(),
             }),
             Ok(Err(Refusal::SpendLimit(short))) => Err(NoMoney::Short(short)),
             Ok(Err(refusal)) => Err(NoMoney::Final(refused(gateway, &key.id, refusal, route).unwrap_or_else(Into::into))),

@@ -10,6 +10,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod addresses;
 mod anthropic;
 mod billing_upstream;
 mod bounds;
@@ -78,6 +79,7 @@ mod terminal;
 mod test_clock;
 mod tidy;
 mod tricks;
+mod upstream_errors;
 mod usage;
 mod vault;
 mod waiting;
