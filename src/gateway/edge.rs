@@ -75,6 +75,7 @@ pub(super) fn router_with(gateway: Arc<Gateway>, more: Router<Arc<Gateway>>) -> 
         .route_layer(axum::middleware::from_fn_with_state(gateway.clone(), once_booked));
     Router::new()
         .route("/", get(no_route::root))
+        .route("/api/hello", get(no_route::root))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/v1/chat/completions", post(chat_completions))
