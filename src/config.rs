@@ -1,6 +1,7 @@
 //! Every setting and every environment variable, read once. Flags win over the environment, the environment over the config file, the file over defaults.
 
 mod file;
+mod network;
 
 use std::{
     collections::HashMap,
@@ -15,6 +16,7 @@ use etcetera::BaseStrategy;
 use url::Url;
 
 pub use file::{PriceConfig, ProviderConfig, WireDialect};
+pub use network::NetworkSettings;
 
 use crate::domain::{
     Cycle, Money, Secret, SpendLimit,
@@ -128,17 +130,6 @@ impl Environment {
     }
 }
 
-/// How providers are reached: `[network]` of the config file.
-#[derive(Clone, Debug, Default)]
-pub struct NetworkSettings {
-    /// A proxy's address, which can hold a password.
-    pub proxy: Option<Secret>,
-    /// Names that are reached without it.
-    pub no_proxy: Vec<String>,
-    /// Certificates in PEM, of authorities to trust beside those of the system.
-    pub ca_pem: Option<Vec<u8>>,
-}
-
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -223,7 +214,7 @@ impl Settings {
             log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
             providers: file.providers.into_iter().collect(),
             local_servers: file.local_servers.unwrap_or(true),
-            network: network(file.network.unwrap_or_default(), config_file.as_deref())?,
+            network: network::read(file.network.unwrap_or_default(), config_file.as_deref())?,
             trusted_proxies: file.listen.unwrap_or_default().trusted_proxies,
             environment,
         })
@@ -233,16 +224,6 @@ impl Settings {
     pub fn ledger_path(&self) -> PathBuf {
         self.data_dir.join("ledger.db")
     }
-}
-
-fn network(network: file::Network, config_file: Option<&Path>) -> Result<NetworkSettings, ConfigError> {
-    let file::Network { proxy, no_proxy, ca_file } = network;
-    let read = |path: &Path| {
-        // A file beside the config file is named by its name alone.
-        let path = config_file.and_then(Path::parent).map_or_else(|| path.to_owned(), |folder| folder.join(path));
-        std::fs::read(&path).map_err(|error| ConfigError::new(format!("[network] ca_file: {}: {error}", path.display())))
-    };
-    Ok(NetworkSettings { proxy, no_proxy, ca_pem: ca_file.as_deref().map(read).transpose()? })
 }
 
 fn mode(environment: &Environment, api: Option<&str>, app: Option<&str>) -> Result<Mode, ConfigError> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::providers::output_cap_field;
+use super::{providers::output_cap_field, route::Route};
 use crate::{
     domain::RequestShape,
     translate::{
@@ -128,11 +128,11 @@ impl Ask {
     }
 
     /// The body to send to a provider.
-    pub(super) fn upstream_body(&self, provider: &str, model: &str, cap: Option<u64>) -> Bytes {
+    pub(super) fn upstream_body(&self, route: &Route, cap: Option<u64>) -> Bytes {
         match self {
-            Self::Chat(chat) => chat.upstream_body(model, output_cap_field(provider), cap),
-            Self::Messages(messages) | Self::CountTokens(messages) => messages.upstream_body(model),
-            Self::Embeddings(embeddings) => embeddings.upstream_body(model),
+            Self::Chat(chat) => chat.upstream_body(&route.model, output_cap_field(&route.provider), cap, route.takes_stream_options),
+            Self::Messages(messages) | Self::CountTokens(messages) => messages.upstream_body(&route.model),
+            Self::Embeddings(embeddings) => embeddings.upstream_body(&route.model),
             Self::Free => Bytes::new(),
         }
     }
@@ -142,6 +142,24 @@ impl Ask {
         match self.shape() {
             RequestShape::Openai => openai::inspect(payload),
             RequestShape::Anthropic => anthropic::inspect(payload),
+        }
+    }
+
+    /// A whole answer as the events of the stream that was asked for.
+    pub(super) fn as_events(&self, answer: &[u8]) -> Option<Bytes> {
+        match self {
+            Self::Chat(chat) => openai::as_events(answer, chat.wants_usage()),
+            Self::Messages(_) => anthropic::as_events(answer),
+            Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => None,
+        }
+    }
+
+    /// The events of a stream as the whole answer that was asked for.
+    pub(super) fn from_events(&self, stream: &[u8]) -> Option<Bytes> {
+        match self {
+            Self::Chat(_) => openai::from_events(stream),
+            Self::Messages(_) => anthropic::from_events(stream),
+            Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{
     error::GatewayError,
     local::LocalServers,
     network::Network,
+    waits::Waits,
 };
 use crate::{
     catalog::{Auth, Catalog, Dialect, Prices, Provider, ReportedCost},
@@ -30,6 +31,8 @@ pub struct CustomProvider {
     pub prices: Option<Prices>,
     /// Where its answers say what they cost, if a person named the field.
     pub reported_cost: Option<ReportedCost>,
+    /// Whether it takes `stream_options`; one that does not refuses a request with it.
+    pub takes_stream_options: bool,
 }
 
 impl CustomProvider {
@@ -49,18 +52,25 @@ pub struct Registry {
     pub(super) credentials: Credentials,
     pub(super) local: LocalServers,
     pub(super) network: Network,
+    pub(super) waits: Waits,
 }
 
 impl Registry {
     /// Joins the catalog with what the config file adds. `probe_local` offers model servers on their usual ports of this machine.
     pub fn new(custom: Vec<CustomProvider>, credentials: Credentials, probe_local: bool) -> Self {
-        Self { custom, credentials, local: LocalServers::new(probe_local), network: Network::default() }
+        Self { custom, credentials, local: LocalServers::new(probe_local), network: Network::default(), waits: Waits::default() }
     }
 
     /// The same, with providers reached in this way.
     #[must_use]
     pub fn with_network(self, network: Network) -> Self {
         Self { network, ..self }
+    }
+
+    /// The same, with providers waited for as long as this.
+    #[must_use]
+    pub fn with_waits(self, waits: Waits) -> Self {
+        Self { waits, ..self }
     }
 
     pub(super) fn catalog(&self) -> &'static Catalog {

@@ -5,7 +5,9 @@
 
 pub mod anthropic;
 pub mod bounds;
+pub mod media;
 mod members;
+pub mod mend;
 pub mod openai;
 pub mod raw;
 mod rendering;

@@ -73,6 +73,8 @@ mod stops;
 mod storm;
 mod strangers;
 #[cfg(unix)]
+mod streams;
+#[cfg(unix)]
 mod terminal;
 mod test_clock;
 mod tidy;

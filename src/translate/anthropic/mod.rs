@@ -5,10 +5,12 @@
 mod fields;
 mod reads;
 mod reply;
+mod whole;
 
 use bytes::Bytes;
 
 pub use reply::{inspect, usage};
+pub use whole::{as_events, from_events};
 
 use super::{
     BadRequest,

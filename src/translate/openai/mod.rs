@@ -3,12 +3,14 @@
 mod fields;
 mod reads;
 mod reply;
+mod whole;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
 pub use reply::{inspect, usage, without_usage};
+pub use whole::{as_events, from_events};
 
 use super::{
     BadRequest,
@@ -121,10 +123,12 @@ impl ChatRequest {
         bounds::count::<reads::Chat>(&self.body, &self.bound, count)
     }
 
-    /// The body to send upstream: the provider's model name, the output cap in the one field that the provider obeys, and usage in streams.
-    pub fn upstream_body(&self, model: &str, cap_field: &str, cap: Option<u64>) -> Bytes {
-        let asks_for_usage = self.stream && !self.wants_usage;
-        if model == self.model && !asks_for_usage && (cap.is_none() || self.has_only_cap(cap_field)) {
+    /// The body to send upstream: the provider's model name, the output cap in the one field that the provider obeys, and usage in streams, where the provider can be
+    /// asked for it.
+    pub fn upstream_body(&self, model: &str, cap_field: &str, cap: Option<u64>, takes_stream_options: bool) -> Bytes {
+        let asks_for_usage = self.stream && !self.wants_usage && takes_stream_options;
+        let has_too_much = !takes_stream_options && self.body.get("stream_options").is_some();
+        if model == self.model && !asks_for_usage && !has_too_much && (cap.is_none() || self.has_only_cap(cap_field)) {
             return self.original.clone();
         }
         let mut body = self.body.clone();
@@ -140,6 +144,9 @@ impl ChatRequest {
             let mut options: serde_json::Map<String, Value> = body.read("stream_options").ok().flatten().unwrap_or_default();
             options.insert("include_usage".to_owned(), Value::Bool(true));
             body.set("stream_options", &options);
+        }
+        if has_too_much {
+            body.remove("stream_options");
         }
         body.to_bytes().into()
     }
@@ -268,17 +275,30 @@ mod tests {
     fn the_upstream_body_changes_only_what_it_must() {
         let plain = r#"{"model":"m","messages":[{"role":"user","content":"é"}],"temperature":0.70,"max_tokens":9}"#;
         let chat = ChatRequest::parse(&Bytes::from(plain)).unwrap();
-        assert_eq!(chat.upstream_body("m", "max_tokens", chat.output_cap()), plain);
+        assert_eq!(chat.upstream_body("m", "max_tokens", chat.output_cap(), true), plain);
         // One cap, under the name that the provider obeys.
         let renamed = plain.replace("max_tokens", "max_completion_tokens");
-        assert_eq!(chat.upstream_body("m", "max_completion_tokens", chat.output_cap()), renamed);
+        assert_eq!(chat.upstream_body("m", "max_completion_tokens", chat.output_cap(), true), renamed);
         let both = ChatRequest::parse(&Bytes::from(r#"{"model":"m","messages":[],"max_tokens":9,"max_completion_tokens":5}"#)).unwrap();
-        assert_eq!(both.upstream_body("m", "max_tokens", both.output_cap()), r#"{"model":"m","messages":[],"max_tokens":5}"#);
+        assert_eq!(both.upstream_body("m", "max_tokens", both.output_cap(), true), r#"{"model":"m","messages":[],"max_tokens":5}"#);
 
         let streamed = r#"{"model":"p/m","stream":true,"messages":[]}"#;
         let chat = ChatRequest::parse(&Bytes::from(streamed)).unwrap();
-        let body = String::from_utf8(chat.upstream_body("m", "max_tokens", Some(9)).to_vec()).unwrap();
+        let body = String::from_utf8(chat.upstream_body("m", "max_tokens", Some(9), true).to_vec()).unwrap();
         assert_eq!(body, r#"{"model":"m","stream":true,"messages":[],"max_tokens":9,"stream_options":{"include_usage":true}}"#);
+    }
+
+    #[test]
+    fn a_provider_that_takes_no_stream_options_gets_none() {
+        for (options, wants_usage) in
+            [("", false), (r#","stream_options":{"include_usage":true}"#, true), (r#","stream_options":{}"#, false)]
+        {
+            let chat = ChatRequest::parse(&Bytes::from(format!(r#"{{"model":"m","stream":true,"messages":[]{options}}}"#))).unwrap();
+            assert_eq!(chat.wants_usage(), wants_usage);
+            assert_eq!(chat.upstream_body("m", "max_tokens", None, false), r#"{"model":"m","stream":true,"messages":[]}"#);
+            let asked = String::from_utf8(chat.upstream_body("m", "max_tokens", None, true).to_vec()).unwrap();
+            assert!(asked.contains(r#""stream_options":{"include_usage":true}"#), "{asked}");
+        }
     }
 
     #[test]
