@@ -75,6 +75,8 @@ mod stops;
 mod storm;
 mod strangers;
 #[cfg(unix)]
+mod streams;
+#[cfg(unix)]
 mod terminal;
 mod test_clock;
 mod tidy;

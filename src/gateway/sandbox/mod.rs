@@ -17,6 +17,7 @@ use super::{
     route::Route,
     tokens::{self, vocabulary},
     upstream::Reply,
+    waits::Waits,
 };
 use crate::translate::sse::Event;
 
@@ -55,7 +56,8 @@ pub(super) async fn answer(route: &Arc<Route>, ask: &Arc<Ask>, body: Bytes) -> R
 fn reply(kind: &'static str, parts: Vec<Bytes>) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    Reply { status: StatusCode::OK, headers, body: stream::iter(parts.into_iter().map(Ok)).boxed() }
+    let body = stream::iter(parts.into_iter().map(Ok)).boxed();
+    Reply { status: StatusCode::OK, headers, body, is_stream: false, waits: Waits::default() }
 }
 
 enum Made {
