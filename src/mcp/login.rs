@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Call,
     answer::in_words,
-    args::{self, input_schema, output_schema},
+    args,
     ask::{ANSWER_TIMEOUT, Asked, Conversation, Seal},
     error::ToolError,
     progress::Progress,
+    schema::{input_schema, output_schema},
 };
 use crate::{
     client::{LimitObject, SpendKeyObject},
@@ -60,7 +61,7 @@ pub(super) struct Output {
     /// What to do while it is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
-    /// Where the key is kept: "environment", "request", "keyring" or "file"; null while there is none.
+    /// Where the key is kept: "environment", "request", "keyring" or "file"; absent while there is none.
     stored_in: Option<&'static str>,
 }
 
