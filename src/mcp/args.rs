@@ -21,7 +21,7 @@ const MAY_HOLD_JSON: [&str; 1] = ["tool_choice"];
 const DIGITS_MAX: usize = 15;
 /// As much of a name that somebody made up is repeated, in characters, and so many names.
 const NAME_CHARS_MAX: usize = 60;
-const NAMES_MAX: usize = 20;
+const NAMES_MAX: usize = 5;
 
 /// The arguments of a call, as its tool asks for them.
 pub(super) struct Given {
@@ -77,7 +77,8 @@ pub(super) fn finish(tool: &Tool, ignored: &[String], mut response: CallToolResp
         if let (Some(schema), Some(structured)) = (&tool.output_schema, &mut result.structured_content) {
             schema::leave_out_null(schema, structured);
         }
-        if !ignored.is_empty() {
+        // A failure says nothing but what is wrong.
+        if !ignored.is_empty() && result.is_error != Some(true) {
             warn(result, ignored);
         }
     }
@@ -247,7 +248,7 @@ mod tests {
         LavaMcp::tools().into_iter().find(|tool| tool.name == name).unwrap()
     }
 
-    fn given(name: &str, arguments: Value) -> Result<Value, String> {
+    fn given(name: &str, arguments: &Value) -> Result<Value, String> {
         let read = read(&tool(name), arguments.as_object().cloned().unwrap());
         read.map(|given| Value::Object(given.arguments)).map_err(|error| error.to_text())
     }
@@ -291,13 +292,13 @@ mod tests {
             ("max_cost", json!(1e-7), json!("0.0000001")),
             ("max_cost", json!("0.30"), json!("0.30")),
         ] {
-            let read = given("prompt", json!({name: given_as})).unwrap();
+            let read = given("prompt", &json!({name: given_as})).unwrap();
             assert_eq!(read, json!({name: read_as}), "{name} as {given_as}");
         }
-        let limit = given("login", json!({"spend_limit": "{\"amount\": 0.5, \"cycle\": \"daily\"}", "force": "True"})).unwrap();
+        let limit = given("login", &json!({"spend_limit": "{\"amount\": 0.5, \"cycle\": \"daily\"}", "force": "True"})).unwrap();
         assert_eq!(limit, json!({"spend_limit": {"amount": "0.5", "cycle": "daily"}, "force": true}));
         assert!(
-            given("prompt", json!({"max_cost": 0.123_456_789_012_345_68})).unwrap_err().contains("max_cost: a number with so many digits")
+            given("prompt", &json!({"max_cost": 0.123_456_789_012_345_68})).unwrap_err().contains("max_cost: a number with so many digits")
         );
     }
 
@@ -307,7 +308,7 @@ mod tests {
             let required = names_in(&tool.input_schema);
             for name in tool.input_schema["properties"].as_object().unwrap().keys() {
                 for empty in [json!(null), json!(""), json!([]), json!({})] {
-                    let read = given(&tool.name, json!({name: empty}));
+                    let read = given(&tool.name, &json!({name: empty}));
                     let shown = format!("{} {name} {empty}", tool.name);
                     match read {
                         Err(error) => assert!(NEVER_EMPTY.contains(&name.as_str()) && error.contains(&**name), "{shown}: {error}"),
@@ -323,7 +324,7 @@ mod tests {
 
     #[test]
     fn an_argument_that_does_not_exist_is_named() {
-        let refused = |tool: &str, arguments: Value| given(tool, arguments).unwrap_err();
+        let refused = |tool: &str, arguments: &Value| given(tool, arguments).unwrap_err();
         for (tool, name, meant) in [
             ("prompt", "temprature", "temperature"),
             ("prompt", "maxTokens", "max_tokens"),
@@ -332,17 +333,17 @@ mod tests {
             ("search", "providers", "provider"),
             ("login", "spendLimit", "spend_limit"),
         ] {
-            assert!(refused(tool, json!({name: 1})).contains(&format!("did you mean {meant}?")), "{tool} {name}");
+            assert!(refused(tool, &json!({name: 1})).contains(&format!("did you mean {meant}?")), "{tool} {name}");
         }
         for tool in ["login", "prompt", "call"] {
-            let error = refused(tool, json!({"colour": "blue"}));
+            let error = refused(tool, &json!({"colour": "blue"}));
             assert!(error.contains("colour: there is no such argument") && error.contains(&format!("{tool} takes")), "{error}");
         }
         for tool in ["search", "get_provider_docs", "usage"] {
-            assert_eq!(given(tool, json!({"colour": "blue"})).unwrap(), json!({}));
+            assert_eq!(given(tool, &json!({"colour": "blue"})).unwrap(), json!({}));
         }
         for tool in LavaMcp::tools() {
-            assert_eq!(given(&tool.name, json!({"task_progress": "x", "toolCallId": "y", "_meta": {}, "action": 1})).unwrap(), json!({}));
+            assert_eq!(given(&tool.name, &json!({"task_progress": "x", "toolCallId": "y", "_meta": {}, "action": 1})).unwrap(), json!({}));
         }
     }
 
