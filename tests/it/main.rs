@@ -46,6 +46,7 @@ mod log_levels;
 mod login_tool;
 mod manage;
 mod manifest;
+mod mcp_arguments;
 mod mcp_confirm;
 mod mcp_http;
 mod mcp_paid;
