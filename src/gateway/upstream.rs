@@ -149,7 +149,7 @@ async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
     let route = &held.route;
     let body = held.ask.upstream_body(&route.provider, &route.model, held.plan.cap);
     let client = match route.reach {
-        Reach::Sandbox => return Ok(sandbox::answer(route, &held.ask, body).await),
+        Reach::Sandbox => return Ok(sandbox::answer(held, body, (gateway.clock)().as_second()).await),
         Reach::Public => {
             gateway.upstream.check_before_proxy(&route.url).await?;
             gateway.upstream.public()?
