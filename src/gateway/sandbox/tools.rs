@@ -6,9 +6,9 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(super) struct Tool<'a> {
     pub(super) name: &'a str,
-    /// As it stands in the request.
+    /// Its declaration in the request.
     pub(super) declared: &'a Value,
-    /// Where it stands there.
+    /// Its place in the list of the request.
     pub(super) at: usize,
 }
 

@@ -23,7 +23,7 @@ pub(super) fn thought(model: &str) -> String {
     )
 }
 
-/// What stands in a JSON object of no given form.
+/// What a JSON object of no given form says.
 pub(super) const NOTE: &str = "This is the lava-mcp sandbox; no request left this machine.";
 
 /// All texts of a message, or of a bare text.

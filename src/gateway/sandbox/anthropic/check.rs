@@ -7,7 +7,7 @@ use crate::gateway::sandbox::{Refusal, input};
 
 /// Fields that are a number between zero and this.
 const RANGES: [(&str, i64); 3] = [("temperature", 1), ("top_p", 1), ("top_k", i64::MAX)];
-/// With this beta, instructions may stand between the messages.
+/// With this beta, instructions may come between the messages.
 const SYSTEM_BETA: &str = "mid-conversation-system";
 const THINKING_TOKENS_MIN: u64 = 1_024;
 const NAME_CHARS_MAX: usize = 128;
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instructions_stand_between_messages_with_the_beta_only() {
+    fn instructions_come_between_messages_with_the_beta_only() {
         let used = json!([{"type": "tool_use", "id": "t", "name": "n", "input": {}}]);
         let result = json!([{"type": "tool_result", "tool_use_id": "t", "content": "x"}]);
         let body = json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": used},

@@ -1,4 +1,4 @@
-//! How likely each token was. The sandbox is always sure, and has the same few words in mind besides.
+//! How likely each token was. The sandbox is always sure, and always has the same few other words in mind.
 
 use serde_json::{Value, json};
 
