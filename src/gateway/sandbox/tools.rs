@@ -1,6 +1,11 @@
 //! Which tools are called: those that are asked for, or named by the person. A model that calls tools at every "hi" would be of no use for trying out a program.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
+
+/// How far a text is read for the names of tools, in bytes.
+const READ_BYTES: usize = 8_192;
 
 /// A tool of a request that the caller runs.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ pub(super) struct Turn<'a> {
     /// Whether a tool has just answered.
     pub(super) is_after_result: bool,
     /// Tools that were called since the person wrote.
-    pub(super) called: Vec<&'a str>,
+    pub(super) called: HashSet<&'a str>,
     /// Whether several may be called at once.
     pub(super) is_parallel: bool,
 }
@@ -38,8 +43,9 @@ pub(super) struct Turn<'a> {
 impl Turn<'_> {
     /// The tools to call now. After a result the answer is a text, so that the loop of an agent ends; who insists on a call gets each tool called once.
     pub(super) fn choose<'t, 'a>(&self, tools: &'t [Tool<'a>], choice: Choice<'_>) -> Vec<&'t Tool<'a>> {
-        let open = || tools.iter().filter(|tool| !self.called.contains(&tool.name));
-        let named = || open().filter(|tool| is_named(tool.name, self.said));
+        let open = || tools.iter().filter(|tool| !self.called.contains(tool.name));
+        let said = &self.said[..self.said.floor_char_boundary(READ_BYTES)];
+        let named = || open().filter(|tool| is_named(tool.name, said));
         let most = if self.is_parallel { tools.len() } else { 1 };
         match choice {
             Choice::Never => Vec::new(),
@@ -71,7 +77,7 @@ mod tests {
         let tools: Vec<Tool<'_>> =
             ["get_weather", "search", "final"].iter().enumerate().map(|(at, name)| Tool { name, declared: &Value::Null, at }).collect();
         let chosen = |said: &str, called: &[&'static str], choice| {
-            let turn = Turn { said, is_after_result: !called.is_empty(), called: called.to_vec(), is_parallel: true };
+            let turn = Turn { said, is_after_result: !called.is_empty(), called: called.iter().copied().collect(), is_parallel: true };
             turn.choose(&tools, choice).iter().map(|tool| tool.name).collect::<Vec<_>>().join(" ")
         };
         for (said, called, choice, expected) in [
@@ -92,7 +98,7 @@ mod tests {
         ] {
             assert_eq!(chosen(said, called, choice), expected, "{said} {called:?} {choice:?}");
         }
-        let alone = Turn { said: "search get_weather", is_after_result: false, called: Vec::new(), is_parallel: false };
+        let alone = Turn { said: "search get_weather", is_after_result: false, called: HashSet::new(), is_parallel: false };
         assert_eq!(alone.choose(&tools, Choice::Free).len(), 1);
     }
 }

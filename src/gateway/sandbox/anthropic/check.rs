@@ -1,5 +1,7 @@
 //! What Anthropic refuses in a messages request, in its words.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{blocks_of, messages};
@@ -106,24 +108,24 @@ fn check_content(message: &Value, at: usize, is_last: bool) -> Result<(), Refusa
 /// Each use of a tool has its result in what the user says next, and no result comes without its use.
 fn check_results(messages: &[Value]) -> Result<(), Refusal> {
     let mut at = 0;
-    let mut used: Vec<&str> = Vec::new();
+    let mut used: HashSet<&str> = HashSet::new();
     while at < messages.len() {
         // What one side says in several messages is one turn.
         let role = &messages[at]["role"];
         let end = messages[at..].iter().position(|message| message["role"] != *role).map_or(messages.len(), |length| at + length);
         let turn = || messages[at..end].iter().enumerate();
-        let mut found: Vec<&str> = Vec::new();
+        let mut found: HashSet<&str> = HashSet::new();
         for (offset, message) in turn() {
             for (number, block) in blocks_of(message).enumerate().filter(|(_, block)| block["type"] == "tool_result") {
                 let id = block["tool_use_id"].as_str().unwrap_or_default();
-                if !used.contains(&id) {
+                if !used.contains(id) {
                     return Err(Refusal::new(format!(
                         "messages.{}.content.{number}: unexpected `tool_use_id` found in `tool_result` blocks: {id}. Each `tool_result` block must have a \
                          corresponding `tool_use` block in the previous message.",
                         at + offset
                     )));
                 }
-                found.push(id);
+                found.insert(id);
             }
         }
         // Instructions in between are nobody's turn.
@@ -137,14 +139,15 @@ fn check_results(messages: &[Value]) -> Result<(), Refusal> {
         }
         at = end;
     }
-    check_found(&used, &[], messages.len())
+    check_found(&used, &HashSet::new(), messages.len())
 }
 
-fn check_found(used: &[&str], found: &[&str], at: usize) -> Result<(), Refusal> {
-    let missing: Vec<&str> = used.iter().filter(|id| !found.contains(id)).copied().collect();
+fn check_found(used: &HashSet<&str>, found: &HashSet<&str>, at: usize) -> Result<(), Refusal> {
+    let mut missing: Vec<&str> = used.difference(found).copied().collect();
     if missing.is_empty() {
         return Ok(());
     }
+    missing.sort_unstable();
     Err(Refusal::new(format!(
         "messages.{}: `tool_use` ids were found without `tool_result` blocks immediately after: {}. Each `tool_use` block must have a corresponding \
          `tool_result` block in the next message.",
@@ -155,7 +158,7 @@ fn check_found(used: &[&str], found: &[&str], at: usize) -> Result<(), Refusal> 
 
 fn check_tools(body: &Value) -> Result<(), Refusal> {
     let tools = body["tools"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: HashSet<&str> = HashSet::new();
     for (at, tool) in tools.iter().enumerate() {
         let is_custom = tool["type"].as_str().is_none_or(|kind| kind == "custom");
         let Some(name) = tool["name"].as_str() else {
@@ -176,10 +179,9 @@ fn check_tools(body: &Value) -> Result<(), Refusal> {
         if tool["input_schema"]["type"].as_str().is_some_and(|kind| kind != "object") {
             return Err(Refusal::new(format!("tools.{at}.custom.input_schema.type: Input should be 'object'")));
         }
-        if names.contains(&name) {
+        if !names.insert(name) {
             return Err(Refusal::new("tools: Tool names must be unique."));
         }
-        names.push(name);
     }
     let choice = &body["tool_choice"];
     match choice["type"].as_str() {
@@ -187,7 +189,7 @@ fn check_tools(body: &Value) -> Result<(), Refusal> {
             Err(Refusal::new("tool_choice: tool_choice may only be specified while providing tools"))
         }
         Some("tool") => match choice["name"].as_str() {
-            Some(name) if names.contains(&name) => Ok(()),
+            Some(name) if names.contains(name) => Ok(()),
             Some(name) => Err(Refusal::new(format!("Tool '{name}' not found in provided tools"))),
             None => Err(Refusal::new("tool_choice.tool.name: Field required")),
         },

@@ -1,5 +1,7 @@
 //! What OpenAI refuses in a chat request, in its words. Fields that are another provider's alone are left alone.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::gateway::sandbox::Refusal;
@@ -85,8 +87,8 @@ fn check_messages(messages: &[Value]) -> Result<(), Refusal> {
         let message = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.";
         return Err(Refusal::of("messages", Some("empty_array"), message));
     }
-    // Ids of the calls that may be answered now, and of those that still have to be.
-    let (mut offered, mut pending): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    // Ids of the calls that may be answered now, and of those that were.
+    let (mut offered, mut answered): (HashSet<&str>, HashSet<&str>) = (HashSet::new(), HashSet::new());
     for (at, message) in messages.iter().enumerate() {
         let place = format!("messages[{at}]");
         let role = check_message(message, &place)?;
@@ -96,25 +98,27 @@ fn check_messages(messages: &[Value]) -> Result<(), Refusal> {
                 let message = "Invalid parameter: messages with role 'tool' must be a response to a preceding message with 'tool_calls'.";
                 return Err(Refusal::of(format!("messages.[{at}].role"), None, message));
             }
-            if !offered.contains(&id) {
+            if !offered.contains(id) {
                 let message = format!("Invalid parameter: 'tool_call_id' of '{id}' not found in 'tool_calls' of previous message.");
                 return Err(Refusal::of(format!("messages.[{at}].tool_call_id"), None, message));
             }
-            pending.retain(|other| *other != id);
+            answered.insert(id);
             continue;
         }
-        check_answered(&pending, at)?;
+        check_answered(&offered, &answered, at)?;
         let calls = message["tool_calls"].as_array().into_iter().flatten();
         offered = calls.filter_map(|call| call["id"].as_str()).collect();
-        pending.clone_from(&offered);
+        answered.clear();
     }
-    check_answered(&pending, messages.len() - 1)
+    check_answered(&offered, &answered, messages.len() - 1)
 }
 
-fn check_answered(pending: &[&str], at: usize) -> Result<(), Refusal> {
+fn check_answered(offered: &HashSet<&str>, answered: &HashSet<&str>, at: usize) -> Result<(), Refusal> {
+    let mut pending: Vec<&str> = offered.difference(answered).copied().collect();
     if pending.is_empty() {
         return Ok(());
     }
+    pending.sort_unstable();
     let message = format!(
         "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not \
          have response messages: {}",
@@ -244,5 +248,41 @@ fn check_form(body: &Value) -> Result<(), Refusal> {
             Err(Refusal::of("response_format.type", Some("invalid_value"), message))
         }
         None => Err(missing("response_format.type")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_parameter_and_has_the_code_of_the_provider() {
+        let call =
+            json!({"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]});
+        let hi = json!({"role": "user", "content": "hi"});
+        for (more, param, code) in [
+            (json!({"messages": []}), "messages", json!("empty_array")),
+            (json!({"messages": [{"role": "robot", "content": "hi"}]}), "messages[0].role", json!("invalid_value")),
+            (json!({"messages": [{"role": "user"}]}), "messages[0].content", json!("missing_required_parameter")),
+            (json!({"messages": [hi, call, hi]}), "messages.[2].role", Value::Null),
+            (json!({"messages": [hi, {"role": "tool", "tool_call_id": "c", "content": "x"}]}), "messages.[1].role", Value::Null),
+            (json!({"messages": [hi], "temperature": 2.5}), "temperature", json!("decimal_above_max_value")),
+            (json!({"messages": [hi], "n": 0.5}), "n", json!("invalid_type")),
+            (json!({"messages": [hi], "tool_choice": "required"}), "tool_choice", Value::Null),
+            (json!({"messages": [hi], "response_format": {"type": "xml"}}), "response_format.type", json!("invalid_value")),
+        ] {
+            let refused = check(&more).unwrap_err().to_openai();
+            let error = &refused["error"];
+            assert_eq!(
+                (&error["type"], &error["param"], &error["code"]),
+                (&json!("invalid_request_error"), &json!(param), &code),
+                "{more}"
+            );
+        }
+        let answered =
+            json!({"messages": [hi, call, {"role": "tool", "tool_call_id": "c", "content": "x"}, hi], "temperature": 2, "n": 128});
+        assert!(check(&answered).is_ok());
     }
 }

@@ -97,7 +97,12 @@ mod tests {
             .chain([("a60".to_owned(), json!({"type": "string"}))])
             .collect();
         let chain: serde_json::Map<String, Value> = (0..2_000)
-            .map(|at| (format!("a{at}"), json!({"properties": {"x": {"$ref": format!("#/$defs/a{}", at + 1)}}, "required": ["x"]})))
+            .map(|at| {
+                (
+                    format!("a{at}"),
+                    json!({"type": "object", "properties": {"x": {"$ref": format!("#/$defs/a{}", at + 1)}}, "required": ["x"]}),
+                )
+            })
             .collect();
         let properties: serde_json::Map<String, Value> = (0..20_000).map(|at| (format!("a{at}"), json!({"type": "string"}))).collect();
         let numbers: Vec<Value> = (0..20_000).map(|_| json!({"enum": (0..20).collect::<Vec<_>>(), "minimum": 50})).collect();
