@@ -163,7 +163,7 @@ async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
     let waits = gateway.registry.waits;
     let body = held.ask.upstream_body(route, held.plan.cap);
     let client = match route.reach {
-        Reach::Sandbox => return Ok(sandbox::answer(route, &held.ask, body).await),
+        Reach::Sandbox => return Ok(sandbox::answer(held, body, (gateway.clock)().as_second()).await),
         Reach::Public => {
             gateway.upstream.check_before_proxy(&route.url).await?;
             gateway.upstream.public()?

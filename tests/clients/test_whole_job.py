@@ -180,7 +180,7 @@ async def test_tools_are_offered_to_the_model(machine, mode):
     async with machine.client("--sandbox", mode=mode) as client:
         ok(await client.call_tool("login", {}))
         answer = ok(
-            await client.call_tool("prompt", {"model": MODEL, "messages": [{"role": "user", "content": "Weather in Oslo?"}], "tools": [weather]})
+            await client.call_tool("prompt", {"model": MODEL, "messages": [{"role": "user", "content": "Ask get_weather about Oslo."}], "tools": [weather]})
         )
     assert answer["finish_reason"] == "tool_calls"
     assert answer["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
