@@ -1,5 +1,6 @@
 //! Every setting and every environment variable, read once. Flags win over the environment, the environment over the config file, the file over defaults.
 
+mod aliases;
 mod file;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 use etcetera::BaseStrategy;
 use url::Url;
 
+pub use aliases::ModelAliases;
 pub use file::{PriceConfig, ProviderConfig, WireDialect};
 
 use crate::domain::{
@@ -168,6 +170,8 @@ pub struct Settings {
     pub log: Option<String>,
     /// Providers of the config file, by name.
     pub providers: Vec<(String, ProviderConfig)>,
+    /// Other names for models.
+    pub model_aliases: ModelAliases,
     /// Whether local model servers are looked for.
     pub local_servers: bool,
     /// How providers are reached.
@@ -222,6 +226,7 @@ impl Settings {
             ceiling: ceiling(&environment, session)?,
             log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
             providers: file.providers.into_iter().collect(),
+            model_aliases: ModelAliases::read(file.model_aliases, file.keys)?,
             local_servers: file.local_servers.unwrap_or(true),
             network: network(file.network.unwrap_or_default(), config_file.as_deref())?,
             trusted_proxies: file.listen.unwrap_or_default().trusted_proxies,

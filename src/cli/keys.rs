@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{Failure, holds, output, serve::App};
 use crate::{
-    client::{Change, Client, KeyUpdate, NewKey, PageQuery, SpendKeyObject},
+    client::{Change, Client, KeyTerms, KeyUpdate, NewKey, PageQuery, SpendKeyObject},
     config::Settings,
     domain::{Cycle, Money, RateLimit, RequestLimit, RequestShape, Secret, SpendLimit, Status},
 };
@@ -120,6 +120,12 @@ struct Limits {
     /// Which API it speaks.
     #[arg(long)]
     shape: Option<Shape>,
+    /// Let it buy what a provider runs for a fee of its own, such as web searches; `false` ends that.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    hosted_tools: Option<bool>,
+    /// Lower an output cap that is more than there is money for, as Claude Code's, rather than refuse the request; `false` ends that.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    lower_output_cap: Option<bool>,
 }
 
 /// A value, or the word `none`.
@@ -154,8 +160,13 @@ impl From<Shape> for RequestShape {
 }
 
 impl Limits {
+    const fn terms(&self) -> KeyTerms {
+        KeyTerms { hosted_tools: self.hosted_tools, lower_output_cap: self.lower_output_cap }
+    }
+
     fn into_new_key(self, name: String) -> NewKey {
         NewKey {
+            terms: self.terms(),
             request_shape: self.shape.map_or_else(RequestShape::default, RequestShape::from),
             spend_limit: self.spend_limit.and_then(Change::value),
             request_limit: self.request_limit.and_then(Change::value),
@@ -169,6 +180,7 @@ impl Limits {
 
     fn into_update(self, name: Option<String>) -> KeyUpdate {
         KeyUpdate {
+            terms: self.terms(),
             name,
             status: None,
             request_shape: self.shape.map(RequestShape::from),

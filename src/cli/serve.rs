@@ -13,9 +13,9 @@ use super::Failure;
 use crate::{
     catalog::{Catalog, CostUnit, Dialect, Prices, Rates, ReportedCost},
     client::{Body, Client, ClientError, Service, Transport},
-    config::{CredentialStore, Mode, NetworkSettings, PriceConfig, ProviderConfig, Settings, WireDialect},
+    config::{CredentialStore, Mode, ModelAliases, NetworkSettings, PriceConfig, ProviderConfig, Settings, WireDialect},
     domain::{Secret, key::Pepper},
-    gateway::{Credentials, CustomProvider, Gateway, KeyVault, Network, Registry, edge},
+    gateway::{Aliases, Credentials, CustomProvider, Gateway, KeyVault, Network, Registry, edge},
     mcp::{LavaMcp, Options, transport},
     platform::private_file,
     session::{Browser, Connect, GatewayInfo, Link, Parts, ProviderKeys, Session, SessionError, Vault, WebLogin},
@@ -205,7 +205,8 @@ fn registry(settings: &Settings, vault: Vault) -> Registry {
         }),
     };
     let credentials = Credentials::new(configured, Arc::new(move |name| environment.secret(name)), Some(vault));
-    Registry::new(custom, credentials, settings.local_servers)
+    let ModelAliases { all, by_key } = settings.model_aliases.clone();
+    Registry::new(custom, credentials, settings.local_servers).with_aliases(Aliases::new(all, by_key))
 }
 
 /// A provider of one's own. An entry without an address only sets the key of a catalog provider.

@@ -65,6 +65,7 @@ pub(super) async fn refuse(response: Response<Body>) -> Result<Response<Body>, C
     let details = parsed.get("error").cloned().unwrap_or_default();
     let text = |name: &str| details.get(name).and_then(Value::as_str);
     let message = text("message").or(details.as_str()).map_or_else(|| format!("the gateway answered {status}"), str::to_owned);
-    let code = text("code").map_or_else(|| format!("http_{}", status.as_u16()), str::to_owned);
+    // Where the code is a provider's, the gateway's own says what kind of refusal this is.
+    let code = text("lava_code").or(text("code")).map_or_else(|| format!("http_{}", status.as_u16()), str::to_owned);
     Err(ClientError::Refused { status: status.as_u16(), code, message, details: Box::new(details), request_id })
 }

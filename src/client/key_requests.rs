@@ -32,6 +32,26 @@ pub struct NewKey {
     /// When it stops working.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// What only our gateway knows; hosted Lava does not have it.
+    #[serde(rename = "lava_mcp", skip_serializing_if = "KeyTerms::is_empty")]
+    pub terms: KeyTerms,
+}
+
+/// What a key says about requests, beside its limits. `None` leaves it as it is; a new key has neither.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KeyTerms {
+    /// Whether it may buy what a provider runs for a fee of its own, such as searches, as far as that has a bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hosted_tools: Option<bool>,
+    /// Whether an output cap that is more than there is money for is lowered rather than refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lower_output_cap: Option<bool>,
+}
+
+impl KeyTerms {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl NewKey {
@@ -47,6 +67,7 @@ impl NewKey {
             request_limit: None,
             rate_limit: None,
             expires_at: None,
+            terms: KeyTerms::default(),
         }
     }
 }
@@ -125,6 +146,9 @@ pub struct KeyUpdate {
     /// When it stops working.
     #[serde(skip_serializing_if = "Change::is_keep")]
     pub expires_at: Change<Timestamp>,
+    /// What only our gateway knows.
+    #[serde(rename = "lava_mcp", skip_serializing_if = "KeyTerms::is_empty")]
+    pub terms: KeyTerms,
 }
 
 impl KeyUpdate {

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 pub use auth::Credentials;
 pub use chat::{ChatOptions, ChatResult};
 pub use error::ClientError;
-pub use key_requests::{Change, KeyUpdate, NewKey, PageQuery};
+pub use key_requests::{Change, KeyTerms, KeyUpdate, NewKey, PageQuery};
 pub use lava::{Lava, SpendKeys};
 pub use owner::{AccountObject, HoldObject, Holds, MispricedModel, WrittenOff};
 pub use transport::{Body, Service, Transport};

@@ -111,6 +111,12 @@ pub struct KeyExtras {
     pub requests_reset_at: Option<String>,
     /// Whether the key only reaches the sandbox.
     pub test: bool,
+    /// Whether it may buy what a provider runs for a fee of its own, such as searches.
+    #[serde(default)]
+    pub hosted_tools: bool,
+    /// Whether an output cap that is more than there is money for is lowered rather than refused.
+    #[serde(default)]
+    pub lower_output_cap: bool,
 }
 
 impl SpendKeyObject {

@@ -26,6 +26,18 @@ pub(super) struct File {
     pub(super) network: Option<Network>,
     #[serde(default)]
     pub(super) providers: BTreeMap<String, ProviderConfig>,
+    #[serde(default)]
+    pub(super) model_aliases: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) keys: BTreeMap<String, KeyConfig>,
+}
+
+/// `[keys.NAME]`: what holds for the spend key of this name or id.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeyConfig {
+    #[serde(default)]
+    pub(super) model_aliases: BTreeMap<String, String>,
 }
 
 /// `[gateway]`: a gateway at an address instead of the embedded one.

@@ -28,6 +28,34 @@ pub struct KeySettings {
     pub rate_limit: Option<RateLimit>,
     /// When it stops working; at that very moment it no longer does.
     pub expires_at: Option<Timestamp>,
+    /// Whether it may buy what a provider runs for a fee of its own, such as searches, as far as that has a bound.
+    pub hosted_tools: bool,
+    /// Whether an output cap that is more than there is money for is lowered rather than refused.
+    pub lower_output_cap: bool,
+}
+
+impl KeySettings {
+    /// Whether it may buy this model at this provider: the one rule for what is admitted and what is listed. Calls without a model have an empty one.
+    pub fn allows(&self, provider: &str, model: &str) -> bool {
+        self.allows_provider(provider) && self.allows_model(provider, model)
+    }
+
+    /// Whether it may buy at this provider.
+    pub fn allows_provider(&self, provider: &str) -> bool {
+        self.allowed_providers.as_ref().is_none_or(|allowed| allowed.iter().any(|one| one == provider))
+    }
+
+    /// Whether a pattern of its list names this model, by the provider's own name for it or with the provider in front.
+    pub fn allows_model(&self, provider: &str, model: &str) -> bool {
+        let Some(allowed) = self.allowed_models.as_ref().filter(|_| !model.is_empty()) else { return true };
+        let full = format!("{provider}/{model}");
+        allowed.iter().any(|pattern| is_named(pattern, model) || is_named(pattern, &full))
+    }
+}
+
+/// Exact, or everything that begins like a pattern ending in `*`.
+fn is_named(pattern: &str, name: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
 }
 
 /// A key to be created.
@@ -142,5 +170,37 @@ impl SpendKey {
     /// When the spend cycle that contains `now` ends.
     pub fn resets_at(&self, now: Timestamp) -> Option<Timestamp> {
         self.settings.spend_limit?.cycle.resets_at(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_names_models_with_or_without_their_provider() {
+        let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        let settings = |models: Option<Vec<String>>, providers: Option<Vec<String>>| KeySettings {
+            allowed_models: models,
+            allowed_providers: providers,
+            ..KeySettings::default()
+        };
+        for (models, provider, model, is_allowed) in [
+            (None, "a", "m", true),
+            (list(&[]), "a", "m", false),
+            (list(&["m"]), "a", "m", true),
+            (list(&["m"]), "a", "x/m", false),
+            (list(&["x/m"]), "a", "x/m", true),
+            (list(&["a/*"]), "a", "m", true),
+            (list(&["a/*"]), "b", "m", false),
+            (list(&["a/m"]), "b", "m", false),
+            (list(&["m*"]), "a", "m-mini", true),
+            (list(&["*"]), "a", "m", true),
+            (list(&["m"]), "a", "", true),
+        ] {
+            assert_eq!(settings(models.clone(), None).allows(provider, model), is_allowed, "{models:?} {provider}/{model}");
+            assert!(!settings(models.clone(), list(&["c"])).allows(provider, model), "{models:?} {provider}/{model}");
+        }
+        assert!(settings(None, list(&["a"])).allows("a", "m"));
     }
 }

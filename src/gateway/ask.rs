@@ -2,15 +2,16 @@
 
 use bytes::Bytes;
 
-use super::providers::output_cap_field;
+use super::{providers::output_cap_field, route::Route};
 use crate::{
     domain::RequestShape,
     translate::{
-        Seen, anthropic,
+        BadRequest, Seen, anthropic,
         anthropic::MessagesRequest,
         bounds::Features,
         openai,
         openai::{ChatRequest, EmbeddingsRequest},
+        screening::{Hosted, HostedTools, Screened},
     },
 };
 
@@ -85,11 +86,34 @@ impl Ask {
         }
     }
 
-    /// Why its tokens do not bound its cost, if they do not.
-    pub(super) fn unpriceable(&self) -> Option<&str> {
+    /// The least output cap with which the answer is of use.
+    pub(super) fn least_cap(&self) -> u64 {
         match self {
-            Self::Chat(chat) => chat.unpriceable(),
-            Self::Messages(messages) => messages.unpriceable(),
+            Self::Chat(chat) => chat.least_cap(),
+            Self::Messages(messages) => messages.least_cap(),
+            Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => 0,
+        }
+    }
+
+    /// Decides what is sent to a provider of which only the price list is known.
+    ///
+    /// # Errors
+    /// [`BadRequest`] for what cannot be sent there.
+    pub(super) fn screen(&mut self, hosted: HostedTools) -> Result<Option<&Screened>, BadRequest> {
+        match self {
+            Self::Chat(chat) => chat.screen(hosted).map(Some),
+            Self::Messages(messages) => messages.screen(hosted).map(Some),
+            // It is not billed, so there is nothing to bound.
+            Self::CountTokens(messages) => messages.screen(HostedTools::Free).map(Some),
+            Self::Embeddings(_) | Self::Free => Ok(None),
+        }
+    }
+
+    /// What hosted tools can add to its cost.
+    pub(super) const fn hosted(&self) -> Option<&Hosted> {
+        match self {
+            Self::Chat(chat) => Some(chat.hosted()),
+            Self::Messages(messages) => Some(messages.hosted()),
             Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => None,
         }
     }
@@ -128,10 +152,11 @@ impl Ask {
     }
 
     /// The body to send to a provider.
-    pub(super) fn upstream_body(&self, provider: &str, model: &str, cap: Option<u64>) -> Bytes {
+    pub(super) fn upstream_body(&self, route: &Route, cap: Option<u64>) -> Bytes {
+        let model = route.model.as_str();
         match self {
-            Self::Chat(chat) => chat.upstream_body(model, output_cap_field(provider), cap),
-            Self::Messages(messages) | Self::CountTokens(messages) => messages.upstream_body(model),
+            Self::Chat(chat) => chat.upstream_body(model, output_cap_field(&route.provider), cap, route.is_own()),
+            Self::Messages(messages) | Self::CountTokens(messages) => messages.upstream_body(model, cap, route.is_own()),
             Self::Embeddings(embeddings) => embeddings.upstream_body(model),
             Self::Free => Bytes::new(),
         }

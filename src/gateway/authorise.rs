@@ -12,7 +12,10 @@ use super::{
     error::GatewayError,
     forward,
     lengths::check_name,
+    lookup::load_catalog,
     route::{Route, route_for},
+    screen::{Screened, screen},
+    sellers::{self, Seller},
 };
 use crate::{
     domain::{KeyId, Money, PlainKey, RequestId, RequestShape, Secret, SpendKey, key::KeyKind},
@@ -21,24 +24,6 @@ use crate::{
     translate::{anthropic::MessagesRequest, openai::ChatRequest},
 };
 
-pub(super) const ANTHROPIC_BETA: &str = "anthropic-beta";
-/// Betas of Anthropic's API that change what is said, and not what a token costs; by the beginning of their names, which end in a date.
-const BETAS: [&str; 14] = [
-    "advanced-tool-use-",
-    "claude-code-",
-    "computer-use-",
-    "context-management-",
-    "effort-",
-    "extended-cache-ttl-",
-    "fine-grained-tool-streaming-",
-    "interleaved-thinking-",
-    "oauth-",
-    "output-128k-",
-    "prompt-caching-",
-    "structured-outputs-",
-    "token-counting-",
-    "token-efficient-tools-",
-];
 /// Most fallbacks of one request.
 const FALLBACKS_MAX: usize = 5;
 
@@ -88,6 +73,8 @@ pub(super) struct Authorised {
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) max_cost: Option<Money>,
     pub(super) headers: HeaderMap,
+    /// What differs where only the price list of a provider is known.
+    pub(super) screened: Screened,
     /// Given back with the request, which keeps the body for as long.
     pub(super) _share: BodyShare,
 }
@@ -142,7 +129,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
     {
         return Err(GatewayError::ShapeNotAllowed { allowed: key.settings.shape.as_str(), received: received.as_str() });
     }
-    let (ask, route) = match target {
+    let (mut ask, route) = match target {
         Target::Forward { method, url, body } => forward::resolve(gateway, &method, &url, &body, provider_key, sandbox).await?,
         _ if provider_key.is_some() => return Err(GatewayError::BadRequest("A provider_key goes with /v1/forward.".to_owned())),
         Target::Chat { body } => by_name(gateway, &key, Ask::Chat(ChatRequest::parse(&body)?), sandbox).await?,
@@ -162,15 +149,15 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
         check_name("x-lava-fallbacks", &fallback.model)?;
         let route = match &fallback.url {
             Some(url) => forward::fallback_route(gateway, &ask, url, &fallback.model, sandbox).await?,
-            None => route_for(gateway, &ask, &fallback.model, sandbox).await?,
+            None => route_for(gateway, &ask, gateway.registry.aliases.resolve(&key, &fallback.model), sandbox).await?,
         };
         routes.push(Arc::new(route));
     }
     for route in &routes {
-        check_route(&key, route)?;
-        check_betas(&headers, route)?;
+        check_seller(&key, &route.provider, &route.model)?;
     }
-    Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers, _share: share })
+    let screened = screen(gateway, &key, &mut ask, &routes, &headers)?;
+    Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers, screened, _share: share })
 }
 
 impl Target {
@@ -186,50 +173,42 @@ impl Target {
 
 async fn by_name(gateway: &Gateway, key: &SpendKey, ask: Ask, sandbox: bool) -> Result<(Ask, Route), GatewayError> {
     check_name("model", ask.model())?;
-    check_model(key, ask.model())?;
-    let route = route_for(gateway, &ask, ask.model(), sandbox).await?;
+    let name = gateway.registry.aliases.resolve(key, ask.model());
+    check_model(gateway, key, name, sandbox).await?;
+    let route = route_for(gateway, &ask, name, sandbox).await?;
     Ok((ask, route))
 }
 
-/// A model the key does not allow is refused before anything is said about it.
-fn check_model(key: &SpendKey, name: &str) -> Result<(), GatewayError> {
+/// A model the key does not allow is refused before anything is said about it: nobody to whom a request for it could go is allowed.
+async fn check_model(gateway: &Gateway, key: &SpendKey, name: &str, sandbox: bool) -> Result<(), GatewayError> {
     let Some(allowed) = &key.settings.allowed_models else { return Ok(()) };
+    let registry = &gateway.registry;
+    if !registry.is_custom(name) {
+        load_catalog().await;
+    }
+    let is_allowed = |seller: Seller<'_>| key.settings.allows_model(seller.provider(), seller.model());
+    // What nobody is known to sell is refused as unknown where the key allows its name.
     let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
-    if allowed.iter().any(|pattern| matches_model(pattern, name) || matches_model(pattern, bare)) {
+    if [name, bare].iter().any(|name| key.settings.allows_model("", name)) || sellers::all(registry, &[], name).into_iter().any(is_allowed)
+    {
+        return Ok(());
+    }
+    let servers = if sandbox { Arc::default() } else { registry.local.find(&gateway.upstream).await };
+    if sellers::at_home(&servers, name).any(is_allowed) {
         return Ok(());
     }
     Err(GatewayError::ModelNotAllowed { model: name.to_owned(), allowed: allowed.clone() })
 }
 
 /// The lists are checked against what was resolved, so that no spelling and no fallback gets around them.
-fn check_route(key: &SpendKey, route: &Route) -> Result<(), GatewayError> {
-    if let Some(allowed) = &key.settings.allowed_providers
-        && !allowed.contains(&route.provider)
-    {
-        return Err(GatewayError::ProviderNotAllowed { provider: route.provider.clone(), allowed: allowed.clone() });
+pub(super) fn check_seller(key: &SpendKey, provider: &str, model: &str) -> Result<(), GatewayError> {
+    if key.settings.allows(provider, model) {
+        return Ok(());
     }
-    if let Some(allowed) = &key.settings.allowed_models
-        && !route.model.is_empty()
-    {
-        let full = format!("{}/{}", route.provider, route.model);
-        if !allowed.iter().any(|pattern| matches_model(pattern, &route.model) || matches_model(pattern, &full)) {
-            return Err(GatewayError::ModelNotAllowed { model: route.model.clone(), allowed: allowed.clone() });
+    Err(match (&key.settings.allowed_providers, &key.settings.allowed_models) {
+        (Some(allowed), _) if !key.settings.allows_provider(provider) => {
+            GatewayError::ProviderNotAllowed { provider: provider.to_owned(), allowed: allowed.clone() }
         }
-    }
-    Ok(())
-}
-
-/// A beta can change what is billed, as a long context does; where only the price list is known, those that do not are let through.
-fn check_betas(headers: &HeaderMap, route: &Route) -> Result<(), GatewayError> {
-    let texts = headers.get_all(ANTHROPIC_BETA).iter().map(|value| value.to_str().unwrap_or("?"));
-    let mut betas = texts.flat_map(|text| text.split(',')).map(str::trim).filter(|beta| !beta.is_empty());
-    let dearer = if route.is_own() { None } else { betas.find(|beta| !BETAS.iter().any(|known| beta.starts_with(known))) };
-    dearer.map_or(Ok(()), |beta| {
-        Err(GatewayError::Unpriceable(format!("the {ANTHROPIC_BETA} \"{beta}\" may change what is billed; leave it out")))
+        (_, allowed) => GatewayError::ModelNotAllowed { model: model.to_owned(), allowed: allowed.clone().unwrap_or_default() },
     })
-}
-
-/// Exact, or everything that begins like a pattern ending in `*`.
-fn matches_model(pattern: &str, name: &str) -> bool {
-    pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
 }

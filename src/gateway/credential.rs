@@ -1,7 +1,11 @@
 //! What a caller shows to be let in: a key, or a forward token that carries one.
 //!
+//! Clients put a key into one of several headers, and some fill two of them: with an empty text, or with a key for somebody else. So the key in the form of ours counts.
+//!
 //! A forward token is the standard, padded base64 of a JSON object, as Lava's SDK sends it: `{"secret_key": "aks_…"}`, and with `provider_key` the caller's own key
 //! for the provider.
+
+use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderMap;
@@ -10,8 +14,16 @@ use serde::Deserialize;
 use super::error::GatewayError;
 use crate::domain::Secret;
 
+/// The header into which a key from the address goes (`entrance`).
+pub(super) const GOOGLE_HEADER: &str = "x-goog-api-key";
 /// The headers that the SDKs put a key into.
-const HEADERS: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "xi-api-key"];
+const HEADERS: [&str; 5] = ["authorization", "x-api-key", "api-key", GOOGLE_HEADER, "xi-api-key"];
+/// How keys of ours begin.
+const OURS: [&str; 2] = ["lava_sk_", "aks_"];
+
+const UNREADABLE: &str = "The API key is not readable text.";
+const SCHEME: &str = "The Authorization header must be \"Bearer <key>\".";
+const TWO_KEYS: &str = "Two different API keys of this gateway were sent; send one.";
 
 /// A credential as it was presented; nothing of it has been checked.
 #[derive(Debug)]
@@ -35,7 +47,7 @@ struct ForwardToken {
 
 /// Whether a request shows a key at all.
 pub(super) fn is_shown(headers: &HeaderMap) -> bool {
-    HEADERS.iter().any(|name| headers.contains_key(*name))
+    shown(headers).next().is_some()
 }
 
 /// The key of a request, where nothing else counts.
@@ -43,35 +55,73 @@ pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<Secret>, GatewayError
     Ok(Credential::from_headers(headers)?.map(|credential| credential.key))
 }
 
+/// What stands where keys are, or why it cannot be one. An empty text is not a credential.
+fn shown(headers: &HeaderMap) -> impl Iterator<Item = Result<Cow<'_, str>, &'static str>> {
+    let values = HEADERS.into_iter().flat_map(|name| headers.get_all(name).into_iter().map(move |value| (name, value)));
+    values.filter_map(|(name, value)| match value.to_str() {
+        Err(_) => Some(Err(UNREADABLE)),
+        Ok(text) if name == "authorization" => in_authorization(text.trim()),
+        Ok(text) => Some(text.trim()).filter(|key| !key.is_empty()).map(|key| Ok(key.into())),
+    })
+}
+
+/// A key as a bearer token, or as curl and addresses with a user in them send it: as the password, or as the user without one.
+fn in_authorization(text: &str) -> Option<Result<Cow<'_, str>, &'static str>> {
+    let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") || scheme.is_empty() {
+        return Some(rest).filter(|key| !key.is_empty()).map(|key| Ok(key.into()));
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Some(Err(SCHEME));
+    }
+    let Some(pair) = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else { return Some(Err(SCHEME)) };
+    let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
+    let key = if password.is_empty() { user } else { password }.trim();
+    (!key.is_empty()).then(|| Ok(key.to_owned().into()))
+}
+
 impl Credential {
-    /// The credential of a request. Two different ones are refused: it would not be clear who pays.
+    /// The credential of a request: the one in a form of ours, whatever else was sent. Two different ones of ours are refused: it would not be clear who pays. Without one of
+    /// ours, what was sent is a key that is not known here.
     pub(super) fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, GatewayError> {
-        const UNREADABLE: GatewayError = GatewayError::InvalidKey("The API key is not readable text.");
-        let mut found: Option<&str> = None;
-        for name in HEADERS {
-            for value in headers.get_all(name) {
-                let text = value.to_str().map_err(|_| UNREADABLE)?;
-                let key = match name {
-                    "authorization" => match text.split_once(' ') {
-                        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
-                        _ => return Err(GatewayError::InvalidKey("The Authorization header must be \"Bearer <key>\".")),
-                    },
-                    _ => text.trim(),
-                };
-                if found.is_some_and(|other| other != key) {
-                    return Err(GatewayError::InvalidKey("Two different API keys were sent; send one."));
+        let mut ours: Option<(Cow<'_, str>, Self)> = None;
+        let mut foreign = None;
+        for text in shown(headers) {
+            let Some(credential) = text.as_deref().ok().and_then(Self::ours) else {
+                if !matches!(foreign, Some(Ok(_))) {
+                    foreign = Some(text);
                 }
-                found = Some(key);
+                continue;
+            };
+            let (Ok(text), credential) = (text, credential?) else { continue };
+            match &ours {
+                Some((other, _)) if *other != text => return Err(GatewayError::InvalidKey(TWO_KEYS)),
+                _ => ours = Some((text, credential)),
             }
         }
-        found.map(Self::read).transpose()
+        match (ours, foreign) {
+            (Some((_, credential)), _) => Ok(Some(credential)),
+            (None, Some(Ok(key))) => Ok(Some(Self { key: Secret::new(key), provider_key: None })),
+            (None, Some(Err(why))) => Err(GatewayError::InvalidKey(why)),
+            (None, None) => Ok(None),
+        }
     }
 
-    fn read(text: &str) -> Result<Self, GatewayError> {
+    /// Reads a text in a form of ours; `None` when it has another one.
+    fn ours(text: &str) -> Option<Result<Self, GatewayError>> {
+        if OURS.iter().any(|prefix| text.starts_with(prefix)) {
+            return Some(Ok(Self { key: Secret::new(text), provider_key: None }));
+        }
         // Keys have an underscore in them, which the base64 of a token never has.
-        let token = STANDARD.decode(text).ok().and_then(|bytes| serde_json::from_slice::<ForwardToken>(&bytes).ok());
-        let Some(token) = token else { return Ok(Self { key: Secret::new(text), provider_key: None }) };
-        for (field, value) in [("customer_id", &token.customer_id), ("meter_slug", &token.meter_slug)] {
+        let token = STANDARD.decode(text).ok().and_then(|bytes| serde_json::from_slice::<ForwardToken>(&bytes).ok())?;
+        Some(token.check())
+    }
+}
+
+impl ForwardToken {
+    fn check(self) -> Result<Credential, GatewayError> {
+        for (field, value) in [("customer_id", &self.customer_id), ("meter_slug", &self.meter_slug)] {
             if value.is_some() {
                 let message = format!(
                     "{field}: this gateway bills no customers; make the forward token without it, or give each customer a spend key"
@@ -79,11 +129,11 @@ impl Credential {
                 return Err(GatewayError::BadField { field: field.to_owned(), message });
             }
         }
-        if token.provider_key.as_ref().is_some_and(|key| key.trim().is_empty()) {
+        if self.provider_key.as_ref().is_some_and(|key| key.trim().is_empty()) {
             let message = "provider_key: it is empty; leave it out to use the gateway's".to_owned();
             return Err(GatewayError::BadField { field: "provider_key".to_owned(), message });
         }
-        Ok(Self { key: Secret::new(token.secret_key), provider_key: token.provider_key.map(Secret::new) })
+        Ok(Credential { key: Secret::new(self.secret_key), provider_key: self.provider_key.map(Secret::new) })
     }
 }
 
@@ -105,15 +155,57 @@ mod tests {
         format!("Bearer {}", STANDARD.encode(json))
     }
 
+    fn basic(pair: &str) -> String {
+        format!("Basic {}", STANDARD.encode(pair))
+    }
+
     #[test]
     fn a_key_is_found_where_the_sdks_put_it() {
         for (header, value) in [("authorization", "bearer lava_sk_1"), ("x-api-key", "lava_sk_1"), ("x-goog-api-key", " lava_sk_1")] {
             assert_eq!(read(&[(header, value)]).unwrap().unwrap().key.expose(), "lava_sk_1");
         }
+        for pair in ["lava_sk_1:", "user:lava_sk_1", ":lava_sk_1"] {
+            assert_eq!(read(&[("authorization", &basic(pair))]).unwrap().unwrap().key.expose(), "lava_sk_1", "{pair}");
+        }
         assert!(read(&[]).unwrap().is_none());
-        assert!(read(&[("authorization", "Bearer a_b"), ("x-api-key", "a_b")]).unwrap().is_some(), "the same key twice is one key");
-        assert!(read(&[("authorization", "Bearer a_b"), ("x-api-key", "c_d")]).is_err());
-        assert!(read(&[("authorization", "Basic a_b")]).is_err());
+        for scheme in ["Digest a_b", "lava_sk_1", "Basic a_b"] {
+            assert_eq!(read(&[("authorization", scheme)]).unwrap_err().to_string(), SCHEME, "{scheme}");
+        }
+    }
+
+    #[test]
+    fn of_all_that_is_sent_the_key_of_ours_counts() {
+        let ours = STANDARD.encode(r#"{"secret_key":"aks_live_1"}"#);
+        for name in HEADERS {
+            let with = |key: &str| if name == "authorization" { format!("Bearer {key}") } else { key.to_owned() };
+            for other in HEADERS {
+                let foreign = |key: &str| if other == "authorization" { format!("Bearer {key}") } else { key.to_owned() };
+                for (key, is) in [("lava_sk_1", "lava_sk_1"), ("aks_live_1", "aks_live_1"), (ours.as_str(), "aks_live_1")] {
+                    for beside in ["sk-ant-foreign", "", "undefined", key] {
+                        let found = read(&[(other, &foreign(beside)), (name, &with(key))]).unwrap().unwrap();
+                        assert_eq!(found.key.expose(), is, "{name} {other} {beside}");
+                    }
+                    let two = read(&[(name, &with(key)), (other, &foreign("lava_sk_2"))]).unwrap_err();
+                    assert_eq!(two.to_string(), TWO_KEYS, "{name} {other}");
+                }
+                let unknown = read(&[(name, &with("sk-one")), (other, &foreign("sk-two"))]).unwrap().unwrap();
+                assert!(unknown.key.expose().starts_with("sk-"), "neither is known here");
+                assert!(read(&[(name, &with("")), (other, &foreign(" "))]).unwrap().is_none(), "{name} {other}");
+            }
+        }
+        for empty in ["", "Bearer", "bearer ", "Basic", "Basic Og=="] {
+            assert!(read(&[("authorization", empty)]).unwrap().is_none(), "{empty}");
+            assert_eq!(read(&[("authorization", empty), ("x-api-key", "lava_sk_1")]).unwrap().unwrap().key.expose(), "lava_sk_1");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_does_not_hide_a_key_of_ours() {
+        let mut headers = HeaderMap::new();
+        headers.insert("api-key", HeaderValue::from_bytes(b"\xff").unwrap());
+        assert!(Credential::from_headers(&headers).is_err());
+        headers.insert("x-api-key", HeaderValue::from_static("lava_sk_1"));
+        assert!(Credential::from_headers(&headers).unwrap().is_some());
     }
 
     #[test]
@@ -125,7 +217,7 @@ mod tests {
         assert_eq!(own.provider_key.unwrap().expose(), "sk-mine");
         let customer = read(&[("authorization", &token(r#"{"secret_key":"a","meter_slug":"m"}"#))]).unwrap_err();
         assert!(customer.to_string().starts_with("meter_slug: "), "{customer}");
-        // What is no token is a key, and a wrong one.
+        // What is not a token is a key, and a wrong one.
         assert_eq!(read(&[("x-api-key", "bm90IGEgdG9rZW4=")]).unwrap().unwrap().key.expose(), "bm90IGEgdG9rZW4=");
     }
 }

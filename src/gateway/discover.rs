@@ -1,95 +1,26 @@
-//! What can be bought: Lava's list of models, and the search behind the MCP tool. Open to everybody; it holds nothing secret.
+//! What can be bought: the search behind the MCP tool, and what one must know to call a provider. Open to everybody; it holds nothing secret.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
     Gateway,
-    authorise::payer,
-    credential::key_in,
-    edge::{Response, respond_json, respond_json_as},
+    edge::{Response, respond_json},
     error::GatewayError,
     lengths::{check_name, shown},
-    local::LocalServer,
     lookup::{Asker, look_up},
     providers::{CustomProvider, Ready, variables},
-    upstream::ANTHROPIC_VERSION,
 };
-use crate::{
-    catalog::{self, Auth, Dialect, Item, Mode, Model, Provider},
-    domain::{RequestShape, SpendKey},
-};
+use crate::catalog::{self, Auth, Dialect, Item, Mode, Model, Provider};
 
 const RESULTS_DEFAULT: usize = 8;
 const RESULTS_MAX: usize = 25;
 /// The longest question; the search itself looks at its first words only.
 const QUERY_CHARS_MAX: usize = 1_000;
-
-/// `GET /v1/models`: what can be called now, in the dialect of the caller. With a spend key, what that key may use.
-pub(super) async fn models(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    // Anthropic's clients always say which version of the API they speak, and nobody else does.
-    let shape = if headers.contains_key(ANTHROPIC_VERSION) { RequestShape::Anthropic } else { RequestShape::Openai };
-    respond_json_as(shape, StatusCode::OK, list_models(&gateway, &headers, shape).await)
-}
-
-async fn list_models(gateway: &Arc<Gateway>, headers: &HeaderMap, shape: RequestShape) -> Result<Value, GatewayError> {
-    let key = match key_in(headers)? {
-        Some(key) => Some(payer(gateway, Some(&key))?),
-        None => None,
-    };
-    let sandbox = gateway.sandbox || key.as_ref().is_some_and(|key| key.test);
-    let local = gateway.registry.local.find(&gateway.upstream).await;
-    let asker = if key.is_some() { Asker::Keyholder } else { Asker::Anybody };
-    let gateway = gateway.clone();
-    look_up(asker, move || model_list(&gateway, key.as_ref(), shape, sandbox, &local)).await
-}
-
-fn model_list(gateway: &Gateway, key: Option<&SpendKey>, shape: RequestShape, sandbox: bool, local: &[LocalServer]) -> Value {
-    let dialect = match shape {
-        RequestShape::Openai => Dialect::Openai,
-        RequestShape::Anthropic => Dialect::Anthropic,
-    };
-    let registry = &gateway.registry;
-    let readiness = registry.readiness();
-    let mut data = Vec::new();
-    let mut add = |id: &str, provider: &str| {
-        let settings = key.map(|key| &key.settings);
-        let provider_is_allowed =
-            settings.and_then(|settings| settings.allowed_providers.as_ref()).is_none_or(|list| list.iter().any(|one| one == provider));
-        let matches = |pattern: &String| pattern.strip_suffix('*').map_or(pattern == id, |prefix| id.starts_with(prefix));
-        let model_is_allowed = settings.and_then(|settings| settings.allowed_models.as_ref()).is_none_or(|list| list.iter().any(matches));
-        if provider_is_allowed && model_is_allowed {
-            data.push(match shape {
-                RequestShape::Openai => json!({"id": id, "object": "model", "created": 0, "owned_by": provider}),
-                // Anthropic's own list has the epoch where a date is not known.
-                RequestShape::Anthropic => json!({"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"}),
-            });
-        }
-    };
-    for custom in registry.custom.iter().filter(|custom| sandbox || custom.dialect == dialect) {
-        custom.models.iter().for_each(|model| add(model, &custom.id));
-    }
-    for server in local.iter().filter(|_| !sandbox) {
-        server.models.iter().for_each(|model| add(model, server.id));
-    }
-    for model in registry.catalog().models().iter().filter(|model| model.mode == Mode::Chat && !model.retired && model.prices().is_some()) {
-        let Some(provider) = registry.catalog().provider(&model.provider) else { continue };
-        if sandbox || (provider.dialect == dialect && readiness.has(&provider.id)) {
-            add(&model.id, &provider.id);
-        }
-    }
-    match shape {
-        RequestShape::Openai => json!({"object": "list", "data": data}),
-        RequestShape::Anthropic => {
-            let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
-            json!({"first_id": id(data.first()), "last_id": id(data.last()), "data": data, "has_more": false})
-        }
-    }
-}
 
 #[derive(Deserialize)]
 pub(super) struct SearchQuery {

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Gateway, connect, credential,
     edge::{self, Response},
+    entrance,
     error::GatewayError,
     metrics::{self, Metrics, Readers},
 };
@@ -36,7 +37,9 @@ pub(super) fn router(gateway: Arc<Gateway>, address: SocketAddr) -> Router {
     let readers = if is_local { Readers::ThisMachine } else { Readers::SecretKeys };
     let router = edge::router_with(gateway.clone(), connect::routes(gateway.clone(), is_local))
         .route("/metrics", get(metrics::page).with_state((gateway.clone(), readers)));
-    router.layer(axum::middleware::from_fn_with_state(Arc::new(Door { gateway, is_local, strangers: Strangers::default() }), enter))
+    let is_sandbox = gateway.sandbox;
+    let door = Arc::new(Door { gateway, is_local, strangers: Strangers::default() });
+    entrance::behind(is_sandbox, router.layer(axum::middleware::from_fn_with_state(door, enter)))
 }
 
 async fn enter(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {

@@ -19,28 +19,27 @@ use tokio::sync::mpsc;
 
 use super::{
     Gateway,
-    authorise::{ANTHROPIC_BETA, Fallback, Inbound, Target, payer},
+    authorise::{Fallback, Inbound, Target, payer},
     connect,
     credential::Credential,
     discover,
     door::LookedUpInVain,
+    entrance,
     error::GatewayError,
     journey,
     lengths::{check_metadata, shown},
     manage,
     metrics::{Code, Metrics},
-    owner, reports,
+    models, no_route, owner, reports,
     request_body::{self, BODY_BYTES_MAX, Received},
+    screen::ANTHROPIC_BETA,
+    upstream::ANTHROPIC_VERSION,
 };
 use crate::domain::{Money, RequestId, RequestShape, Secret, SpendKey};
 
 /// An answer of the gateway.
 pub type Response = http::Response<Body>;
 
-/// On every answer.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-lava-request-id");
-/// On every answer too: tells a client that this gateway has the routes and fields that Lava does not.
-const GATEWAY: HeaderName = HeaderName::from_static("x-lava-mcp-gateway");
 /// How the headers begin that are for the gateway itself.
 const OWN_PREFIX: &str = "x-lava-";
 const FALLBACKS: &str = "x-lava-fallbacks";
@@ -56,10 +55,10 @@ const PASSED_ON: [HeaderName; 4] = [
 
 /// The gateway's routes.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    router_with(gateway, Router::new())
+    entrance::behind(gateway.sandbox, router_with(gateway, Router::new()))
 }
 
-/// The same, and routes that only a listener has.
+/// The same without its entrance, and routes that only a listener has.
 pub(super) fn router_with(gateway: Arc<Gateway>, more: Router<Arc<Gateway>>) -> Router {
     // What these show is in the books: they wait for answers that have ended and are not booked yet.
     let books = Router::new()
@@ -75,20 +74,22 @@ pub(super) fn router_with(gateway: Arc<Gateway>, more: Router<Arc<Gateway>>) -> 
         .route("/v1/lava_mcp/mispriced", get(owner::mispriced).delete(owner::sell_again))
         .route_layer(axum::middleware::from_fn_with_state(gateway.clone(), once_booked));
     Router::new()
+        .route("/", get(no_route::root))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/v1/chat/completions", post(chat_completions))
         .route("/v1/messages", post(messages))
         .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/forward", axum::routing::any(forward))
-        .route("/v1/models", get(discover::models))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::retrieve))
         .route("/v1/lava_mcp/search", get(discover::search))
         .route("/v1/lava_mcp/providers/{id}", get(discover::provider))
         .merge(books)
         .merge(more)
         .method_not_allowed_fallback(method_not_allowed)
-        .fallback(not_found)
-        .layer(axum::middleware::from_fn_with_state(gateway.clone(), with_request_id))
+        .fallback(no_route::not_found)
+        .layer(axum::middleware::from_fn_with_state(gateway.clone(), counted))
         .with_state(gateway)
 }
 
@@ -98,18 +99,14 @@ async fn once_booked(State(gateway): State<Arc<Gateway>>, request: Request, next
     next.run(request).await
 }
 
-/// Gives every request its id before anything else happens, and puts it on the answer, which is counted.
-async fn with_request_id(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
+/// Counts every answer.
+async fn counted(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let (route, began) = (Metrics::route(request.uri().path()), Instant::now());
-    let id = RequestId::generate(gateway.sandbox);
-    request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).await;
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
-    response.headers_mut().insert(GATEWAY, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
+    let id = request.extensions().get::<RequestId>().cloned();
+    let response = next.run(request).await;
     gateway.metrics.answered(route, &response, began.elapsed());
-    tracing::debug!(request = %id, route = Metrics::route_name(route), status = response.status().as_u16(), "answered");
+    let (id, status) = (id.as_ref().map(RequestId::as_str), response.status().as_u16());
+    tracing::debug!(request = id, route = Metrics::route_name(route), status, "answered");
     response
 }
 
@@ -163,12 +160,8 @@ impl Buyer {
 async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let query = request.uri().query().unwrap_or_default();
     let url = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "u").map(|(_, url)| url.into_owned());
-    // Whoever asks in the Anthropic dialect reads errors in it.
-    let path = url.as_deref().unwrap_or_default().split('?').next().unwrap_or_default();
     let mut form = Form::of(&request);
-    if path.ends_with("/messages") || path.ends_with("/messages/count_tokens") {
-        form.shape = RequestShape::Anthropic;
-    }
+    form.read_address(url.as_deref().unwrap_or_default().split('?').next().unwrap_or_default());
     let target = |parts: &http::request::Parts, body| {
         let missing = || GatewayError::BadField {
             field: "u".to_owned(),
@@ -189,10 +182,6 @@ async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     respond_json(http::StatusCode::OK, gateway.store.check().await.map(|()| "ok").map_err(GatewayError::from))
 }
 
-async fn not_found(request: Request) -> Response {
-    error_response(&Form::of(&request), &GatewayError::NotFound(format!("route {}", shown(request.uri().path()))))
-}
-
 async fn method_not_allowed(request: Request) -> Response {
     let error = GatewayError::MethodNotAllowed { path: shown(request.uri().path()), method: request.method().to_string() };
     error_response(&Form::of(&request), &error)
@@ -211,8 +200,19 @@ pub(super) struct Form {
 impl Form {
     pub(super) fn of(request: &Request) -> Self {
         let path = request.uri().path();
-        let shape = if path.starts_with("/v1/messages") { RequestShape::Anthropic } else { RequestShape::Openai };
-        Self { shape, request: request.extensions().get().cloned(), is_page: path.starts_with("/auth/") }
+        let shape = if request.headers().contains_key(ANTHROPIC_VERSION) { RequestShape::Anthropic } else { RequestShape::Openai };
+        let mut form = Self { shape, request: request.extensions().get().cloned(), is_page: path.starts_with("/auth/") };
+        form.read_address(path);
+        form
+    }
+
+    /// Whoever asks in the Anthropic dialect reads errors in it, and who asks for a chat completion does not, whatever else is sent.
+    fn read_address(&mut self, path: &str) {
+        if path.contains("/messages") {
+            self.shape = RequestShape::Anthropic;
+        } else if path.ends_with("/chat/completions") {
+            self.shape = RequestShape::Openai;
+        }
     }
 
     pub(super) fn page() -> Self {

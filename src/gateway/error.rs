@@ -1,32 +1,32 @@
-//! Every way a request can be refused, and what the caller is told: status, code, message, headers. Nowhere else.
+//! Every way a request can be refused, and what the caller is told: status, code, message, and beside this file body and headers. Nowhere else.
 //!
 //! Official SDKs retry 408, 409, 429 and 5xx on their own, and obey `x-should-retry`. So a final refusal carries `x-should-retry: false`, and a temporary one
 //! says how long to wait, at most a minute.
 
+mod body;
+mod headers;
 mod rate_limit;
 mod sentences;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use serde_json::{Map, Value, json};
+use http::StatusCode;
 
 use super::{
     authorise::BAD_KEY,
-    lengths::{cut, listed, shown},
+    lengths::{cut, listed},
+    unpack::ACCEPTED,
+    upstream_error::Said,
 };
 use crate::{
     domain::{
-        Money, RequestId, RequestLimit, RequestShape,
-        ledger::{RateState, Shortfall, Whose},
+        Money, RequestLimit,
+        ledger::{RateState, Shortfall},
     },
     store::StoreError,
     translate::BadRequest,
 };
 pub(super) use rate_limit::rate_headers;
-use sentences::{HOLDS_COMMAND, bodies_sentence, breaker_sentence, budget_sentence, how_to_set, nearest_sentence, resets_sentence};
+use sentences::{bodies_sentence, breaker_sentence, budget_sentence, how_to_set, nearest_sentence, reason_sentence, resets_sentence};
 
-/// Tells the official SDKs whether to try again.
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// The longest wait we ever ask for: some SDKs sleep as long as they are told.
 const RETRY_AFTER_S_MAX: u64 = 60;
 
@@ -64,6 +64,8 @@ pub(super) enum GatewayError {
     BadField { field: String, message: String },
     #[error("There is no {0} here.")]
     NotFound(String),
+    #[error("There is no route {path} here. {hint}")]
+    NoRoute { path: String, hint: &'static str },
     #[error("This login code is not known: it may have been used before, or be older than a minute. Start the login anew.")]
     LoginCode,
     #[error("The charge for {0} was written off before.")]
@@ -80,10 +82,13 @@ pub(super) enum GatewayError {
     Busy,
     #[error("{}", bodies_sentence(*is_own))]
     BodiesFull { is_own: bool },
-    #[error("Bodies are read as they are; this one is encoded as \"{0}\". Send it without Content-Encoding.")]
+    #[error("A body with the Content-Encoding \"{0}\" is not read here. Send it as it is, or as one of: {ACCEPTED}.")]
     Encoded(String),
     #[error("No model is called \"{model}\".{}", nearest_sentence(nearest))]
     ModelNotFound { model: String, nearest: Vec<String> },
+    /// It is known, and cannot be bought here now.
+    #[error("{0}")]
+    ModelNotOffered(String),
     #[error("{model} is sold by {provider}, and no key for {provider} is set. {}", how_to_set(provider, env))]
     CredentialsMissing { model: String, provider: String, env: Vec<String> },
     #[error("The key for {provider} is kept in the vault, which cannot be read: {reason}")]
@@ -129,14 +134,13 @@ pub(super) enum GatewayError {
     Timeout { provider: String },
     #[error("{provider} broke off its answer: {detail}.")]
     BrokenAnswer { provider: String, detail: String },
-    #[error("{provider} did not accept the key set for it (it said {status}). {}", how_to_set(provider, env))]
-    CredentialsRejected { provider: String, status: u16, env: Vec<String> },
-    #[error("{provider} answered {status}: {message}")]
+    #[error("{provider} did not accept the key set for it (it said {status}{}). {}", reason_sentence(&said.reason.message), how_to_set(provider, env))]
+    CredentialsRejected { provider: String, status: u16, env: Vec<String>, said: Box<Said> },
+    #[error("{provider} answered {status}: {}", said.message())]
     Upstream {
         provider: String,
         status: u16,
-        message: String,
-        retry_after_s: Option<u64>,
+        said: Box<Said>,
         /// Whether it may have been billed, so that all that was set aside is charged.
         is_charged: bool,
     },
@@ -168,7 +172,7 @@ impl GatewayError {
             | Self::NotTranslated(_)
             | Self::AddressMissing { .. }
             | Self::TargetNotSupported { .. } => StatusCode::BAD_REQUEST,
-            Self::NotFound(_) | Self::ModelNotFound { .. } => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NoRoute { .. } | Self::ModelNotFound { .. } | Self::ModelNotOffered(_) => StatusCode::NOT_FOUND,
             Self::AlreadyWrittenOff(_) => StatusCode::CONFLICT,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -206,7 +210,7 @@ impl GatewayError {
             Self::Forbidden(_) => "forbidden",
             Self::BadRequest(_) | Self::BadField { .. } => "invalid_request",
             Self::LoginCode => "login_code_invalid",
-            Self::NotFound(_) => "not_found",
+            Self::NotFound(_) | Self::NoRoute { .. } => "not_found",
             Self::AlreadyWrittenOff(_) => "already_written_off",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::TooLarge { .. } => "request_too_large",
@@ -214,7 +218,7 @@ impl GatewayError {
             Self::Busy => "busy",
             Self::BodiesFull { .. } => "too_many_bytes_in_flight",
             Self::Encoded(_) => "content_encoding_not_supported",
-            Self::ModelNotFound { .. } => "model_not_found",
+            Self::ModelNotFound { .. } | Self::ModelNotOffered(_) => "model_not_found",
             Self::CredentialsMissing { .. } => "provider_credentials_missing",
             Self::VaultLocked { .. } => "vault_unavailable",
             Self::AddressMissing { .. } => "provider_address_missing",
@@ -248,117 +252,6 @@ impl GatewayError {
     pub(super) fn message(&self) -> String {
         cut(&self.to_string(), MESSAGE_CHARS_MAX)
     }
-
-    /// The error object, as the SDKs of the caller's endpoint family read it; Lava's own clients read `code` and `message` of the same.
-    pub(super) fn body(&self, shape: RequestShape, request: Option<&RequestId>) -> Value {
-        let mut error = Map::new();
-        error.insert("code".to_owned(), self.code().into());
-        error.insert("message".to_owned(), self.message().into());
-        error.insert("type".to_owned(), self.kind().into());
-        let param = if let Self::BadField { field, .. } = self { Value::from(shown(field)) } else { Value::Null };
-        error.insert("param".to_owned(), param);
-        self.details(&mut error);
-        match shape {
-            RequestShape::Openai => json!({ "error": error }),
-            RequestShape::Anthropic => json!({ "type": "error", "error": error, "request_id": request.map(RequestId::as_str) }),
-        }
-    }
-
-    pub(super) fn headers(&self, shape: RequestShape) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        if let Self::RateLimited { state, .. } = self {
-            rate_headers(state, shape, &mut headers);
-        }
-        let mut wait = |seconds: u64| {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.clamp(1, RETRY_AFTER_S_MAX)));
-        };
-        match self {
-            Self::InvalidKey(_) | Self::UnknownKey => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            Self::RateLimited { wait_ms, .. } => {
-                wait(wait_ms.div_ceil(1_000));
-                headers.insert(RETRY_AFTER_MS, HeaderValue::from((*wait_ms).min(RETRY_AFTER_S_MAX * 1_000)));
-            }
-            // Those who are refused together shall not all come back together.
-            Self::BudgetHeld { .. } | Self::LineFull | Self::BodiesFull { .. } | Self::Busy => {
-                wait(1 + u64::from(getrandom::u32().unwrap_or(0) % 3))
-            }
-            Self::Ledger(_) | Self::ShuttingDown => wait(1),
-            Self::TooManyUnknownKeys { wait_s } | Self::BreakerOpen { wait_s, .. } => wait(*wait_s),
-            Self::Upstream { retry_after_s: Some(seconds), is_charged: false, .. } if *seconds <= RETRY_AFTER_S_MAX => wait(*seconds),
-            // An answer that did not come may have been billed: trying again without thinking would pay for each of them.
-            Self::Unreachable { .. } | Self::Upstream { retry_after_s: None, is_charged: false, .. } => {}
-            _ => {
-                if matches!(self, Self::Encoded(_)) {
-                    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-                }
-                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-            }
-        }
-        headers
-    }
-
-    /// Whether coming again does not help.
-    pub(super) fn is_final(&self) -> bool {
-        self.headers(RequestShape::Openai).contains_key(SHOULD_RETRY)
-    }
-
-    fn kind(&self) -> &'static str {
-        match self.status().as_u16() {
-            401 => "authentication_error",
-            402 => "billing_error",
-            403 => "permission_error",
-            404 => "not_found_error",
-            408 => "timeout_error",
-            429 => "rate_limit_error",
-            413 => "request_too_large",
-            503 | 529 => "overloaded_error",
-            504 => "timeout_error",
-            500.. => "api_error",
-            _ => "invalid_request_error",
-        }
-    }
-
-    fn details(&self, error: &mut Map<String, Value>) {
-        let mut put = |name: &str, value: Value| {
-            error.insert(name.to_owned(), value);
-        };
-        match self {
-            Self::Budget { shortfall, affordable_output } => {
-                shortfall_details(shortfall, &mut put);
-                put("max_affordable_tokens", json!(affordable_output));
-            }
-            Self::BudgetHeld { shortfall } => shortfall_details(shortfall, &mut put),
-            Self::RequestQuota { limit, resets_at } => {
-                put("limit", json!(limit));
-                put("resets_at", json!(resets_at.map(|at| at.to_string())));
-            }
-            Self::MaxCost { needed, max_cost } => {
-                put("needed", json!(needed));
-                put("max_cost", json!(max_cost));
-            }
-            Self::ModelNotFound { nearest, .. } => put("nearest", json!(nearest)),
-            Self::CredentialsMissing { provider, env, .. } | Self::CredentialsRejected { provider, env, .. } => {
-                put("provider", json!(provider));
-                put("variables", json!(env));
-            }
-            Self::Upstream { provider, status, retry_after_s, .. } => {
-                put("provider", json!(provider));
-                put("upstream_status", json!(status));
-                put("retry_after_s", json!(retry_after_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX)));
-            }
-            Self::TooManyUnknownKeys { wait_s } => put("retry_after_s", json!(wait_s)),
-            Self::BreakerOpen { provider, wait_s, .. } => {
-                put("provider", json!(provider));
-                put("retry_after_s", json!((*wait_s).min(RETRY_AFTER_S_MAX)));
-            }
-            Self::RateLimited { wait_ms, .. } => {
-                put("retry_after_s", json!(wait_ms.div_ceil(1_000)));
-            }
-            _ => {}
-        }
-    }
 }
 
 impl From<BadRequest> for GatewayError {
@@ -368,26 +261,8 @@ impl From<BadRequest> for GatewayError {
             BadRequest::Field { field, .. } => Self::BadField { field: (*field).to_owned(), message: error.to_string() },
             BadRequest::Member(_) => Self::BadField { field: "messages".to_owned(), message: error.to_string() },
             BadRequest::LookAlike { name, .. } => Self::BadField { field: name.clone(), message: error.to_string() },
+            BadRequest::Hosted { field, .. } => Self::BadField { field: (*field).to_owned(), message: error.to_string() },
+            BadRequest::Tool { .. } => Self::BadField { field: "tools".to_owned(), message: error.to_string() },
         }
     }
-}
-
-fn shortfall_details(shortfall: &Shortfall, put: &mut impl FnMut(&str, Value)) {
-    put(
-        "limit_of",
-        json!(match shortfall.whose {
-            Whose::Key => "key",
-            Whose::Account => "account",
-        }),
-    );
-    put("limit", json!(shortfall.limit));
-    put("spent", json!(shortfall.spent));
-    put("held", json!(shortfall.held));
-    put("needed", json!(shortfall.asked));
-    put("remaining", json!(shortfall.available()));
-    put("unverified", json!(shortfall.unverified));
-    if shortfall.unverified > Money::ZERO {
-        put("unverified_shown_by", json!({"command": HOLDS_COMMAND, "endpoint": "/v1/lava_mcp/holds"}));
-    }
-    put("resets_at", json!(shortfall.resets_at.map(|at| at.to_string())));
 }

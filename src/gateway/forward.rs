@@ -12,7 +12,7 @@ use super::{
     ask::Ask,
     error::GatewayError,
     lengths::check_name,
-    lookup::load_catalog,
+    lookup::{Asker, load_catalog},
     providers::{custom_auth, variables},
     route::{Reach, Route, dialect, nearest_models, shown},
 };
@@ -149,7 +149,10 @@ impl Owner {
             custom.check_model(model)?;
         }
         if known.is_none() && custom.is_none() && !model.is_empty() {
-            return Err(GatewayError::ModelNotFound { model: model.to_owned(), nearest: nearest_models(gateway, model).await? });
+            return Err(GatewayError::ModelNotFound {
+                model: model.to_owned(),
+                nearest: nearest_models(gateway, model, Asker::Keyholder).await?,
+            });
         }
         let prices: Option<Prices> = custom.map_or_else(|| known.and_then(|model| model.prices().cloned()), |custom| custom.prices.clone());
         Ok(Route {

@@ -71,6 +71,10 @@ struct KeyExtras {
     requests_reset_at: Option<String>,
     /// Whether the key only reaches the sandbox.
     test: bool,
+    /// Whether it may buy hosted tools.
+    hosted_tools: bool,
+    /// Whether an output cap is lowered to what there is money for.
+    lower_output_cap: bool,
 }
 
 impl KeyObject {
@@ -84,6 +88,8 @@ impl KeyObject {
             resets_at: key.resets_at(now).map(|at| at.to_string()),
             requests_reset_at: key.settings.request_limit.and_then(|limit| limit.cycle.resets_at(now)).map(|at| at.to_string()),
             test: key.test,
+            hosted_tools: key.settings.hosted_tools,
+            lower_output_cap: key.settings.lower_output_cap,
         };
         let settings = key.settings;
         Ok(Self {

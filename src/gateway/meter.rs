@@ -10,7 +10,7 @@ mod stream;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use std::{
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -22,8 +22,10 @@ use super::{
     edge::{Response, body_of},
     error::{GatewayError, rate_headers},
     reported::Beside,
+    request_ids,
     reserve::Held,
     upstream::{DRAIN_TIMEOUT, Failure, Reply, Sent},
+    upstream_error::refused,
 };
 use crate::{
     domain::{Metered as Known, Usage, ledger::Ending},
@@ -34,10 +36,6 @@ pub(super) use caller::LastWord;
 
 /// A larger plain answer is refused; it is still paid for.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
-/// As much of an upstream's error text is looked at.
-const ERROR_BYTES_MAX: usize = 64 << 10;
-/// As much of an upstream's error message is passed on, in characters.
-const ERROR_CHARS_MAX: usize = 500;
 /// A provider that sends nothing for this long has hung up.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// No answer takes longer than this.
@@ -155,7 +153,7 @@ fn ended_first(provider: String) -> GatewayError {
 /// Reads a whole answer.
 async fn plain(held: &Held, reply: Reply, beside: &mut Beside) -> (Known, Ending, Result<Response, GatewayError>) {
     let content_type = reply.headers.get(header::CONTENT_TYPE).cloned();
-    let status = reply.status;
+    let (status, upstream_id) = (reply.status, request_ids::of_upstream(&reply.headers, held.route.credential.as_ref()));
     let body = match read_whole(reply, ANSWER_BYTES_MAX).await {
         Ok(body) => body,
         Err(detail) => {
@@ -185,6 +183,7 @@ async fn plain(held: &Held, reply: Reply, beside: &mut Beside) -> (Known, Ending
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     describe(held, response.headers_mut());
+    request_ids::name_upstream(upstream_id, response.headers_mut());
     (known, if is_error { Ending::ErrorInAnswer } else { Ending::Complete }, Ok(response))
 }
 
@@ -200,9 +199,10 @@ fn exact(held: &Held, usage: Usage, visible_bytes: u64, beside: &Beside) -> Know
     }
 }
 
-/// An upper estimate from what was seen: a token for each byte, since no token is shorter. What a model has thought where nobody sees it cannot be estimated.
+/// An upper estimate from what was seen: a token for each byte, since no token is shorter. What a model has thought and what hosted tools
+/// have done where nobody sees it cannot be estimated.
 fn estimate(held: &Held, visible_bytes: u64, unseen_tokens: u64) -> Known {
-    if held.route.reasons {
+    if held.route.reasons || held.ask.hosted().is_some_and(|hosted| !hosted.is_empty()) {
         return Known::Unknown;
     }
     Known::Estimated(Usage::text(held.input_tokens_max, visible_bytes.saturating_add(unseen_tokens)))
@@ -215,6 +215,7 @@ fn describe(held: &Held, headers: &mut HeaderMap) {
     if let Some(cap) = held.plan.cap.filter(|_| held.plan.is_injected) {
         headers.insert(OUTPUT_CAP_HEADER, HeaderValue::from(cap));
     }
+    headers.extend(held.notes.clone());
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
@@ -225,7 +226,7 @@ fn is_compressed(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
+pub(super) async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
     let mut whole = BytesMut::new();
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     loop {
@@ -237,36 +238,6 @@ async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
             Ok(Some(Ok(chunk))) => whole.extend_from_slice(&chunk),
         }
     }
-}
-
-/// What an upstream's refusal means: for the caller, and for the bill. Its text is passed on, but never a key in it.
-async fn refused(held: &Held, reply: Reply, stopping: &CancellationToken) -> (GatewayError, Known) {
-    const NOT_BILLED: Known = Known::Nothing { dispatched: true };
-    let route = &held.route;
-    let (provider, status) = (route.provider.clone(), reply.status);
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !route.is_callers_key {
-        // The caller's key is fine; ours for the provider is not.
-        return (GatewayError::CredentialsRejected { provider, status: status.as_u16(), env: route.variables.clone() }, NOT_BILLED);
-    }
-    if status.is_redirection() || status.is_informational() {
-        return (GatewayError::BrokenAnswer { provider, detail: format!("it answered with status {status} instead") }, NOT_BILLED);
-    }
-    let retry_after_s = reply.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
-    let body = tokio::select! {
-        body = read_whole(reply, ERROR_BYTES_MAX) => body.unwrap_or_default(),
-        () = stopping.cancelled() => Bytes::new(),
-    };
-    let parsed: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-    // An edge in front of the provider gave up on an answer that may be billed all the same.
-    let is_from_an_edge = matches!(status.as_u16(), 504 | 520..=528 | 530) || (matches!(status.as_u16(), 502 | 503) && parsed.is_none());
-    let known = if is_from_an_edge { Known::Unknown } else { NOT_BILLED };
-    let reason = ["/error/message", "/error", "/message", "/detail"].iter().find_map(|path| parsed.as_ref()?.pointer(path)?.as_str());
-    let mut message = reason.unwrap_or("it gave no reason").to_owned();
-    if let Some(key) = &route.credential {
-        message = message.replace(key.expose(), "****");
-    }
-    let message = message.chars().filter(|c| !c.is_control()).take(ERROR_CHARS_MAX).collect();
-    (GatewayError::Upstream { provider, status: status.as_u16(), message, retry_after_s, is_charged: is_from_an_edge }, known)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 //! Each step consumes what the one before made, so a skipped step does not compile. Until money is held, a failure is an error and returns at once. From then on
 //! a failure is a value that travels on to `settle`; and the work runs in a task of its own, so a caller who hangs up cannot cancel the bookkeeping.
 
+mod aliases;
 mod ask;
 mod authorise;
 mod breaker;
@@ -27,9 +28,11 @@ mod credentials;
 mod discover;
 mod door;
 pub mod edge;
+mod entrance;
 mod error;
 mod forward;
 mod habits;
+mod hosted;
 mod lengths;
 mod line;
 mod local;
@@ -37,21 +40,28 @@ mod lookup;
 mod manage;
 mod meter;
 mod metrics;
+mod models;
 mod network;
+mod no_route;
 mod owner;
 mod plan;
 mod providers;
 mod reported;
 mod reports;
 mod request_body;
+mod request_ids;
 mod reserve;
 mod route;
 mod sandbox;
+mod screen;
+mod sellers;
 pub mod server;
 mod settle;
 mod template_tokens;
 mod tokens;
+mod unpack;
 mod upstream;
+mod upstream_error;
 
 use std::{
     sync::Arc,
@@ -61,6 +71,7 @@ use std::{
 use tokio::sync::{broadcast, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use aliases::{Aliases, ModelNames};
 pub use credentials::{Credentials, Environment, KeyVault, Loading};
 pub use network::Network;
 pub use owner::ToReview;

@@ -3,6 +3,7 @@
 use url::Url;
 
 use super::{
+    aliases::Aliases,
     credentials::{Credentials, Readiness},
     error::GatewayError,
     local::LocalServers,
@@ -49,18 +50,25 @@ pub struct Registry {
     pub(super) credentials: Credentials,
     pub(super) local: LocalServers,
     pub(super) network: Network,
+    pub(super) aliases: Aliases,
 }
 
 impl Registry {
     /// Joins the catalog with what the config file adds. `probe_local` offers model servers on their usual ports of this machine.
     pub fn new(custom: Vec<CustomProvider>, credentials: Credentials, probe_local: bool) -> Self {
-        Self { custom, credentials, local: LocalServers::new(probe_local), network: Network::default() }
+        Self { custom, credentials, local: LocalServers::new(probe_local), network: Network::default(), aliases: Aliases::default() }
     }
 
     /// The same, with providers reached in this way.
     #[must_use]
     pub fn with_network(self, network: Network) -> Self {
         Self { network, ..self }
+    }
+
+    /// The same, with other names for models.
+    #[must_use]
+    pub fn with_aliases(self, aliases: Aliases) -> Self {
+        Self { aliases, ..self }
     }
 
     pub(super) fn catalog(&self) -> &'static Catalog {

@@ -5,7 +5,7 @@
 
 use memchr::memmem;
 
-use super::{Gateway, route::Route};
+use super::{Gateway, hosted, reserve::Held, route::Route};
 use crate::{
     catalog::ReportedCost,
     domain::{
@@ -22,6 +22,7 @@ pub(super) const COST_BELIEVED: Money = Money::from_dollars(1_000_000);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Beside {
     others: Vec<(String, Usage)>,
+    searches: u64,
     cost: Option<Claim>,
 }
 
@@ -44,17 +45,21 @@ impl Beside {
         if !seen.others.is_empty() {
             self.others.clone_from(&seen.others);
         }
+        self.searches = self.searches.max(seen.searches);
         if let Some(reported) = &route.reported_cost {
             self.cost = self.cost.max(claim(reported, payload));
         }
     }
 
     /// Makes an outcome at least as expensive as what is reported. A refusal stays one.
-    pub(super) fn raise(&self, gateway: &Gateway, route: &Route, held: Money, outcome: Outcome) -> Outcome {
+    pub(super) fn raise(&self, gateway: &Gateway, held: &Held, outcome: Outcome) -> Outcome {
+        let (route, amount) = (&held.route, held.plan.amount);
         let Outcome::Charge { cost, basis, usage } = outcome else { return outcome };
-        let unknown = Outcome::Charge { cost: cost.max(held), basis: Basis::Hold, usage };
+        let unknown = Outcome::Charge { cost: cost.max(amount), basis: Basis::Hold, usage };
         let Some(others) = self.cost_of_others(gateway, route) else { return unknown };
-        let computed = cost.saturating_add(others);
+        // What is not known in full is charged in full already.
+        let fee = if basis == Basis::Hold { Money::ZERO } else { hosted::fee(&held.ask, route, self.searches) };
+        let computed = cost.saturating_add(others).saturating_add(fee);
         match self.cost {
             Some(Claim::Unbelievable) => unknown,
             Some(Claim::Cost(claimed)) if claimed > computed => Outcome::Charge { cost: claimed, basis, usage },

@@ -9,10 +9,14 @@ use axum::{
     extract::Request,
 };
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::{Gateway, error::GatewayError};
+use super::{
+    Gateway,
+    error::GatewayError,
+    unpack::{codings, unpack},
+};
 use crate::listen::{BodyShare, OverBudget};
 
 /// Largest request body: a long conversation with images in it.
@@ -48,7 +52,7 @@ pub(super) async fn read<T>(
     let mut caller = identify(&parts.headers)?;
     let mut share = gateway.bodies.share(payer(&caller));
     let began = tokio::time::Instant::now();
-    let body = read_body(&parts.headers, body, &mut share, bytes_max, BODY_IDLE, BODY_TIMEOUT).await?;
+    let body = read_body(&parts.headers, body, &mut share, bytes_max, PATIENCE).await?;
     if began.elapsed() > LOOK_UP_AGAIN_AFTER {
         caller = identify(&parts.headers)?;
     }
@@ -59,31 +63,46 @@ pub(super) async fn read<T>(
 pub(super) async fn read_open(gateway: &Gateway, request: Request, bytes_max: usize) -> Result<(Parts, Bytes), GatewayError> {
     let (parts, body) = request.into_parts();
     let mut share = gateway.bodies.share(NOBODY);
-    let body = read_body(&parts.headers, body, &mut share, bytes_max, BODY_IDLE, BODY_TIMEOUT).await?;
+    let body = read_body(&parts.headers, body, &mut share, bytes_max, PATIENCE).await?;
     Ok((parts, body))
 }
 
+/// How long a body may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    idle: Duration,
+    whole: Duration,
+}
+
+const PATIENCE: Patience = Patience { idle: BODY_IDLE, whole: BODY_TIMEOUT };
+
+/// Reads a body and unpacks it, with `share` for what comes out. What it was packed into takes room as well, until it is unpacked.
 async fn read_body(
     headers: &HeaderMap,
     body: Body,
     share: &mut BodyShare,
     bytes_max: usize,
-    idle: Duration,
-    timeout: Duration,
+    patience: Patience,
 ) -> Result<Bytes, GatewayError> {
-    // A small body can unpack to a huge one, so only plain ones are read.
-    if let Some(coding) = headers.get(header::CONTENT_ENCODING).filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(GatewayError::Encoded(String::from_utf8_lossy(coding.as_bytes()).chars().take(50).collect()));
+    let codings = codings(headers)?;
+    if codings.is_empty() {
+        return read_plain(body, share, bytes_max, patience).await;
     }
+    let mut room = share.beside();
+    let packed = read_plain(body, &mut room, bytes_max, patience).await?;
+    unpack(&packed, &codings, share, bytes_max).await
+}
+
+async fn read_plain(body: Body, share: &mut BodyShare, bytes_max: usize, patience: Patience) -> Result<Bytes, GatewayError> {
     let too_large = || GatewayError::TooLarge { limit_mib: bytes_max >> 20 };
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());
     }
     let mut body = Limited::new(body, bytes_max);
-    let deadline = tokio::time::Instant::now() + timeout;
+    let deadline = tokio::time::Instant::now() + patience.whole;
     let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
     loop {
-        let until = (tokio::time::Instant::now() + idle).min(deadline);
+        let until = (tokio::time::Instant::now() + patience.idle).min(deadline);
         let frame = match tokio::time::timeout_at(until, body.frame()).await {
             Err(_) => return Err(GatewayError::TooSlow),
             Ok(None) => return Ok(if whole.is_empty() { first } else { whole.freeze() }),
@@ -124,9 +143,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_may_take_its_time_but_not_all_of_it() {
-        let (idle, timeout) = (Duration::from_millis(200), Duration::from_millis(500));
+        let patience = Patience { idle: Duration::from_millis(200), whole: Duration::from_millis(500) };
         let mut share = Arc::new(BodyBudget::default()).share("a");
-        let mut read = async |body| read_body(&HeaderMap::new(), body, &mut share, BODY_BYTES_MAX, idle, timeout).await;
+        let mut read = async |body| read_body(&HeaderMap::new(), body, &mut share, BODY_BYTES_MAX, patience).await;
         let whole = read(paced(3, Duration::from_millis(10))).await.unwrap();
         assert_eq!(&whole[..], b"012345678901234567890123456789");
         for (pieces, pause) in [(1, 5_000), (100, 50)] {

@@ -10,6 +10,7 @@ use super::{
     ask::Ask,
     authorise::Authorised,
     error::GatewayError,
+    hosted,
     line::WAIT,
     meter::Answer,
     plan::{Means, Plan, Quote, TooDear},
@@ -22,7 +23,7 @@ use crate::{
         HoldId, KeyId, Money, RequestId, SpendKey,
         ledger::{RateState, Refusal, Reserve, Shortfall, Subject},
     },
-    store::StoreError,
+    store::{Clock, StoreError},
 };
 
 /// How often a request that waits for money looks for it by itself.
@@ -38,6 +39,8 @@ pub(super) struct Held {
     pub(super) route: Arc<Route>,
     pub(super) ask: Arc<Ask>,
     pub(super) headers: HeaderMap,
+    /// Headers for the caller that say what was changed in the request.
+    pub(super) notes: HeaderMap,
     pub(super) plan: Plan,
     /// Upper bound of the input in tokens, for when no usage is reported.
     pub(super) input_tokens_max: u64,
@@ -45,6 +48,8 @@ pub(super) struct Held {
     pub(super) text_tokens_max: u64,
     /// Where the key's rate limit stands, for the caller.
     pub(super) rate: Option<RateState>,
+    /// What dates that a provider names are held against.
+    pub(super) clock: Clock,
 }
 
 /// Why an attempt did not get its money.
@@ -95,7 +100,8 @@ impl Attempt<'_> {
     async fn in_line(&self) -> Result<Held, GatewayError> {
         let features = self.call.ask.features();
         let template = features.map_or(0, |features| self.gateway.template_tokens.allowance(self.route, features));
-        let mut quote = Quote::new(&self.call.ask, self.route, template)?;
+        let extra = hosted::bound(&self.call.ask, self.route)?;
+        let mut quote = Quote::new(&self.call.ask, self.route, template, extra)?;
         let (lines, key) = (&self.gateway.lines, &self.call.key.id);
         if quote.is_free() || !lines.has(key) {
             match self.try_to_hold(&mut quote, true).await {
@@ -123,6 +129,10 @@ impl Attempt<'_> {
         let Self { gateway, call, route, .. } = self;
         let mut key = Cow::Borrowed(&call.key);
         let mut tries = 0;
+        // An exact count leaves more of the money to the answer.
+        if !quote.is_tight() && quote.is_lowered(self.means(&key, may_wait)) {
+            quote.tighten(tokens::count_exactly(&call.ask, route).await);
+        }
         loop {
             tries += 1;
             let short = match self.hold(&key, quote, may_wait).await {
@@ -152,16 +162,22 @@ impl Attempt<'_> {
         }
     }
 
-    async fn hold(&self, key: &SpendKey, quote: &Quote, may_wait: bool) -> Result<Held, NoMoney> {
+    /// What may be spent.
+    fn means(&self, key: &SpendKey, may_wait: bool) -> Means {
         let Self { gateway, call, route, tally } = self;
-        let means = Means {
+        Means {
             remaining: key.remaining(),
             held: key.held_in_the_way(),
             max_cost: call.max_cost.map(|max_cost| max_cost.saturating_sub(tally.charged)),
             usual_output: gateway.habits.p95(&key.id, &route.model),
             may_wait,
-        };
-        let plan = quote.plan(means).map_err(|refusal| match refusal {
+            may_lower: key.settings.lower_output_cap,
+        }
+    }
+
+    async fn hold(&self, key: &SpendKey, quote: &Quote, may_wait: bool) -> Result<Held, NoMoney> {
+        let Self { gateway, call, route, tally } = self;
+        let plan = quote.plan(self.means(key, may_wait)).map_err(|refusal| match refusal {
             TooDear::MaxCost { needed, max_cost } => NoMoney::MaxCost { needed, max_cost },
             TooDear::Budget { needed } => key.shortfall(needed, (gateway.clock)()).map_or_else(
                 || NoMoney::Final(GatewayError::Unpriceable("with this output cap it could cost more than a million dollars".to_owned())),
@@ -187,11 +203,13 @@ impl Attempt<'_> {
                 key: key.id.clone(),
                 route: (*route).clone(),
                 ask: call.ask.clone(),
-                headers: call.headers.clone(),
+                headers: if route.is_own() { call.headers.clone() } else { call.screened.headers.clone() },
+                notes: if route.is_own() { HeaderMap::new() } else { call.screened.notes.clone() },
                 plan,
                 input_tokens_max: quote.input_tokens_max(),
                 text_tokens_max: quote.text_tokens_max(),
                 rate: admitted.rate,
+                clock: gateway.clock.clone(),
             }),
             Ok(Err(Refusal::SpendLimit(short))) => Err(NoMoney::Short(short)),
             Ok(Err(refusal)) => Err(NoMoney::Final(refused(gateway, &key.id, refusal, route).unwrap_or_else(Into::into))),

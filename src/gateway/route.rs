@@ -7,8 +7,10 @@ use super::{
     Gateway,
     ask::Ask,
     error::GatewayError,
+    local::LocalServer,
     lookup::{Asker, load_catalog, look_up},
     providers::{CustomProvider, Registry, custom_auth, variables},
+    sellers::{self, Seller},
 };
 use crate::{
     catalog::{Auth, Capability, Dialect, Mode, Model, Prices, Provider, ReportedCost},
@@ -92,26 +94,19 @@ pub(super) async fn route_for(gateway: &Gateway, ask: &Ask, name: &str, sandbox:
     if !registry.is_custom(name) {
         load_catalog().await;
     }
-    if let Some((provider, model)) = name.split_once('/') {
-        if let Some(custom) = registry.custom(provider) {
-            return custom_route(registry, custom, ask, model, sandbox).await;
-        }
-        if let Some(provider) = registry.catalog_provider(provider)
-            && let Some(model) = registry.catalog().model(&provider.id, model)
-        {
-            return catalog_route(registry, provider, ask, model, sandbox).await;
-        }
-        if let Some(route) = local_route(gateway, ask, name, sandbox).await {
-            return Ok(route);
-        }
+    let named = sellers::named(registry, name);
+    if named.is_none()
+        && name.contains('/')
+        && let Some(route) = local_route(gateway, ask, name, sandbox).await
+    {
+        return Ok(route);
     }
-    if let Some(custom) = registry.custom.iter().find(|custom| custom.models.iter().any(|model| model == name)) {
-        return custom_route(registry, custom, ask, name, sandbox).await;
+    if let Some(seller) = named.or_else(|| sellers::listed(registry, name)) {
+        return seller_route(registry, ask, &seller, sandbox).await;
     }
     let mut refusal = None;
-    for model in registry.catalog().models_named(name) {
-        let Some(provider) = registry.catalog_provider(&model.provider) else { continue };
-        match catalog_route(registry, provider, ask, model, sandbox).await {
+    for seller in sellers::in_catalog(registry, name) {
+        match seller_route(registry, ask, &seller, sandbox).await {
             Ok(route) => return Ok(route),
             // The first seller is the one to tell about: it is the lab that makes the model.
             Err(error) => refusal = refusal.or(Some(error)),
@@ -122,15 +117,24 @@ pub(super) async fn route_for(gateway: &Gateway, ask: &Ask, name: &str, sandbox:
     }
     match refusal {
         Some(refusal) => Err(refusal),
-        None => Err(not_found(gateway, name).await?),
+        None => Err(not_found(gateway, name, Asker::Keyholder).await?),
     }
 }
 
-async fn not_found(gateway: &Gateway, name: &str) -> Result<GatewayError, GatewayError> {
+async fn seller_route(registry: &Registry, ask: &Ask, seller: &Seller<'_>, sandbox: bool) -> Result<Route, GatewayError> {
+    match seller {
+        Seller::Custom(custom, model) => custom_route(registry, custom, ask, model, sandbox).await,
+        Seller::Catalog(provider, model) => catalog_route(registry, provider, ask, model, sandbox).await,
+        Seller::Local(server, model) => Ok(at_server(server, ask, model)),
+    }
+}
+
+/// No model is called so; these are most like it.
+pub(super) async fn not_found(gateway: &Gateway, name: &str, asker: Asker) -> Result<GatewayError, GatewayError> {
     let registry = &gateway.registry;
     let bare =
         name.split_once('/').filter(|(provider, _)| registry.catalog().provider(provider).is_some()).map_or(name, |(_, model)| model);
-    let mut nearest = nearest_models(gateway, bare).await?;
+    let mut nearest = nearest_models(gateway, bare, asker).await?;
     let custom = registry.custom.iter().flat_map(|custom| custom.models.iter().map(move |model| format!("{}/{model}", custom.id)));
     nearest.splice(0..0, custom.filter(|model| model.contains(bare)));
     nearest.truncate(3);
@@ -138,9 +142,9 @@ async fn not_found(gateway: &Gateway, name: &str) -> Result<GatewayError, Gatewa
 }
 
 /// The models whose names look most like this one.
-pub(super) async fn nearest_models(gateway: &Gateway, name: &str) -> Result<Vec<String>, GatewayError> {
+pub(super) async fn nearest_models(gateway: &Gateway, name: &str, asker: Asker) -> Result<Vec<String>, GatewayError> {
     let (catalog, name) = (gateway.registry.catalog(), name.to_owned());
-    look_up(Asker::Keyholder, move || catalog.nearest_models(&name, 3).into_iter().map(|model| model.id.to_string()).collect()).await
+    look_up(asker, move || catalog.nearest_models(&name, 3).into_iter().map(|model| model.id.to_string()).collect()).await
 }
 
 async fn custom_route(registry: &Registry, custom: &CustomProvider, ask: &Ask, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
@@ -213,29 +217,34 @@ async fn local_route(gateway: &Gateway, ask: &Ask, name: &str, sandbox: bool) ->
     if sandbox {
         return None;
     }
-    for server in gateway.registry.local.find(&gateway.upstream).await.iter() {
-        let model = name.strip_prefix(server.id).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name);
+    for seller in sellers::at_home(&gateway.registry.local.find(&gateway.upstream).await, name) {
         // Looked at once more: another program may have taken the port since its models were listed.
-        if server.models.iter().any(|known| known == model) && server.is_trusted().await {
-            return Some(Route {
-                provider: server.id.to_owned(),
-                model: model.to_owned(),
-                method: Method::POST,
-                url: below(&server.base_url, ask.endpoint()),
-                auth: Auth::None,
-                credential: None,
-                is_callers_key: false,
-                variables: Vec::new(),
-                prices: Some(Prices::free()),
-                reported_cost: None,
-                context: None,
-                max_output: None,
-                reasons: false,
-                reach: Reach::Private,
-            });
+        if let Seller::Local(server, model) = seller
+            && server.is_trusted().await
+        {
+            return Some(at_server(server, ask, model));
         }
     }
     None
+}
+
+fn at_server(server: &LocalServer, ask: &Ask, model: &str) -> Route {
+    Route {
+        provider: server.id.to_owned(),
+        model: model.to_owned(),
+        method: Method::POST,
+        url: below(&server.base_url, ask.endpoint()),
+        auth: Auth::None,
+        credential: None,
+        is_callers_key: false,
+        variables: Vec::new(),
+        prices: Some(Prices::free()),
+        reported_cost: None,
+        context: None,
+        max_output: None,
+        reasons: false,
+        reach: Reach::Private,
+    }
 }
 
 /// The dialect in which a request is asked.

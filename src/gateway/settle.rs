@@ -116,7 +116,7 @@ impl Tally {
 /// What an attempt costs.
 pub(super) fn outcome(gateway: &Gateway, metered: &Metered) -> Outcome {
     let Metered { held, known, beside, .. } = metered;
-    beside.raise(gateway, &held.route, held.plan.amount, by_usage(held, *known))
+    beside.raise(gateway, held, by_usage(held, *known))
 }
 
 /// What an attempt costs by its usage; pure.

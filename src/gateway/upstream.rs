@@ -147,7 +147,7 @@ async fn nobody_waits(held: &Held, answer: &Answer) {
 
 async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
     let route = &held.route;
-    let body = held.ask.upstream_body(&route.provider, &route.model, held.plan.cap);
+    let body = held.ask.upstream_body(route, held.plan.cap);
     let client = match route.reach {
         Reach::Sandbox => return Ok(sandbox::answer(route, &held.ask, body).await),
         Reach::Public => {

@@ -63,6 +63,17 @@ pub(crate) struct BodyShare {
 }
 
 impl BodyShare {
+    /// A share of the same payer, for what is needed a shorter time.
+    pub(crate) fn beside(&self) -> Self {
+        Self { budget: self.budget.clone(), payer: self.payer.clone(), bytes: 0 }
+    }
+
+    /// How much room it takes.
+    #[cfg(test)]
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes room for bytes that have arrived.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
         if bytes == 0 {

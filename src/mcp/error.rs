@@ -166,6 +166,7 @@ impl From<ClientError> for ToolError {
                 let hint =
                     wait.map_or_else(|| hint_for(&code).to_owned(), |seconds| format!("Wait {seconds} seconds, then repeat the call."));
                 let mut details = details.as_object().cloned().unwrap_or_default();
+                name_providers_own(&mut details);
                 // Said already, or meant for SDKs.
                 for name in ["code", "message", "type", "param"] {
                     details.remove(name);
@@ -187,6 +188,16 @@ impl From<ClientError> for ToolError {
             ClientError::BadAnswer(_) | ClientError::BadKey | ClientError::BadAddress(_) => {
                 Self::new("gateway_error", sentence(&error.to_string()), "Tell the user; lava-mcp doctor shows what works.")
             }
+        }
+    }
+}
+
+/// What a provider said beside its message stays, under names that say whose it is.
+fn name_providers_own(details: &mut JsonObject) {
+    let Some(ours) = details.remove("lava_code") else { return };
+    for (name, whose) in [("code", "upstream_code"), ("param", "upstream_param")] {
+        if let Some(value) = details.remove(name).filter(|value| !value.is_null() && *value != ours) {
+            details.insert(whose.to_owned(), value);
         }
     }
 }

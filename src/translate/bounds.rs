@@ -187,7 +187,7 @@ impl<R: Reader> Walk<'_, R> {
             return Ok(());
         };
         for members in tools.iter().filter_map(|tool| serde_json::from_str::<Members<'_>>(tool.get()).ok()) {
-            if let Some((name, meant)) = members.iter().find_map(|(name, _)| Some((name, look_alike(name, &["type"])?))) {
+            if let Some((name, meant)) = members.iter().find_map(|(name, _)| Some((name, look_alike(name, || ["type"].into_iter())?))) {
                 return Err(BadRequest::look_alike(name, meant));
             }
         }
@@ -210,7 +210,7 @@ impl<R: Reader> Walk<'_, R> {
         }
         // It is valid JSON; what can be wrong with it is a name that is there twice.
         let members = serde_json::from_str::<Members<'a>>(raw.get()).map_err(|error| BadRequest::Member(error.to_string()))?;
-        let confused = members.iter().find_map(|(name, _)| Some(BadRequest::look_alike(name, look_alike(name, known)?)));
+        let confused = members.iter().find_map(|(name, _)| Some(BadRequest::look_alike(name, look_alike(name, || known.iter().copied())?)));
         confused.map_or(Ok(Some(members)), Err)
     }
 }

@@ -5,11 +5,13 @@
 
 pub mod anthropic;
 pub mod bounds;
+mod lowering;
 mod members;
 pub mod openai;
 pub mod raw;
 mod rendering;
 pub mod reply;
+pub mod screening;
 pub mod sse;
 
 use serde::Deserialize;
@@ -45,6 +47,20 @@ pub enum BadRequest {
         name: String,
         /// The other one.
         meant: &'static str,
+    },
+    /// Something that runs at the provider at a price of its own, which the key does not allow.
+    #[error("{field}: {what}, at a price of its own; it is sent where the key says \"hosted_tools\": true")]
+    Hosted {
+        /// The field it is in.
+        field: &'static str,
+        /// What it is, as the first part of a sentence.
+        what: String,
+    },
+    /// A tool whose cost has no bound.
+    #[error("tools: what a tool of the type \"{kind}\" costs has no bound here; leave it out")]
+    Tool {
+        /// Its type, cut.
+        kind: String,
     },
 }
 

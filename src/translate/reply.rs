@@ -17,6 +17,8 @@ pub struct Seen {
     pub usage: Option<Usage>,
     /// What other models used for the same answer, by name; it is not part of `usage`.
     pub others: Vec<(String, Usage)>,
+    /// Searches that the provider made for it, so far.
+    pub searches: u64,
     /// Bytes of text, reasoning and tool arguments.
     pub visible_bytes: u64,
     /// Whether there is usage in it and no part of the answer: the extra chunk of OpenAI's `include_usage`.

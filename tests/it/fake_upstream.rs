@@ -101,8 +101,16 @@ async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Vec<Seen>>>) {
     }
 }
 
-/// Answers with what the request wants to hear: `x_answer`, or a stream of `x_events`.
+/// Answers with what the request wants to hear: `x_answer` with `x_status` and `x_head`, or a stream of `x_events`.
 async fn say(socket: &mut TcpStream, body: &Value) -> Option<()> {
+    if let Some(status) = body["x_status"].as_u64() {
+        let answer = body["x_answer"].as_str().map_or_else(|| body["x_answer"].to_string(), str::to_owned);
+        let kind = body["x_type"].as_str().unwrap_or("application/json");
+        let head = body["x_head"].as_str().unwrap_or_default();
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{head}content-length: {}\r\n\r\n", answer.len());
+        socket.write_all(head.as_bytes()).await.ok()?;
+        return socket.write_all(answer.as_bytes()).await.ok();
+    }
     let Some(events) = body["x_events"].as_array() else {
         return plain(socket, 200, &body["x_answer"].to_string(), "").await;
     };

@@ -94,27 +94,32 @@ async fn nothing_is_smuggled_behind_a_request() {
 }
 
 #[tokio::test]
-async fn a_packed_body_is_refused_with_a_reason() {
+async fn a_body_that_is_packed_in_an_unknown_way_or_not_as_it_says_is_refused_with_a_reason() {
     let home = tempfile::tempdir().unwrap();
     let (gateway, _) = start(home.path());
-    for (path, coding, status) in [
-        ("chat/completions", "gzip", 415),
-        ("messages", "zstd", 415),
-        ("spend_keys", "br, gzip", 415),
-        ("forward?u=https://api.openai.com/v1/models", "deflate", 415),
-        ("spend_keys", "Identity", 201),
+    for (path, coding, status, code) in [
+        ("chat/completions", "compress", 415, "content_encoding_not_supported"),
+        ("messages", "lzma", 415, "content_encoding_not_supported"),
+        ("spend_keys", "br, x-unknown", 415, "content_encoding_not_supported"),
+        ("forward?u=https://api.openai.com/v1/models", "gzip;q=1", 415, "content_encoding_not_supported"),
+        ("chat/completions", "gzip", 400, "invalid_request"),
+        ("messages", "zstd", 400, "invalid_request"),
+        ("spend_keys", "br, deflate", 400, "invalid_request"),
+        ("spend_keys", "Identity", 201, ""),
     ] {
         let body = json!({"name": "x", "spend_limit": {"amount": "1.00", "cycle": "daily"}}).to_string();
         let request = http().post(format!("{}/{path}", gateway.address)).bearer_auth(&gateway.secret).header("content-encoding", coding);
         let answer = request.body(body).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), status, "{path} {coding}");
-        if status == 415 {
-            assert_eq!(answer.headers()["accept-encoding"], "identity");
-            assert_eq!(answer.headers()["x-should-retry"], "false");
-            let error = json_of(answer).await;
-            assert_eq!(error["error"]["code"], "content_encoding_not_supported");
-            assert!(error["error"]["message"].as_str().unwrap().contains("Content-Encoding"), "{error}");
+        if status == 201 {
+            continue;
         }
+        assert_eq!(answer.headers()["x-should-retry"], "false");
+        let accepted = answer.headers().get("accept-encoding").map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(accepted.as_deref(), (status == 415).then_some("gzip, deflate, br, zstd"));
+        let error = json_of(answer).await;
+        assert_eq!(error["error"]["code"], code, "{error}");
+        assert!(status == 400 || error["error"]["message"].as_str().unwrap().contains("Content-Encoding"), "{error}");
     }
 }
 

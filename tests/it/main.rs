@@ -10,6 +10,7 @@
     reason = "a test stops at what it did not expect"
 )]
 
+mod addresses;
 mod anthropic;
 mod billing_upstream;
 mod bounds;
@@ -65,6 +66,7 @@ mod raw_provider;
 mod read_after_write;
 mod remote;
 mod request_records;
+mod screening;
 mod server;
 mod slow_reader;
 mod small_budgets;
@@ -77,6 +79,7 @@ mod terminal;
 mod test_clock;
 mod tidy;
 mod tricks;
+mod upstream_errors;
 mod usage;
 mod vault;
 mod waiting;

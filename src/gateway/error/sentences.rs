@@ -60,6 +60,11 @@ pub(super) fn how_to_set(provider: &str, env: &[String]) -> String {
     if env.is_empty() { format!("Run `{command}`.") } else { format!("Set {} or run `{command}`.", env.join(" or ")) }
 }
 
+/// What a provider said beside a status, if anything.
+pub(super) fn reason_sentence(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
 pub(super) fn bodies_sentence(is_own: bool) -> String {
     let whose = if is_own { "of this key" } else { "of all callers" };
     format!(

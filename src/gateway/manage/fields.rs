@@ -33,6 +33,15 @@ pub(super) struct Fields {
     rate_limit: Option<Option<RateLimit>>,
     #[serde(default, deserialize_with = "present")]
     expires_at: Option<Option<Timestamp>>,
+    lava_mcp: Option<Terms>,
+}
+
+/// What this gateway has beyond Lava's fields. Those that are absent are left alone.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Terms {
+    hosted_tools: Option<bool>,
+    lower_output_cap: Option<bool>,
 }
 
 /// Tells `null` from absent.
@@ -66,6 +75,7 @@ impl Fields {
         self.request_limit = one.request_limit.or(self.request_limit);
         self.rate_limit = one.rate_limit.or(self.rate_limit);
         self.expires_at = one.expires_at.or(self.expires_at);
+        self.lava_mcp = one.lava_mcp.or(self.lava_mcp);
     }
 
     fn check(&self, now: Timestamp) -> Result<(), GatewayError> {
@@ -104,8 +114,18 @@ impl Fields {
     }
 
     pub(super) fn apply(&self, settings: &mut KeySettings) {
-        let Self { name, status, request_shape, allowed_models, allowed_providers, spend_limit, request_limit, rate_limit, expires_at } =
-            self;
+        let Self {
+            name,
+            status,
+            request_shape,
+            allowed_models,
+            allowed_providers,
+            spend_limit,
+            request_limit,
+            rate_limit,
+            expires_at,
+            lava_mcp,
+        } = self;
         if let Some(name) = name {
             settings.name.clone_from(name);
         }
@@ -121,6 +141,9 @@ impl Fields {
         settings.request_limit = request_limit.unwrap_or(settings.request_limit);
         settings.rate_limit = rate_limit.unwrap_or(settings.rate_limit);
         settings.expires_at = expires_at.unwrap_or(settings.expires_at);
+        let terms = lava_mcp.unwrap_or_default();
+        settings.hosted_tools = terms.hosted_tools.unwrap_or(settings.hosted_tools);
+        settings.lower_output_cap = terms.lower_output_cap.unwrap_or(settings.lower_output_cap);
     }
 }
 
@@ -169,8 +192,9 @@ fn expectation(field: &str, error: &str) -> String {
         "request_limit" => format!("{{\"count\": 100, \"cycle\": …}} or null is needed; cycle is one of {cycles}; {error}"),
         "rate_limit" => format!("{{\"rpm\": 60, \"burst\": 10}} or null is needed; {error}"),
         "expires_at" => "a date and time such as \"2027-01-31T00:00:00Z\", or null, is needed".to_owned(),
-        _ => "there is no such field; there are name, status, request_shape, allowed_models, allowed_providers, spend_limit, request_limit, rate_limit and \
-              expires_at"
+        "lava_mcp" => format!("{{\"hosted_tools\": false, \"lower_output_cap\": false}} is needed, both or one of them; {error}"),
+        _ => "there is no such field; there are name, status, request_shape, allowed_models, allowed_providers, spend_limit, request_limit, rate_limit, \
+              expires_at and lava_mcp"
             .to_owned(),
     }
 }

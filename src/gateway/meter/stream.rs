@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{Metered as Known, RequestShape, Usage, ledger::Ending},
-    gateway::{edge::stream_body, providers::abort_stops_billing, reported::Beside, reserve::Held, upstream::Reply},
+    gateway::{edge::stream_body, providers::abort_stops_billing, reported::Beside, request_ids, reserve::Held, upstream::Reply},
 };
 
 /// Events that may wait for a slow caller.
@@ -35,6 +35,7 @@ pub(super) async fn pass_on(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     describe(held, headers);
+    request_ids::name_upstream(request_ids::of_upstream(&reply.headers, held.route.credential.as_ref()), headers);
     answer.send(Ok(response));
 
     let stops_bill = abort_stops_billing(&held.route.provider);

@@ -1,6 +1,7 @@
 //! Plain answers that are slow, large, packed, or for nobody; the clock goes on by itself.
 
 use futures_util::{Stream, stream};
+use http::StatusCode;
 
 use super::*;
 

@@ -15,10 +15,12 @@ fn quote() -> Quote {
         asked_cap: None,
         max_output: None,
         beyond_cap: 0,
+        least_cap: 256,
+        extra: Extra::default(),
     }
 }
 
-const PLENTY: Means = Means { remaining: None, held: Money::ZERO, max_cost: None, usual_output: None, may_wait: false };
+const PLENTY: Means = Means { remaining: None, held: Money::ZERO, max_cost: None, usual_output: None, may_wait: false, may_lower: false };
 
 const fn n(nanos: i64) -> Money {
     Money::from_nanos(nanos)
@@ -137,4 +139,51 @@ fn a_cap_holds_for_each_choice_and_hidden_reasoning_comes_on_top() {
     for (budget_n, cap) in [(324_000, 40), (323_999, 39), (328_000, 41), (164_000, 0), (123_999, 0)] {
         assert_eq!(quote.affordable_cap(n(budget_n)), cap, "{budget_n}");
     }
+}
+
+#[test]
+fn where_the_key_says_so_a_cap_is_fitted_to_the_money() {
+    let asked = |cap| Quote { asked_cap: Some(cap), ..quote() };
+    let lower = |means| Means { may_lower: true, ..means };
+    let chosen = |amount_n, cap| Ok(Plan { amount: n(amount_n), cap: Some(cap), is_injected: true });
+    // 124,000 of input, and 2,000 for each token of output.
+    let whole = Ok(Plan { amount: n(128_124_000), cap: Some(64_000), is_injected: false });
+    for (means, expected) in [
+        (PLENTY, whole),
+        (left(128_124_000), whole),
+        // Three quarters of the money, as long as that is ample.
+        (left(100_000_000), chosen(75_000_000, 37_438)),
+        (left(11_000_000), chosen(8_316_000, 4_096)),
+        // Less than is ample: all there is.
+        (left(5_124_000), chosen(5_124_000, 2_500)),
+        (left(636_000), chosen(636_000, 256)),
+        (left(635_999), Err(TooDear::Budget { needed: n(636_000) })),
+        // What the caller wants to pay counts too.
+        (Means { max_cost: Some(n(636_000)), ..left(100_000_000) }, chosen(636_000, 256)),
+        (Means { max_cost: Some(n(635_999)), ..PLENTY }, Err(TooDear::MaxCost { needed: n(636_000), max_cost: n(635_999) })),
+        // It waits for money that others will give back, rather than be cut short.
+        (Means { held: n(9_000_000), may_wait: true, ..left(1_000_000) }, Err(TooDear::Budget { needed: n(8_316_000) })),
+        (Means { held: n(9_000_000), may_wait: false, ..left(1_000_000) }, chosen(1_000_000, 438)),
+        (Means { held: n(1_000), may_wait: true, ..left(1_000_000) }, chosen(1_000_000, 438)),
+    ] {
+        assert_eq!(asked(64_000).plan(lower(means)), expected, "{means:?}");
+        assert_eq!(asked(64_000).is_lowered(lower(means)), expected != whole, "{means:?}");
+        if expected != whole {
+            assert!(asked(64_000).plan(means).is_err(), "only where the key says so: {means:?}");
+        }
+    }
+    // A cap below the least is not raised.
+    assert_eq!(asked(50).plan(lower(left(224_000))), Ok(Plan { amount: n(224_000), cap: Some(50), is_injected: false }));
+    assert_eq!(asked(50).plan(lower(left(223_999))), Err(TooDear::Budget { needed: n(224_000) }));
+}
+
+#[test]
+fn hosted_tools_are_set_aside_for_every_run_and_with_their_fees() {
+    let hosted = Quote { asked_cap: Some(10), extra: Extra::example(2, 1_000, n(5)), ..quote() };
+    // Three runs that read 1,000 tokens and write 10 each, and the fee.
+    assert_eq!(hosted.bound(10), n(3 * (1_000_000 + 20_000) + 5));
+    assert_eq!(hosted.affordable_cap(n(3_060_005)), 10);
+    assert_eq!(hosted.affordable_cap(n(3_060_004)), 9);
+    let fee_only = Quote { asked_cap: Some(10), extra: Extra::example(0, 0, n(5)), ..quote() };
+    assert_eq!(fee_only.bound(10), n(124_000 + 20_000 + 5));
 }

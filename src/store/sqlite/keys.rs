@@ -76,8 +76,8 @@ fn read_secret(row: &Row<'_>) -> rusqlite::Result<SecretKey> {
 pub(super) fn create(ledger: &Ledger<'_>, key: &NewSpendKey) -> rusqlite::Result<()> {
     let settings = &key.settings;
     ledger.connection.execute(
-        "INSERT INTO spend_key (id, owner, hash, preview, name, test, shape, allowed_models, allowed_providers, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO spend_key (id, owner, hash, preview, name, test, shape, allowed_models, allowed_providers, created_at, hosted_tools, \
+         lower_output_cap) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             key.id.as_str(),
             key.owner,
@@ -89,6 +89,8 @@ pub(super) fn create(ledger: &Ledger<'_>, key: &NewSpendKey) -> rusqlite::Result
             json(settings.allowed_models.as_ref()),
             json(settings.allowed_providers.as_ref()),
             ledger.now.as_microsecond(),
+            settings.hosted_tools,
+            settings.lower_output_cap,
         ],
     )?;
     ledger.connection.execute("INSERT INTO budget (key_id, status) VALUES (?1, 0)", [key.id.as_str()])?;
@@ -100,13 +102,16 @@ pub(super) fn change(ledger: &Ledger<'_>, id: &KeyId, change: &Change) -> rusqli
     let mut settings = before.settings.clone();
     change(&mut settings);
     ledger.connection.execute(
-        "UPDATE spend_key SET name = ?2, shape = ?3, allowed_models = ?4, allowed_providers = ?5 WHERE id = ?1",
+        "UPDATE spend_key SET name = ?2, shape = ?3, allowed_models = ?4, allowed_providers = ?5, hosted_tools = ?6, lower_output_cap = ?7 \
+         WHERE id = ?1",
         params![
             id.as_str(),
             settings.name,
             settings.shape.as_str(),
             json(settings.allowed_models.as_ref()),
-            json(settings.allowed_providers.as_ref())
+            json(settings.allowed_providers.as_ref()),
+            settings.hosted_tools,
+            settings.lower_output_cap,
         ],
     )?;
     write_limits(ledger, id, &settings)?;

@@ -12,7 +12,7 @@ const SELECT: &str = "
 SELECT k.id, k.owner, k.preview, k.name, k.test, k.shape, k.allowed_models, k.allowed_providers, k.created_at,
        b.generation, b.status, b.expires_at, b.limit_n, b.spend_cycle, b.spend_window, b.spent_n, b.held_n, b.max_requests,
        b.request_cycle, b.request_window, b.requests, b.rpm, b.burst, b.total_spent_n, b.total_requests, b.last_used_at,
-       a.limit_n, a.spend_cycle, a.spend_window, a.spent_n, a.held_n
+       a.limit_n, a.spend_cycle, a.spend_window, a.spent_n, a.held_n, k.hosted_tools, k.lower_output_cap
 FROM spend_key k JOIN budget b ON b.key_id = k.id JOIN account a ON a.test = k.test WHERE b.status <> 2 AND ";
 
 /// Status of a revoked key, which is never read again.
@@ -76,6 +76,8 @@ fn read(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<SpendKey> {
             request_limit: max_requests.map(|count| RequestLimit { count: count.unsigned_abs(), cycle: request_cycle }),
             rate_limit: rpm.map(|rpm| RateLimit { rpm, burst }),
             expires_at: row.get::<_, Option<i64>>(11)?.map(timestamp),
+            hosted_tools: row.get(31)?,
+            lower_output_cap: row.get(32)?,
         },
     })
 }

@@ -2,9 +2,11 @@
 //!
 //! Field names and what is billed: Anthropic's Messages API reference.
 
+pub mod betas;
 mod fields;
 mod reads;
 mod reply;
+mod tools;
 
 use bytes::Bytes;
 
@@ -13,8 +15,11 @@ pub use reply::{inspect, usage};
 use super::{
     BadRequest,
     bounds::{self, Bound},
-    field, needed, parse_object,
+    field,
+    lowering::{ANSWER_MIN, THINKING_MIN, lower_member, member},
+    needed, parse_object,
     raw::RawObject,
+    screening::{Hosted, HostedTools, Screened},
 };
 
 /// The version header that is sent when the caller sent none; the only one there is besides a beta of early 2023.
@@ -28,7 +33,7 @@ pub struct MessagesRequest {
     stream: bool,
     cap: Option<u64>,
     bound: Bound,
-    unpriceable: Option<String>,
+    screened: Screened,
 }
 
 impl MessagesRequest {
@@ -58,11 +63,24 @@ impl MessagesRequest {
             return Err(BadRequest::Field { field: "messages", expected: "an array of messages is needed" });
         }
         fields::check_names(&body)?;
-        let mut bound = bounds::measure::<reads::Messages>(&body)?;
-        let unpriceable = fields::unpriceable(&body)?;
+        let bound = bounds::measure::<reads::Messages>(&body)?;
+        let (original, body) = match fields::without_fallbacks(&body) {
+            Some(without) => (without.to_bytes().into(), without),
+            None => (bytes.clone(), body),
+        };
+        Ok(Self { original, body, model, stream, cap, bound, screened: Screened::default() })
+    }
+
+    /// Decides what is sent to a provider of which only the price list is known, and what that can cost.
+    ///
+    /// # Errors
+    /// [`BadRequest`] for what cannot be sent there.
+    pub fn screen(&mut self, hosted: HostedTools) -> Result<&Screened, BadRequest> {
+        let screened = fields::screen(&self.body, hosted);
         // What such a request is billed says nothing about those that are billed by their tokens.
-        bound.features.is_special |= unpriceable.is_some();
-        Ok(Self { original: bytes.clone(), body, model, stream, cap, bound, unpriceable })
+        self.bound.features.is_special |= screened.as_ref().map_or(true, |screened| !screened.hosted.is_empty());
+        self.screened = screened?;
+        Ok(&self.screened)
     }
 
     /// The model as the caller named it.
@@ -80,9 +98,9 @@ impl MessagesRequest {
         self.cap
     }
 
-    /// Why the cost of the request has no bound at a provider whose price list is all that is known, if it has none.
-    pub fn unpriceable(&self) -> Option<&str> {
-        self.unpriceable.as_deref()
+    /// What hosted tools can add to its cost at a provider of which only the price list is known.
+    pub const fn hosted(&self) -> &Hosted {
+        &self.screened.hosted
     }
 
     /// What bounds the input.
@@ -95,14 +113,26 @@ impl MessagesRequest {
         bounds::count::<reads::Messages>(&self.body, &self.bound, count)
     }
 
-    /// The body to send upstream: as it came, but for the provider's name of the model.
-    pub fn upstream_body(&self, model: &str) -> Bytes {
-        if model == self.model {
+    /// The body to send upstream: as it came, but for the provider's name of the model, a cap that was lowered, and, unless a person vouches for the provider, what was
+    /// taken out.
+    pub fn upstream_body(&self, model: &str, cap: Option<u64>, is_own: bool) -> Bytes {
+        let lowered = cap.filter(|cap| self.cap.is_some_and(|asked| *cap < asked));
+        let is_screened = !is_own && self.screened.is_changed();
+        if model == self.model && lowered.is_none() && !is_screened {
             return self.original.clone();
         }
-        let mut body = self.body.clone();
+        let mut body = if is_screened { self.screened.body_or(&self.body).clone() } else { self.body.clone() };
         body.set("model", &model);
+        if let (Some(cap), Some(asked)) = (lowered, self.cap) {
+            body.set("max_tokens", &cap);
+            lower_member(&mut body, "thinking", "budget_tokens", cap, asked);
+        }
         body.to_bytes().into()
+    }
+
+    /// The least cap with which the request still makes sense, beyond what is written: reasoning has a least budget of its own.
+    pub fn least_cap(&self) -> u64 {
+        if member(&self.body, "thinking", "budget_tokens").is_some() { THINKING_MIN + ANSWER_MIN } else { ANSWER_MIN }
     }
 }
 
@@ -125,11 +155,11 @@ mod tests {
         let text =
             r#"{"model":"m","max_tokens":9,"stream":true,"system":"s","messages":[{"role":"user","content":"é"}],"temperature":0.70}"#;
         let read = MessagesRequest::parse(&Bytes::from(text)).unwrap();
-        assert_eq!((read.model(), read.is_streamed(), read.output_cap(), read.unpriceable()), ("m", true, Some(9), None));
+        assert_eq!((read.model(), read.is_streamed(), read.output_cap()), ("m", true, Some(9)));
         // The instructions, the role, two bytes of text, and a message.
         assert_eq!(read.bound().tokens(None), Some(1 + 4 + 2 + 16));
-        assert_eq!(read.upstream_body("m"), text);
-        assert_eq!(read.upstream_body("n"), text.replace("\"m\"", "\"n\""));
+        assert_eq!(read.upstream_body("m", Some(9), false), text);
+        assert_eq!(read.upstream_body("n", Some(9), false), text.replace("\"m\"", "\"n\""));
     }
 
     #[test]
@@ -144,6 +174,22 @@ mod tests {
             let error = request(&body).unwrap_err().to_string();
             assert!(error.starts_with(field), "{body}: {error}");
         }
+    }
+
+    #[test]
+    fn a_reference_to_a_tool_counts_as_the_largest_of_them() {
+        let tool = |name: &str, text: &str| json!({"name": name, "description": text, "input_schema": {}, "defer_loading": true});
+        let tokens = |content: Value| {
+            let messages = json!([{"role": "user", "content": content}]);
+            let body = json!({"model": "m", "max_tokens": 5, "messages": messages, "tools": [tool("a", &"x".repeat(500)), tool("b", "y")]});
+            request(&body).unwrap().bound().tokens(None).unwrap()
+        };
+        let result = |blocks: Value| json!([{"type": "tool_result", "tool_use_id": "t", "content": blocks}]);
+        let reference = json!({"type": "tool_reference", "tool_name": "b"});
+        let (none, one, two) =
+            (tokens(result(json!([]))), tokens(result(json!([reference]))), tokens(result(json!([reference, reference]))));
+        assert!(one - none > 500 && two - one == one - none, "{none} {one} {two}");
+        assert!(tokens(json!([{"type": "tool_addition", "tool": {"type": "tool_reference", "tool_name": "b"}}])) > none);
     }
 
     #[test]

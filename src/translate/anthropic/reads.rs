@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::fields;
+use super::tools;
 use crate::translate::{
     BadRequest,
     bounds::{Readable, Reader, Walk},
@@ -11,14 +11,17 @@ use crate::translate::{
 };
 
 /// Fields that the model does not read. Source: Anthropic's Messages API reference.
-const NOT_READ: [&str; 13] = [
+const NOT_READ: [&str; 16] = [
     "cache_control",
+    "diagnostics",
     "inference_geo",
     "max_tokens",
     "messages",
     "metadata",
     "model",
+    "safeguards",
     "service_tier",
+    "speed",
     "stop_sequences",
     "stream",
     "system",
@@ -43,6 +46,7 @@ impl Readable for Messages {
     fn read<R: Reader>(body: &RawObject, walk: &mut Walk<'_, R>) -> Result<(), BadRequest> {
         const MESSAGES: BadRequest = BadRequest::Field { field: "messages", expected: "an array of messages is needed" };
         let messages = body.get("messages").map_or("[]", RawValue::get);
+        let tools = tools::largest(body);
         for message in serde_json::from_str::<Vec<&RawValue>>(messages).map_err(|_| MESSAGES)? {
             walk.piece();
             let Some(members) = walk.members(message, &MESSAGE)? else {
@@ -52,20 +56,20 @@ impl Readable for Messages {
             for (name, raw) in members.iter().filter(|(_, raw)| raw.get() != "null") {
                 match name {
                     "role" => walk.text_or_json(raw),
-                    "content" => read_content(raw, false, 0, walk)?,
+                    "content" => read_content(raw, false, 0, tools, walk)?,
                     _ => walk.member(name, raw),
                 }
             }
         }
         if let Some(system) = body.get("system").filter(|raw| raw.get() != "null") {
             walk.features().system = true;
-            read_content(system, false, 0, walk)?;
+            read_content(system, false, 0, tools, walk)?;
         }
         for (name, raw) in body.fields().filter(|(name, raw)| raw.get() != "null" && NOT_READ.binary_search(name).is_err()) {
             match name {
                 "tools" => {
                     walk.tools(raw)?;
-                    walk.added(fields::typed_count(body) * TOKENS_PER_TYPED_TOOL);
+                    walk.added(tools::typed_count(body) * TOKENS_PER_TYPED_TOOL);
                 }
                 "tool_choice" => walk.tool_choice(raw),
                 "output_config" | "output_format" => {
@@ -83,8 +87,14 @@ impl Readable for Messages {
     }
 }
 
-/// A text, or blocks. What a tool has returned counts in its longest form.
-fn read_content<R: Reader>(content: &RawValue, is_result: bool, depth: usize, walk: &mut Walk<'_, R>) -> Result<(), BadRequest> {
+/// A text, or blocks. What a tool has returned counts in its longest form. A reference to a tool counts as the `largest` of them.
+fn read_content<R: Reader>(
+    content: &RawValue,
+    is_result: bool,
+    depth: usize,
+    largest: Option<&RawValue>,
+    walk: &mut Walk<'_, R>,
+) -> Result<(), BadRequest> {
     let json = content.get();
     if json.starts_with('"') {
         if is_result {
@@ -102,12 +112,18 @@ fn read_content<R: Reader>(content: &RawValue, is_result: bool, depth: usize, wa
     };
     for block in blocks {
         walk.piece();
-        read_block(block, is_result, depth, walk)?;
+        read_block(block, is_result, depth, largest, walk)?;
     }
     Ok(())
 }
 
-fn read_block<R: Reader>(block: &RawValue, is_result: bool, depth: usize, walk: &mut Walk<'_, R>) -> Result<(), BadRequest> {
+fn read_block<R: Reader>(
+    block: &RawValue,
+    is_result: bool,
+    depth: usize,
+    largest: Option<&RawValue>,
+    walk: &mut Walk<'_, R>,
+) -> Result<(), BadRequest> {
     let Some(members) = walk.members(block, &BLOCK)? else {
         walk.json(block);
         return Ok(());
@@ -121,6 +137,11 @@ fn read_block<R: Reader>(block: &RawValue, is_result: bool, depth: usize, walk: 
             });
         }
         Some("text" | "thinking" | "tool_use" | "redacted_thinking") => walk.json(block),
+        // The tool is written out where it is first used.
+        Some("tool_reference" | "tool_addition" | "tool_removal") => {
+            walk.json(block);
+            largest.into_iter().for_each(|tool| walk.json(tool));
+        }
         Some("image") if is_image(&members) => {
             walk.image();
             let beside = members.iter().filter(|(name, _)| !matches!(*name, "cache_control" | "source" | "type"));
@@ -130,7 +151,7 @@ fn read_block<R: Reader>(block: &RawValue, is_result: bool, depth: usize, walk: 
             for (name, raw) in members.iter().filter(|(_, raw)| raw.get() != "null") {
                 match name {
                     "type" | "cache_control" => {}
-                    "content" => read_content(raw, true, depth + 1, walk)?,
+                    "content" => read_content(raw, true, depth + 1, largest, walk)?,
                     _ => walk.member(name, raw),
                 }
             }

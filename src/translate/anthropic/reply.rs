@@ -82,6 +82,26 @@ pub fn usage(block: &str) -> (Option<Usage>, Vec<(String, Usage)>) {
     serde_json::from_str::<Block>(block).map_or_else(|_| (None, Vec::new()), |block| block.to_usages())
 }
 
+/// How many searches a usage block reports; each has a price of its own.
+fn searches(block: &str) -> u64 {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Tools {
+        web_search_requests: Option<Count>,
+    }
+    #[derive(Deserialize)]
+    struct Searched {
+        #[serde(default)]
+        server_tool_use: Option<Tools>,
+    }
+    // Most answers have none, and need not be read again.
+    if memchr::memmem::find(block.as_bytes(), b"web_search_requests").is_none() {
+        return 0;
+    }
+    let searched = serde_json::from_str::<Searched>(block).ok().and_then(|block| block.server_tool_use);
+    count(searched.and_then(|tools| tools.web_search_requests))
+}
+
 #[derive(Deserialize)]
 struct Reply<'a> {
     #[serde(rename = "type", borrow, default)]
@@ -119,6 +139,7 @@ pub fn inspect(payload: &[u8]) -> Option<Seen> {
     Some(Seen {
         usage,
         others,
+        searches: block.map_or(0, |raw| searches(raw.get())),
         visible_bytes,
         is_usage_only: false,
         is_finish: is_whole && usage.is_some_and(|usage| usage.output > 0),
@@ -167,6 +188,19 @@ mod tests {
             json!({"input_tokens": 10, "output_tokens": 100, "iterations": [run("message", 10, 60), advisor, run("compaction", 5, 30)]});
         assert_eq!(usage(&beside.to_string()).0, Some(Usage::text(15, 130)));
         assert_eq!(usage(&json!({"input_tokens": 100, "output_tokens": 10, "iterations": []}).to_string()).0, Some(Usage::text(100, 10)));
+    }
+
+    #[test]
+    fn searches_are_counted_where_they_are_reported() {
+        for (tools, expected) in [
+            (json!({"web_search_requests": 3, "web_fetch_requests": 1}), 3),
+            (json!({"web_search_requests": null}), 0),
+            (json!({"web_fetch_requests": 1}), 0),
+            (json!(null), 0),
+        ] {
+            let reply = json!({"type": "message", "usage": {"input_tokens": 1, "output_tokens": 1, "server_tool_use": tools}});
+            assert_eq!(inspect(reply.to_string().as_bytes()).unwrap().searches, expected, "{reply}");
+        }
     }
 
     #[test]

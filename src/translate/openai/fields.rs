@@ -1,70 +1,126 @@
-//! Which fields of a chat request leave its cost to tokens.
+//! Which fields of a chat request leave its cost to tokens, which are sold at a price of their own, and what happens to the others.
 //!
-//! A provider may know fields that we do not: another model to fall back to, a search that costs a fee, a faster and dearer service. A field that is not on this list
-//! could make the bound on the cost untrue, so the request is refused, by the field's name.
+//! A provider may know fields that we do not: another model to fall back to, a search for a fee, a faster and more expensive service. Such a field could make the bound on
+//! the cost untrue, so only fields that are listed are sent to a provider of which the price list is all that is known.
+
+use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::translate::{BadRequest, field, members::look_alike, raw::RawObject};
+use crate::{
+    domain::Money,
+    translate::{
+        BadRequest, field,
+        members::{Members, look_alike},
+        raw::RawObject,
+        screening::{Groups, HostedTools, Screened, ToolHead, is_in, names_of, tools},
+    },
+};
 
-/// Fields that choose how the model writes, and nothing that is billed apart.
-const KNOWN: [&str; 55] = [
-    "audio",
-    "chat_template_kwargs",
-    "enable_thinking",
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "guided_choice",
-    "guided_grammar",
-    "guided_json",
-    "guided_regex",
-    "ignore_eos",
-    "include_reasoning",
-    "length_penalty",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "messages",
-    "metadata",
-    "min_p",
-    "min_tokens",
-    "modalities",
-    "model",
-    "n",
-    "parallel_tool_calls",
-    "presence_penalty",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "random_seed",
-    "reasoning",
-    "reasoning_effort",
-    "reasoning_format",
-    "repetition_penalty",
-    "response_format",
-    "safe_prompt",
-    "safety_identifier",
-    "seed",
-    "service_tier",
-    "skip_special_tokens",
-    "stop",
-    "stop_token_ids",
-    "store",
-    "stream",
-    "stream_options",
-    "temperature",
-    "thinking",
-    "thinking_budget",
-    "tool_choice",
-    "tools",
-    "top_a",
-    "top_k",
-    "top_logprobs",
-    "top_p",
-    "user",
-    "verbosity",
+/// Fields that choose how the model writes, and nothing that is billed apart. Those whose values matter are looked at below.
+const HARMLESS: &Groups = &[
+    (
+        "platform.openai.com/docs/api-reference/chat/create",
+        &[
+            "audio",
+            "frequency_penalty",
+            "function_call",
+            "functions",
+            "logit_bias",
+            "logprobs",
+            "max_completion_tokens",
+            "max_tokens",
+            "messages",
+            "metadata",
+            "modalities",
+            "model",
+            "n",
+            "parallel_tool_calls",
+            "presence_penalty",
+            "prompt_cache_key",
+            "prompt_cache_retention",
+            "reasoning_effort",
+            "response_format",
+            "safety_identifier",
+            "seed",
+            "service_tier",
+            "stop",
+            "store",
+            "stream",
+            "stream_options",
+            "temperature",
+            "tool_choice",
+            "tools",
+            "top_logprobs",
+            "top_p",
+            "user",
+            "verbosity",
+        ],
+    ),
+    (
+        "openrouter.ai/docs/api-reference: sampling, reasoning, and what narrows the choice of a seller",
+        &["include_reasoning", "min_p", "provider", "reasoning", "repetition_penalty", "session_id", "top_a", "top_k", "usage"],
+    ),
+    (
+        "docs.vllm.ai, OpenAI-compatible server: sampling and the template's own switches",
+        &[
+            "chat_template_kwargs",
+            "guided_choice",
+            "guided_grammar",
+            "guided_json",
+            "guided_regex",
+            "ignore_eos",
+            "length_penalty",
+            "min_tokens",
+            "skip_special_tokens",
+            "stop_token_ids",
+        ],
+    ),
+    ("docs.mistral.ai/api", &["random_seed", "safe_prompt"]),
+    ("console.groq.com/docs/reasoning", &["reasoning_format"]),
+    ("the references of Alibaba, DeepSeek and Z.AI", &["enable_thinking", "thinking", "thinking_budget"]),
 ];
+/// Fields by which the provider does something at a price of its own.
+const PRICED: &Groups = &[("platform.openai.com/docs/guides/tools-web-search: a fee for each request", &[WEB_SEARCH])];
+const WEB_SEARCH: &str = "web_search_options";
+/// The highest price of a search through that field, in any size of context. Source: platform.openai.com/docs/pricing (0.05 USD), docs.perplexity.ai (0.014 USD).
+const SEARCH_FEE: Money = Money::from_nanos(50_000_000);
+/// Members of OpenRouter's `provider` that narrow the choice of a seller. Source: openrouter.ai/docs/features/provider-routing.
+const NARROWING: [&str; 11] = [
+    "allow_fallbacks",
+    "data_collection",
+    "enforce_distillable_text",
+    "ignore",
+    "max_price",
+    "only",
+    "order",
+    "quantizations",
+    "require_parameters",
+    "sort",
+    "zdr",
+];
+/// Tools that run at a provider. Source: the references of OpenAI, OpenRouter, Groq, Mistral and xAI.
+const HOSTED: [&str; 16] = [
+    "browser_search",
+    "code_execution",
+    "code_interpreter",
+    "collections_search",
+    "connector",
+    "datetime",
+    "document_library",
+    "file_search",
+    "image_generation",
+    "live_search",
+    "mcp",
+    "web_fetch",
+    "web_search",
+    "web_search_premium",
+    "web_search_preview",
+    "x_search",
+];
+/// Tiers that cost the list price or less.
+const TIERS: [&str; 6] = ["auto", "default", "flex", "on_demand", "standard", "standard_only"];
 
 /// Fields that no provider gets: by them another model answers, or one answer is paid several times, or the caller writes the text around the messages.
 const REFUSED: [(&str, &str); 4] = [
@@ -74,86 +130,164 @@ const REFUSED: [(&str, &str); 4] = [
     ("models", "name one model, as \"model\", and others in the header x-lava-fallbacks"),
 ];
 
-#[derive(Deserialize)]
-struct Tool<'a> {
-    #[serde(rename = "type", borrow, default)]
-    kind: Option<std::borrow::Cow<'a, str>>,
-}
-
 /// Refuses what would change at any provider who answers or what is paid: by a field, or by a name that a reader takes for one that counts.
 pub(super) fn check_names(body: &RawObject) -> Result<(), BadRequest> {
-    check_names_of(body, &KNOWN)
+    check_names_of(body, || names_of(HARMLESS).chain(names_of(PRICED)))
 }
 
 /// The same for embeddings.
 pub(super) fn check_embeddings(body: &RawObject) -> Result<(), BadRequest> {
-    check_names_of(body, &["dimensions", "encoding_format", "input", "model", "user"])
+    check_names_of(body, || EMBEDDINGS.into_iter())
 }
 
-fn check_names_of(body: &RawObject, known: &[&'static str]) -> Result<(), BadRequest> {
-    let refused: [&'static str; REFUSED.len()] = REFUSED.map(|(name, _)| name);
-    for name in body.names() {
-        if let Some((field, expected)) = REFUSED.iter().find(|(field, _)| *field == name).filter(|_| is_set(body, name)) {
+/// The fields of an embeddings request. Source: platform.openai.com/docs/api-reference/embeddings.
+const EMBEDDINGS: [&str; 5] = ["dimensions", "encoding_format", "input", "model", "user"];
+
+fn check_names_of<I: Iterator<Item = &'static str>>(body: &RawObject, known: impl Fn() -> I) -> Result<(), BadRequest> {
+    for (name, raw) in body.fields() {
+        if let Some((field, expected)) = REFUSED.iter().find(|(field, _)| *field == name).filter(|_| raw.get() != "null") {
             return Err(BadRequest::Field { field, expected });
         }
-        if let Some(meant) = look_alike(name, known).or_else(|| look_alike(name, &refused)) {
+        if let Some(meant) = look_alike(name, || known().chain(REFUSED.iter().map(|(name, _)| *name))) {
             return Err(BadRequest::look_alike(name, meant));
         }
     }
     Ok(())
 }
 
-fn is_set(body: &RawObject, name: &str) -> bool {
-    body.get(name).is_some_and(|raw| raw.get() != "null")
+/// What is sent of a request, and what that can cost.
+pub(super) fn screen(body: &RawObject, hosted: HostedTools) -> Result<Screened, BadRequest> {
+    let mut screened = Screened::default();
+    screened.drop_unknown(body, |name| is_in(HARMLESS, name) || is_in(PRICED, name));
+    let tier: Option<Cow<'_, str>> = field(body, "service_tier", "a text such as \"default\"")?;
+    if tier.is_some_and(|tier| !TIERS.contains(&&*tier)) {
+        screened.drop_field(body, "service_tier");
+    }
+    if let Some(provider) = body.get("provider").filter(|raw| raw.get() != "null") {
+        let members: Members<'_> = serde_json::from_str(provider.get()).unwrap_or_default();
+        let narrows = members.iter().next().is_some() && members.iter().all(|(name, _)| NARROWING.contains(&name));
+        if !narrows {
+            screened.drop_field(body, "provider");
+        }
+    }
+    if body.get(WEB_SEARCH).is_some_and(|raw| raw.get() != "null") {
+        if hosted == HostedTools::Bounded {
+            screened.hosted.fee = SEARCH_FEE;
+        } else {
+            screened.drop_field(body, WEB_SEARCH);
+        }
+    }
+    screen_tools(body, &mut screened)?;
+    Ok(screened)
 }
 
-/// Why the cost of a request is not bounded by its tokens, if it is not.
-pub(super) fn unpriceable(body: &RawObject) -> Result<Option<String>, BadRequest> {
-    if let Some((unknown, _)) = body.fields().find(|(name, raw)| raw.get() != "null" && KNOWN.binary_search(name).is_err()) {
-        return Ok(Some(format!("the field \"{unknown}\" may be billed apart from tokens; leave it out")));
+/// Which tool the model must call.
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Option<Cow<'a, str>>,
+}
+
+/// In this dialect a tool is run by the caller. One of another type runs at the provider for a fee that has no bound, and is taken out where others remain.
+fn screen_tools(body: &RawObject, screened: &mut Screened) -> Result<(), BadRequest> {
+    let sent = tools(body)?;
+    let mut kept: Vec<&RawValue> = Vec::with_capacity(sent.len());
+    let mut last = None;
+    let forced = body.read::<Choice<'_>>("tool_choice").ok().flatten().and_then(|choice| choice.kind);
+    for raw in &sent {
+        let kind = ToolHead::read(raw)?.kind.unwrap_or_default();
+        match kind.as_str() {
+            "" | "function" | "custom" => kept.push(raw),
+            kind if HOSTED.contains(&kind.strip_prefix("openrouter:").unwrap_or(kind)) && forced.as_deref() != Some(kind) => {
+                screened.dropped.push(format!("tools:{kind}"));
+                last = Some(kind.to_owned());
+            }
+            kind => return Err(BadRequest::Tool { kind: kind.to_owned() }),
+        }
     }
-    let tools: Vec<Tool<'_>> = field(body, "tools", "an array of tools")?.unwrap_or_default();
-    let hosted = tools.iter().filter_map(|tool| tool.kind.as_deref()).find(|kind| !matches!(*kind, "function" | "custom"));
-    if let Some(kind) = hosted {
-        return Ok(Some(format!("a tool of type \"{kind}\" runs at the provider for a fee; only functions can be bounded")));
+    if kept.len() == sent.len() {
+        return Ok(());
     }
-    let tier: Option<String> = field(body, "service_tier", "a text such as \"default\"")?;
-    Ok(match tier.as_deref() {
-        None | Some("auto" | "default" | "flex" | "on_demand" | "standard" | "standard_only") => None,
-        Some(tier) => Some(format!("the service_tier \"{tier}\" is billed above the list price; leave it out or say \"default\"")),
-    })
+    if let Some(kind) = last.filter(|_| kept.is_empty()) {
+        return Err(BadRequest::Tool { kind });
+    }
+    screened.body_mut(body).set("tools", &kept);
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
+    fn body(more: &Value) -> RawObject {
+        let mut body = json!({"model": "m", "messages": []});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        RawObject::parse(body.to_string().as_bytes()).unwrap()
+    }
+
+    /// What is dropped of a request, and the body that is sent, without the fields that every request has.
+    fn sent(more: &Value, hosted: HostedTools) -> Result<(Vec<String>, Value), String> {
+        let body = body(more);
+        let screened = screen(&body, hosted).map_err(|error| error.to_string())?;
+        let mut sent: Value = serde_json::from_slice(&screened.body_or(&body).to_bytes()).unwrap();
+        sent.as_object_mut().unwrap().retain(|name, _| name != "model" && name != "messages");
+        Ok((screened.dropped, sent))
+    }
+
     #[test]
-    fn what_may_be_billed_apart_is_refused_by_name() {
-        let reason = |more: serde_json::Value| {
-            let mut body = json!({"model": "m", "messages": []});
-            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            unpriceable(&RawObject::parse(body.to_string().as_bytes()).unwrap()).unwrap()
-        };
-        let functions = json!([{"type": "function", "function": {"name": "f"}}]);
-        assert_eq!(reason(json!({"temperature": 1, "seed": 5, "tools": functions, "service_tier": "default", "prediction": null})), None);
-        for (more, says) in [
-            (json!({"web_search_options": {}}), "web_search_options"),
-            (json!({"plugins": [{"id": "web"}]}), "plugins"),
-            (json!({"search_parameters": {}}), "search_parameters"),
-            (json!({"prediction": {"type": "content"}}), "prediction"),
-            (json!({"tools": [{"type": "web_search"}]}), "web_search"),
-            (json!({"service_tier": "priority"}), "priority"),
+    fn what_costs_tokens_only_passes_and_the_rest_is_taken_out_by_name() {
+        let function = json!({"type": "function", "function": {"name": "f"}});
+        for more in [
+            json!({"temperature": 1, "seed": 5, "tools": [function], "service_tier": "flex", "metadata": null}),
+            json!({"usage": {"include": true}, "session_id": "s", "provider": {"order": ["anthropic"], "allow_fallbacks": false}}),
         ] {
-            assert!(reason(more.clone()).unwrap().contains(says), "{more}");
+            assert_eq!(sent(&more, HostedTools::Refused), Ok((Vec::new(), more)));
+        }
+        for (more, dropped, left) in [
+            (json!({"plugins": [{"id": "web"}]}), "plugins", json!({})),
+            (json!({"search_parameters": {}, "seed": 1}), "search_parameters", json!({"seed": 1})),
+            (json!({"prediction": {"type": "content"}}), "prediction", json!({})),
+            (json!({"prediction": null}), "prediction", json!({})),
+            (json!({"web_search_options": {}}), "web_search_options", json!({})),
+            (json!({"service_tier": "priority"}), "service_tier", json!({})),
+            (json!({"provider": {"order": ["a"], "from_the_future": 1}}), "provider", json!({})),
+            (json!({"provider": "azure"}), "provider", json!({})),
+            (json!({"tools": [function, {"type": "web_search"}]}), "tools:web_search", json!({"tools": [function]})),
+            (json!({"tools": [function, {"type": "openrouter:web_search"}]}), "tools:openrouter:web_search", json!({"tools": [function]})),
+        ] {
+            assert_eq!(sent(&more, HostedTools::Refused), Ok((vec![dropped.to_owned()], left)), "{more}");
         }
     }
 
     #[test]
-    fn the_list_is_sorted_and_has_no_field_twice() {
-        assert!(KNOWN.is_sorted() && KNOWN.windows(2).all(|two| two[0] != two[1]));
+    fn a_tool_without_a_bound_is_refused_where_nothing_else_remains() {
+        let function = json!({"type": "function", "function": {"name": "f"}});
+        for more in [
+            json!({"tools": [{"type": "web_search"}]}),
+            json!({"tools": [function, {"type": "from_the_future"}]}),
+            json!({"tools": [function, {"type": "web_search"}], "tool_choice": {"type": "web_search"}}),
+        ] {
+            let error = sent(&more, HostedTools::Bounded).unwrap_err();
+            assert!(error.starts_with("tools: ") && (error.contains("web_search") || error.contains("future")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_search_is_paid_for_where_the_key_allows_it() {
+        let search = body(&json!({"web_search_options": {}}));
+        let screened = screen(&search, HostedTools::Bounded).unwrap();
+        assert_eq!((screened.dropped.len(), screened.hosted.fee), (0, SEARCH_FEE));
+    }
+
+    #[test]
+    fn no_field_is_listed_twice() {
+        let mut all: Vec<&str> = names_of(HARMLESS).chain(names_of(PRICED)).chain(REFUSED.map(|(name, _)| name)).collect();
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
     }
 
     #[test]

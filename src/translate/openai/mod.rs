@@ -13,8 +13,11 @@ pub use reply::{inspect, usage, without_usage};
 use super::{
     BadRequest,
     bounds::{self, Bound, TEMPLATE_TOKENS},
-    field, needed, parse_object,
+    field,
+    lowering::{ANSWER_MIN, THINKING_MIN, lower, lower_member, member},
+    needed, parse_object,
     raw::RawObject,
+    screening::{Hosted, HostedTools, Screened},
 };
 
 /// A chat completions request of which the gateway has read what it needs.
@@ -28,7 +31,7 @@ pub struct ChatRequest {
     choices: u64,
     cap: Option<u64>,
     bound: Bound,
-    unpriceable: Option<String>,
+    screened: Screened,
 }
 
 #[derive(Deserialize)]
@@ -61,10 +64,7 @@ impl ChatRequest {
             return Err(BadRequest::Field { field: "n", expected: "a whole number of at least 1" });
         }
         fields::check_names(&body)?;
-        let mut bound = bounds::measure::<reads::Chat>(&body)?;
-        let unpriceable = fields::unpriceable(&body)?;
-        // What such a request is billed says nothing about those that are billed by their tokens.
-        bound.features.is_special |= unpriceable.is_some();
+        let bound = bounds::measure::<reads::Chat>(&body)?;
         Ok(Self {
             original: bytes.clone(),
             model,
@@ -76,9 +76,21 @@ impl ChatRequest {
                 (one, two) => one.or(two),
             },
             bound,
-            unpriceable,
+            screened: Screened::default(),
             body,
         })
+    }
+
+    /// Decides what is sent to a provider of which only the price list is known, and what that can cost.
+    ///
+    /// # Errors
+    /// [`BadRequest`] for what cannot be sent there.
+    pub fn screen(&mut self, hosted: HostedTools) -> Result<&Screened, BadRequest> {
+        let screened = fields::screen(&self.body, hosted);
+        // What such a request is billed says nothing about those that are billed by their tokens.
+        self.bound.features.is_special |= screened.as_ref().map_or(true, |screened| !screened.hosted.is_empty());
+        self.screened = screened?;
+        Ok(&self.screened)
     }
 
     /// The model as the caller named it.
@@ -106,9 +118,9 @@ impl ChatRequest {
         self.cap
     }
 
-    /// Why the cost of the request has no bound at a provider whose price list is all that is known, if it has none.
-    pub fn unpriceable(&self) -> Option<&str> {
-        self.unpriceable.as_deref()
+    /// What hosted tools can add to its cost at a provider of which only the price list is known.
+    pub const fn hosted(&self) -> &Hosted {
+        &self.screened.hosted
     }
 
     /// What bounds the input.
@@ -121,15 +133,25 @@ impl ChatRequest {
         bounds::count::<reads::Chat>(&self.body, &self.bound, count)
     }
 
-    /// The body to send upstream: the provider's model name, the output cap in the one field that the provider obeys, and usage in streams.
-    pub fn upstream_body(&self, model: &str, cap_field: &str, cap: Option<u64>) -> Bytes {
+    /// The body to send upstream: the provider's model name, the output cap in the one field that the provider obeys, usage in streams, and, unless a person vouches for the
+    /// provider, without what was taken out.
+    pub fn upstream_body(&self, model: &str, cap_field: &str, cap: Option<u64>, is_own: bool) -> Bytes {
         let asks_for_usage = self.stream && !self.wants_usage;
-        if model == self.model && !asks_for_usage && (cap.is_none() || self.has_only_cap(cap_field)) {
+        let is_screened = !is_own && self.screened.is_changed();
+        let has_its_cap = cap.is_none() || (cap == self.cap && self.has_only_cap(cap_field));
+        if model == self.model && !asks_for_usage && !is_screened && has_its_cap {
             return self.original.clone();
         }
-        let mut body = self.body.clone();
+        let mut body = if is_screened { self.screened.body_or(&self.body).clone() } else { self.body.clone() };
         if model != self.model {
             body.set("model", &model);
+        }
+        if let (Some(cap), Some(asked)) = (cap, self.cap)
+            && cap < asked
+        {
+            lower(&mut body, "thinking_budget", cap, asked);
+            lower_member(&mut body, "thinking", "budget_tokens", cap, asked);
+            lower_member(&mut body, "reasoning", "max_tokens", cap, asked);
         }
         if let Some(cap) = cap {
             let other = if cap_field == "max_tokens" { "max_completion_tokens" } else { "max_tokens" };
@@ -142,6 +164,12 @@ impl ChatRequest {
             body.set("stream_options", &options);
         }
         body.to_bytes().into()
+    }
+
+    /// The least cap with which the request still makes sense: reasoning with a budget has a least one.
+    pub fn least_cap(&self) -> u64 {
+        let budgets = [member(&self.body, "thinking", "budget_tokens"), member(&self.body, "reasoning", "max_tokens")];
+        if budgets.into_iter().flatten().next().is_some() { THINKING_MIN + ANSWER_MIN } else { ANSWER_MIN }
     }
 
     /// Whether the caller's cap stands where the provider looks for it, and nowhere else.
@@ -268,16 +296,16 @@ mod tests {
     fn the_upstream_body_changes_only_what_it_must() {
         let plain = r#"{"model":"m","messages":[{"role":"user","content":"é"}],"temperature":0.70,"max_tokens":9}"#;
         let chat = ChatRequest::parse(&Bytes::from(plain)).unwrap();
-        assert_eq!(chat.upstream_body("m", "max_tokens", chat.output_cap()), plain);
+        assert_eq!(chat.upstream_body("m", "max_tokens", chat.output_cap(), false), plain);
         // One cap, under the name that the provider obeys.
         let renamed = plain.replace("max_tokens", "max_completion_tokens");
-        assert_eq!(chat.upstream_body("m", "max_completion_tokens", chat.output_cap()), renamed);
+        assert_eq!(chat.upstream_body("m", "max_completion_tokens", chat.output_cap(), false), renamed);
         let both = ChatRequest::parse(&Bytes::from(r#"{"model":"m","messages":[],"max_tokens":9,"max_completion_tokens":5}"#)).unwrap();
-        assert_eq!(both.upstream_body("m", "max_tokens", both.output_cap()), r#"{"model":"m","messages":[],"max_tokens":5}"#);
+        assert_eq!(both.upstream_body("m", "max_tokens", both.output_cap(), false), r#"{"model":"m","messages":[],"max_tokens":5}"#);
 
         let streamed = r#"{"model":"p/m","stream":true,"messages":[]}"#;
         let chat = ChatRequest::parse(&Bytes::from(streamed)).unwrap();
-        let body = String::from_utf8(chat.upstream_body("m", "max_tokens", Some(9)).to_vec()).unwrap();
+        let body = String::from_utf8(chat.upstream_body("m", "max_tokens", Some(9), false).to_vec()).unwrap();
         assert_eq!(body, r#"{"model":"m","stream":true,"messages":[],"max_tokens":9,"stream_options":{"include_usage":true}}"#);
     }
 

@@ -11,7 +11,7 @@ use crate::translate::{
 };
 
 /// Fields that the model does not read. Source: OpenAI's API reference, and those of the providers that share its dialect.
-const NOT_READ: [&str; 38] = [
+const NOT_READ: [&str; 41] = [
     "audio",
     "frequency_penalty",
     "ignore_eos",
@@ -32,12 +32,14 @@ const NOT_READ: [&str; 38] = [
     "presence_penalty",
     "prompt_cache_key",
     "prompt_cache_retention",
+    "provider",
     "random_seed",
     "reasoning_format",
     "repetition_penalty",
     "safety_identifier",
     "seed",
     "service_tier",
+    "session_id",
     "skip_special_tokens",
     "stop",
     "stop_token_ids",
@@ -49,6 +51,7 @@ const NOT_READ: [&str; 38] = [
     "top_k",
     "top_logprobs",
     "top_p",
+    "usage",
     "user",
 ];
 /// Fields that are part of every template, whatever they say.

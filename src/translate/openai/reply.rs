@@ -138,6 +138,7 @@ pub fn inspect(payload: &[u8]) -> Option<Seen> {
     // Also where it cannot be read: nobody asked for it.
     let is_usage_only = reply.usage.is_some() && choices.is_empty() && !is_error;
     Some(Seen {
+        searches: 0,
         usage,
         others: Vec::new(),
         visible_bytes,

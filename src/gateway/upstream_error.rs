@@ -1,0 +1,115 @@
+//! What a provider's refusal means: for the caller, and for the bill. What it says is handed on, in whichever shape it came, but never a key in it.
+
+mod reason;
+mod wait;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::{error::GatewayError, meter::read_whole, request_ids, reserve::Held, upstream::Reply};
+use crate::domain::{Metered as Known, Secret};
+pub(super) use reason::Reason;
+pub(super) use wait::Wait;
+
+/// As much of an upstream's error is looked at.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+/// So much of a key is enough to find it by: what begins like it is hidden to its end.
+const KEY_START: usize = 8;
+/// Shorter keys are only hidden whole.
+const KEY_CHARS_MIN: usize = 16;
+
+/// What a provider said when it refused.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) reason: Reason,
+    /// How long it asks to wait.
+    pub(super) wait: Option<Wait>,
+    /// Whether it says that coming again helps.
+    pub(super) should_retry: Option<bool>,
+    /// Its own id of the request.
+    pub(super) request_id: Option<HeaderValue>,
+}
+
+impl Said {
+    pub(super) fn message(&self) -> &str {
+        if self.reason.message.is_empty() { "it gave no reason" } else { &self.reason.message }
+    }
+
+    fn read(headers: &HeaderMap, key: Option<&Secret>, now: Timestamp) -> Self {
+        let should_retry = headers.get("x-should-retry").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let request_id = request_ids::of_upstream(headers, key);
+        Self { reason: Reason::default(), wait: Wait::read(headers, now), should_retry, request_id }
+    }
+}
+
+/// Reads a refusal: an answer with a status that is no success.
+pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationToken) -> (GatewayError, Known) {
+    const NOT_BILLED: Known = Known::Nothing { dispatched: true };
+    let route = &held.route;
+    let (provider, status) = (route.provider.clone(), reply.status);
+    if status.is_redirection() || status.is_informational() {
+        return (GatewayError::BrokenAnswer { provider, detail: format!("it answered with status {status} instead") }, NOT_BILLED);
+    }
+    let mut said = Said::read(&reply.headers, route.credential.as_ref(), (held.clock)());
+    let is_markup = reply.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+        let kind = kind.as_bytes().to_ascii_lowercase();
+        kind.starts_with(b"text/html") || kind.starts_with(b"application/xhtml")
+    });
+    let body = tokio::select! {
+        body = read_whole(reply, ERROR_BYTES_MAX) => body.unwrap_or_default(),
+        () = stopping.cancelled() => Bytes::new(),
+    };
+    let parsed = reason::parse(&body);
+    said.reason = Reason::read(&body, parsed.as_ref(), is_markup, |text| without_key(text, route.credential.as_ref()));
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !route.is_callers_key {
+        // The caller's key is fine; ours for the provider is not. Who does not know a key often says a part of it.
+        if status == StatusCode::UNAUTHORIZED {
+            said.reason = Reason::default();
+        }
+        let (env, said) = (route.variables.clone(), Box::new(said));
+        return (GatewayError::CredentialsRejected { provider, status: status.as_u16(), env, said }, NOT_BILLED);
+    }
+    // An edge in front of the provider gave up on an answer that may be billed all the same.
+    let is_from_an_edge = matches!(status.as_u16(), 504 | 520..=528 | 530) || (matches!(status.as_u16(), 502 | 503) && parsed.is_none());
+    let known = if is_from_an_edge { Known::Unknown } else { NOT_BILLED };
+    (GatewayError::Upstream { provider, status: status.as_u16(), said: Box::new(said), is_charged: is_from_an_edge }, known)
+}
+
+/// A text of a provider without the key it was called with, as it is or as an address has it, whole or from its beginning on.
+fn without_key(text: &str, key: Option<&Secret>) -> String {
+    const HIDDEN: &str = "****";
+    let Some(key) = key.map(Secret::expose).filter(|key| !key.is_empty()) else { return text.to_owned() };
+    let in_address: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
+    let mut text = text.replace(key, HIDDEN).replace(&in_address, HIDDEN);
+    let Some(start) = key.get(..KEY_START).filter(|_| key.len() >= KEY_CHARS_MIN) else { return text };
+    while let Some(at) = text.find(start) {
+        let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*' | '…');
+        let end = text[at..].find(|c| !is_of_key(c)).map_or(text.len(), |length| at + length.max(start.len()));
+        text.replace_range(at..end, HIDDEN);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_hidden_however_it_is_quoted() {
+        let key = Secret::new("sk-proj-abc+def/ghi-0123456789");
+        let hide = |text: &str| without_key(text, Some(&key));
+        for (text, hidden) in [
+            ("bad key sk-proj-abc+def/ghi-0123456789.", "bad key ****."),
+            ("?key=sk-proj-abc%2Bdef%2Fghi-0123456789&x", "?key=****&x"),
+            ("Incorrect key: sk-proj-********6789. See", "Incorrect key: **** See"),
+            ("sk-proj-abc... is wrong; sk-proj-", "**** is wrong; ****"),
+            ("nothing here", "nothing here"),
+        ] {
+            assert_eq!(hide(text), hidden, "{text}");
+        }
+        assert_eq!(without_key("short: abcdefgh", Some(&Secret::new("abcdefgh"))), "short: ****");
+        assert_eq!(without_key("sk-proj-abc", None), "sk-proj-abc");
+    }
+}

@@ -1,0 +1,224 @@
+//! Keys wherever clients put them, base addresses that were set a little wrong, routes that are not there, and bodies that come packed.
+
+use std::io::Write;
+
+use axum::body::Body;
+use flate2::{Compression, write::GzEncoder};
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    fake_upstream::base64,
+    harness::{Answer, Harness, request},
+};
+
+fn chat() -> Value {
+    json!({"model": "fake/ok", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 100})
+}
+
+fn message() -> Value {
+    json!({"model": "claude/ok", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 100})
+}
+
+async fn send(harness: &Harness, method: Method, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    harness.send(request.body(body).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_key_of_ours_counts_wherever_it_is_and_whatever_is_beside_it() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    let (other, _) = harness.key_with_limit("1.00").await;
+    let bearer = format!("Bearer {key}");
+    let basic = format!("Basic {}", base64(format!("user:{key}").as_bytes()));
+    let places = [
+        ("authorization", bearer.as_str()),
+        ("authorization", &basic),
+        ("x-api-key", &key),
+        ("api-key", &key),
+        ("x-goog-api-key", &key),
+        ("xi-api-key", &key),
+    ];
+    let statuses = async |headers: &[(&str, &str)], query: &str| -> [u16; 2] {
+        let chat = send(&harness, Method::POST, &format!("/v1/chat/completions{query}"), headers, &chat()).await;
+        // The same on a route that only shows something.
+        let own = send(&harness, Method::GET, &format!("/v1/spend_keys/self{query}"), headers, &Value::Null).await;
+        [chat.status.as_u16(), own.status.as_u16()]
+    };
+    for place in places {
+        assert_eq!(statuses(&[place], "").await, [200, 200], "{place:?}");
+        for beside in [
+            ("x-api-key", "sk-ant-api03-foreign"),
+            ("x-api-key", ""),
+            ("api-key", " "),
+            ("authorization", "Bearer "),
+            ("authorization", "Bearer"),
+            ("authorization", "Bearer sk-foreign"),
+            ("authorization", "Basic dXNlcjpwYXNz"),
+            ("authorization", ""),
+            ("x-goog-api-key", &key),
+        ] {
+            assert_eq!(statuses(&[place, beside], "").await, [200, 200], "{place:?} {beside:?}");
+            assert_eq!(statuses(&[beside, place], "").await, [200, 200], "{beside:?} {place:?}");
+        }
+        assert_eq!(statuses(&[place, ("xi-api-key", &other)], "").await, [401, 401], "{place:?}");
+        assert_eq!(statuses(&[place], &format!("?key={other}")).await, [401, 401], "{place:?}");
+        assert_eq!(statuses(&[place], "?key=AIzaForeign").await, [200, 200], "{place:?}");
+    }
+    assert_eq!(statuses(&[], &format!("?key={key}")).await, [200, 200]);
+    assert_eq!(statuses(&[], &format!("?beta=true&key={key}&x=1")).await, [200, 200]);
+    assert!(harness.upstream.seen().iter().all(|seen| !seen.head.contains(&key.to_lowercase()) && !seen.head.contains("key=")));
+    let none: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("x-api-key", "")],
+        &[("authorization", "Bearer sk-one"), ("x-api-key", "sk-two")],
+        &[("authorization", "Digest x")],
+        &[("authorization", &key)],
+    ];
+    for headers in none {
+        for path in ["/v1/chat/completions", "/v1/messages"] {
+            let refused = send(&harness, Method::POST, path, headers, &chat()).await;
+            assert_eq!((refused.status.as_u16(), refused.code().as_str()), (401, "invalid_api_key"), "{headers:?}");
+            // Claude Code tries for three minutes without it.
+            assert_eq!(
+                (refused.header("x-should-retry"), refused.header("www-authenticate")),
+                (Some("false"), Some("Bearer")),
+                "{headers:?}"
+            );
+        }
+    }
+    let two = send(&harness, Method::GET, "/v1/spend_keys/self", &[("x-api-key", "sk-one"), ("api-key", "sk-two")], &Value::Null).await;
+    assert!(two.text().contains("not known here"), "{}", two.text());
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_base_address_that_was_set_a_little_wrong_is_served() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    let (claude, _) = harness.key(json!({"request_shape": "anthropic", "spend_limit": {"amount": "1.00", "cycle": "daily"}})).await;
+    for (endpoint, key, body) in [
+        ("/chat/completions", &key, chat()),
+        ("/messages", &claude, message()),
+        ("/messages/count_tokens", &claude, message()),
+        ("/models", &key, Value::Null),
+        ("/models/fake/ok", &key, Value::Null),
+        ("/models/fake%2Fok", &key, Value::Null),
+    ] {
+        for path in ["/v1{}", "/v1/v1{}", "//v1{}", "/v1/{}", "{}", "/{}", "/v1{}/?beta=true", "/v1/v1{}?key=AIza"] {
+            let path = path.replace("{}", endpoint);
+            let method = if body.is_null() { Method::GET } else { Method::POST };
+            let answer = harness.send(request(method, &path, Some(key), body.clone())).await;
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
+        }
+    }
+    // The route that was meant, and never another one.
+    for (method, path, status) in [
+        (Method::GET, "/v1/chat/completions/", 405),
+        (Method::GET, "/v1/spend_keys/", 404),
+        (Method::DELETE, "/v1/spend_keys/", 404),
+        (Method::GET, "//v1/spend_keys", 404),
+        (Method::GET, "/v1/v1/spend_keys/self", 404),
+        (Method::GET, "/spend_keys", 404),
+        (Method::POST, "/v1/spend_keys//rotate", 404),
+        (Method::GET, "/v1/requests/", 404),
+        (Method::GET, "/healthz/", 404),
+        (Method::GET, "/v1%2Fmodels", 404),
+        (Method::GET, "/v1/%6dodels", 404),
+        (Method::GET, "/v1/models%2F..%2Fspend_keys", 404),
+        (Method::GET, "/v1/models/..%2Fspend_keys", 404),
+        (Method::GET, "/v1/models/../spend_keys", 404),
+        (Method::GET, "/v1/models/%2e%2e/spend_keys", 404),
+        (Method::GET, "/v1/spend_keys/..%2Fmodels", 404),
+        (Method::GET, "/v1/spend_keys/self%2F..", 404),
+    ] {
+        let answer = harness.send(request(method.clone(), path, Some(harness.secret.expose()), Value::Null)).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {path}: {}", answer.text());
+        assert_eq!(answer.header("x-should-retry"), Some("false"), "{path}");
+        assert!(answer.header("location").is_none());
+    }
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_says_what_helps() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    for (path, headers, words, is_anthropic) in [
+        ("/v1/responses", &[][..], "useResponsesApi: false", false),
+        ("/responses", &[], "wire_api", false),
+        ("/v1/responses/resp_1/input_items", &[], "openai.chat(", false),
+        ("/v1/completions", &[], "is_chat_model=True", false),
+        ("/v1/embeddings", &[], "/v1/forward?u=", false),
+        ("/v1/files", &[], "Files are not here", false),
+        ("/v1/batches", &[], "Batches are not here", false),
+        ("/v1/realtime", &[], "Realtime", false),
+        ("/v1/messages/batches", &[], "Batches are not here", true),
+        ("/v1/messages/batches/b_1/results", &[], "Batches are not here", true),
+        ("/v1beta/models/gemini-2.5-flash:generateContent", &[], "Google's own API", false),
+        ("/anthropic/v1/messages", &[], "ANTHROPIC_BASE_URL", true),
+        ("/v1/complete", &[("anthropic-version", "2023-06-01")], "ends without /v1", true),
+        ("/openai/chat/completions", &[], "OPENAI_BASE_URL", false),
+        ("/nowhere", &[], "There is no route /nowhere here.", false),
+    ] {
+        let mut headers = headers.to_vec();
+        headers.push(("x-api-key", &key));
+        for method in [Method::GET, Method::POST] {
+            let answer = send(&harness, method, path, &headers, &json!({})).await;
+            let body = answer.json();
+            assert_eq!((answer.status.as_u16(), answer.header("x-should-retry")), (404, Some("false")), "{path}");
+            assert!(body["error"]["message"].as_str().unwrap().contains(words), "{path}: {body}");
+            assert_eq!(body["type"] == "error" && body["request_id"].is_string(), is_anthropic, "{path}: {body}");
+        }
+    }
+    for method in [Method::HEAD, Method::GET] {
+        let answer = send(&harness, method.clone(), "/", &[], &Value::Null).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(method == Method::GET, answer.text().contains(env!("CARGO_PKG_VERSION")), "{}", answer.text());
+    }
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_packed_body_is_read_within_the_bounds_of_any_body() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    let post = async |coding: &str, body: Vec<u8>| {
+        let request = Request::post("/v1/chat/completions").header("x-api-key", &key).header("content-encoding", coding);
+        harness.send(request.body(Body::from(body)).unwrap()).await
+    };
+    let gzip = |body: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(body).unwrap();
+        encoder.finish().unwrap()
+    };
+    let packed = gzip(chat().to_string().as_bytes());
+    assert_eq!(post("gzip", packed.clone()).await.status, StatusCode::OK);
+    assert_eq!(post("gzip, gzip", gzip(&packed)).await.status, StatusCode::OK);
+    assert_eq!(harness.upstream.seen()[0].body["messages"], chat()["messages"], "it goes on unpacked");
+    assert!(!harness.upstream.seen()[0].head.contains("content-encoding"));
+    let bomb = gzip(&vec![b' '; 64 << 20]);
+    for (coding, body, status, code) in [
+        ("gzip", bomb.clone(), 413, "request_too_large"),
+        ("gzip, gzip", gzip(&bomb), 413, "request_too_large"),
+        ("gzip", b"not packed".to_vec(), 400, "invalid_request"),
+        ("br", packed.clone(), 400, "invalid_request"),
+        ("zstd", packed[..20].to_vec(), 400, "invalid_request"),
+        ("compress", packed.clone(), 415, "content_encoding_not_supported"),
+    ] {
+        let answer = post(coding, body).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (status, code), "{coding}: {}", answer.text());
+        assert_eq!(answer.header("x-should-retry"), Some("false"));
+        assert_eq!(answer.header("accept-encoding"), (status == 415).then_some("gzip, deflate, br, zstd"));
+    }
+    // The routes that set something read theirs the same way.
+    let create = Request::post("/v1/spend_keys").header("x-api-key", harness.secret.expose()).header("content-encoding", "gzip");
+    let made = harness.send(create.body(Body::from(gzip(br#"{"name": "packed"}"#))).unwrap()).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
+    harness.finish().await;
+}
