@@ -33,7 +33,9 @@ CLAUDE_SILENT = {
 
 
 def claude(name: str, step: Step, home: pathlib.Path, *more: str) -> tuple[list, dict]:
-    command = [native("@anthropic-ai/claude-code-*/claude"), "-p", QUESTION, *more]
+    # Where it reads its questions from standard input, none is given here.
+    question = [] if "--input-format=stream-json" in more else [QUESTION]
+    command = [native("@anthropic-ai/claude-code-*/claude"), "-p", *question, *more]
     if step.model:
         command += ["--model", step.model]
     return command, {**CLAUDE_SILENT, "ANTHROPIC_BASE_URL": step.root, "ANTHROPIC_API_KEY": step.key}

@@ -3,6 +3,7 @@
 What it sends is kept in recorded/claude-code.json, so that a new version shows here what it does otherwise.
 """
 
+import base64
 import json
 import os
 import re
@@ -39,19 +40,23 @@ trailer<</Root 1 0 R>>
 @pytest.fixture(scope="module")
 def houses(tmp_path_factory):
     machines = [Machine(tmp_path_factory.mktemp(name)) for name in ("own", "sandbox")]
-    with Scripted() as upstream, Houses(*machines, upstream) as houses:
-        yield houses
+    with Scripted() as upstream:
+        machines[0].provider("gift", upstream.url, ["our-model"], dialect="anthropic", price='"free"')
+        with machines[0].config.open("a") as config:
+            config.write('[model_aliases]\n"claude-opus-5-5" = "study/our-model"\n\n')
+        with Houses(*machines, upstream) as houses:
+            yield houses
 
 
 class Said:
     """One run of the program."""
 
-    def __init__(self, gateway, machine, made: dict, model: str | None, *more: str, **variables: str):
+    def __init__(self, gateway, machine, made: dict, model: str | None, *more: str, input: str | None = None, **variables: str):
         self.key_id = made.get("spend_key_id")
         began = time.monotonic()
         with Recorder(gateway.root) as recorder:
             command, env = claude("claude", Step("", recorder.root, made["key"], model), machine.home, *more)
-            done = run(command, env={"HOME": str(machine.home), **env, **variables}, cwd=machine.home, timeout=50)
+            done = run(command, env={"HOME": str(machine.home), **env, **variables}, cwd=machine.home, timeout=50, input=input)
         self.took_s = time.monotonic() - began
         self.out, self.code = done.stdout, done.returncode
         self.everything = done.stdout + done.stderr
@@ -83,9 +88,6 @@ def sandbox(houses, machine):
     return sandbox
 
 
-being_mended = pytest.mark.xfail(strict=False, reason="its betas and fields are refused by the catalog's checks")
-
-
 def test_it_runs_a_tool_and_reads_what_it_said(houses, own):
     said = own([BASH, Say(f"It says {CODE}.")], "--allowedTools=Bash")
     assert said.code == 0 and f"It says {CODE}." in said.out, said
@@ -94,12 +96,34 @@ def test_it_runs_a_tool_and_reads_what_it_said(houses, own):
 
 
 def test_it_reads_a_pdf(houses, own, machine):
+    """A provider of one's own without a price: what a PDF's pages come to cannot be bounded, where the context window is not known."""
     (machine.home / "hello.pdf").write_bytes(PDF)
-    said = own([Call("Read", {"file_path": str(machine.home / "hello.pdf")}), Say("It says Hello.")], "--allowedTools=Read")
+    said = own([Call("Read", {"file_path": str(machine.home / "hello.pdf")}), Say("It says Hello.")], "--allowedTools=Read", model="gift/our-model")
     assert said.code == 0 and "It says Hello." in said.out, said
-    sent = [block for item in houses.upstream.asked[-1].json["messages"] if isinstance(item["content"], list) for block in item["content"]]
-    (document,) = [block for block in sent if block["type"] == "document"]
-    assert document["source"]["media_type"] == "application/pdf", document
+    (read,) = houses.upstream.results
+    (document,) = [block for block in json.loads(read) if block["type"] == "document"]
+    assert base64.b64decode(document["source"]["data"]) == PDF and document["source"]["media_type"] == "application/pdf", document
+    booked(houses.own.machine, said.key_id, 2)
+
+
+def test_the_sandbox_reads_a_pdf(houses, sandbox):
+    """The price of the whole context window is set aside for it."""
+    document = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": base64.b64encode(PDF).decode()}}
+    line = {"type": "user", "message": {"role": "user", "content": [document, {"type": "text", "text": "What does it say?"}]}}
+    options = ["--input-format=stream-json", "--output-format=stream-json", "--verbose"]
+    said = sandbox(*options, model="claude-haiku-4-5", input=json.dumps(line) + "\n")
+    assert said.code == 0 and "lava-mcp sandbox" in said.out, said
+    assert b"application/pdf" in said.posts[0].request_body, said
+    for entry in booked(houses.sandbox.machine, said.key_id, len(said.posts)):
+        assert entry["kind"] == "charge" and 0 < entry["amount_n"] < entry["held_n"], entry
+
+
+@pytest.mark.parametrize("model", [None, "opus"])
+def test_an_alias_sends_its_model_elsewhere(houses, own, model):
+    """As the guide has it: what it asks of its default model goes to another one."""
+    said = own([BASH, Say(f"It says {CODE}.")], "--allowedTools=Bash", model=model)
+    assert said.code == 0 and f"It says {CODE}." in said.out, said
+    assert {asked.json["model"] for asked in houses.upstream.asked} == {"our-model"}, houses.upstream.asked
     paid_as_listed(houses.own.machine, said.key_id, 2)
 
 
@@ -112,7 +136,7 @@ def test_it_searches_the_web_where_the_provider_does(houses, own):
     paid_as_listed(houses.own.machine, said.key_id, 3)
 
 
-@being_mended
+@pytest.mark.xfail(strict=False, reason="the sandbox calls a tool again and again where a system message follows the tool's result")
 @pytest.mark.parametrize("model", [None, "opus", "sonnet", "haiku", "claude-opus-4-8", "claude-sonnet-4-5"])
 def test_the_sandbox_answers_its_models(houses, sandbox, model):
     said = sandbox("--allowedTools=Bash", model=model)
@@ -122,7 +146,6 @@ def test_the_sandbox_answers_its_models(houses, sandbox, model):
         assert entry["kind"] == "charge" and entry["amount_n"] > 0, entry
 
 
-@being_mended
 def test_a_small_limit_is_enough_where_the_key_lowers_the_cap(houses, sandbox):
     """Its default of 128,000 tokens may cost more than is left, and then nothing would be answered."""
     said = sandbox(limit="0.50", key={"lava_mcp": {"lower_output_cap": True}})
@@ -138,7 +161,6 @@ def test_it_says_that_a_limit_is_too_small_for_its_cap(sandbox, houses):
     booked(houses.sandbox.machine, said.key_id, 0)
 
 
-@being_mended
 def test_a_web_search_in_the_sandbox_is_refused_in_words(sandbox):
     """The key does not allow what the provider bills apart. Claude Code's own tool of that name shows the refusal to the model and goes on."""
     said = sandbox("--allowedTools=WebSearch", "--tools=WebSearch", "--append-system-prompt=Use the tool WebSearch.", model="claude-haiku-4-5")
@@ -148,7 +170,6 @@ def test_a_web_search_in_the_sandbox_is_refused_in_words(sandbox):
         assert post.status == 200 or b"web_search" in post.body, said
 
 
-@pytest.mark.xfail(strict=False, run=False, reason="a 401 without x-should-retry: false is repeated for three minutes")
 def test_a_wrong_key_is_told_at_once(houses, machine):
     said = Said(houses.own, machine, {"key": "lava_sk_" + "x" * 40}, OWN)
     assert said.code != 0 and "This API key is not known here" in said.everything, said

@@ -13,7 +13,7 @@ CLIENTS = {
     "pydantic-ai-anthropic": ("anthropic", ".venv-mcp2"),
     "litellm-openai": ("openai", ".venv-mcp2"),
     "litellm-anthropic": ("anthropic", ".venv-mcp2"),
-    "smolagents-openai": ("openai", ".venv-mcp2"),
+    "smolagents-openai": ("openai", ".venv-mcp1"),
     "instructor": ("openai", ".venv-mcp1"),
     "crewai-openai": ("openai", ".venv-mcp1"),
     "crewai-anthropic": ("anthropic", ".venv-mcp1"),

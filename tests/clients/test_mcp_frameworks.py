@@ -25,7 +25,7 @@ CLIENTS = {
     "google-adk": ".venv-mcp1",
     "fastmcp": ".venv-mcp2",
     "pydantic-ai": ".venv-mcp2",
-    "smolagents": ".venv-mcp2",
+    "smolagents": ".venv-mcp1",
     "ai-sdk-mcp": "js",
     "langchain-mcp-adapters-js": "js",
 }
@@ -50,10 +50,11 @@ def test_it_buys_an_answer(machine, client, transport):
     else:
         with serve(machine) as server:
             found = use(client, machine, {"url": server.url if transport == "http" else server.sse, "sse": transport == "sse"})
-    assert found["tools"] == TOOLS, found
+    # google-adk sorts them.
+    assert sorted(found["tools"]) == sorted(TOOLS), found
     answers = found["answers"]
     assert list(answers) == ["login", "search", "prompt", "usage"], found
-    assert "ready" in answers["login"] and "gpt-4o-mini" in answers["search"] and "sandbox" in answers["prompt"], found
+    assert "ready" in answers["login"].lower() and "gpt-4o-mini" in answers["search"] and "sandbox" in answers["prompt"], found
     (entry,) = machine.ledger.ended(1)
     assert entry.kind == "charge" and entry.amount_n > 0
     assert machine.ledger.spend_keys() == 1
