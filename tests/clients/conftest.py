@@ -12,6 +12,7 @@ import sys
 import urllib.request
 
 import pytest
+from conversation import Houses, script
 from fake_upstream import FakeUpstream
 from gateway import Gateway
 from harness import HERE, Machine
@@ -89,6 +90,14 @@ def gateway(tmp_path_factory):
     """A gateway in the sandbox. The tests of a file share it: each makes keys of its own."""
     with Gateway(Machine(tmp_path_factory.mktemp("gateway"))) as gateway:
         yield gateway
+
+
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory):
+    """A gateway before a model that follows a script, and one in the sandbox."""
+    machines = [Machine(tmp_path_factory.mktemp(name)) for name in ("own", "sandbox")]
+    with script() as upstream, Houses(*machines, upstream) as houses:
+        yield houses
 
 
 @pytest.fixture

@@ -76,6 +76,9 @@ class Recorder:
                 for name, value in answer.getheaders():
                     if name.lower() not in HOP_BY_HOP:
                         self.send_header(name, value)
+                if self.command == "HEAD":
+                    self.end_headers()
+                    return
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
                 # As it comes: a stream must stay one.
@@ -86,7 +89,7 @@ class Recorder:
                 self.wfile.write(b"0\r\n\r\n")
                 upstream.close()
 
-            do_GET = do_POST = do_PUT = do_DELETE = _pass_on
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _pass_on
 
             def log_message(self, *_):
                 pass

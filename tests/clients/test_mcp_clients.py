@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from harness import ERAS, ROOT, TOOLS, WHOLE_KEY, binary, ok, refused
+from conversation import FRAMEWORKS
+from harness import ERAS, TOOLS, WHOLE_KEY, binary, ok, refused
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from programs import TOOLS as FOLDER
@@ -70,8 +71,10 @@ def test_the_typescript_sdks_do_the_whole_job(machine, sdk, mode, transport):
 
 def test_the_tools_are_pinned_to_the_last_digit():
     """A release of somebody else's must not turn an old commit red."""
-    wanted = json.loads((FOLDER / "package.json").read_text())
-    for name, version in {**wanted["devDependencies"], **wanted["optionalDependencies"]}.items():
-        assert version[0].isdigit(), f"{name} {version}"
-    lines = [line for line in (ROOT / "tests/clients/tools/requirements.txt").read_text().splitlines() if line and line[0] != "#"]
-    assert lines and all("==" in line for line in lines)
+    for folder in (FOLDER, FRAMEWORKS):
+        wanted = json.loads((folder / "package.json").read_text())
+        for name, version in {**wanted["devDependencies"], **wanted.get("optionalDependencies", {})}.items():
+            assert version[0].isdigit(), f"{name} {version}"
+        for path in folder.glob("requirements*.txt"):
+            lines = [line for line in path.read_text().splitlines() if line and line[0] != "#"]
+            assert lines and all("==" in line for line in lines), path
