@@ -120,7 +120,7 @@ async fn of_stream(
         End::Complete => Ending::Complete,
         _ => Ending::Broken,
     };
-    let whole = held.ask.from_events(&body).filter(|_| has_error || end == End::Complete).ok_or_else(|| GatewayError::BrokenAnswer {
+    let whole = held.ask.as_whole(&body).filter(|_| has_error || end == End::Complete).ok_or_else(|| GatewayError::BrokenAnswer {
         provider: held.route.provider.clone(),
         detail: "it streamed what was not to be streamed, and not to the end".to_owned(),
     });
