@@ -118,7 +118,7 @@ async fn of_stream(held: &Held, sent: Whole, waits: Waits, beside: &mut Beside) 
         End::Complete => Ending::Complete,
         _ => Ending::Broken,
     };
-    let whole = held.ask.from_events(&sent.body).filter(|_| has_error || end == End::Complete).ok_or_else(|| GatewayError::BrokenAnswer {
+    let whole = held.ask.as_whole(&sent.body).filter(|_| has_error || end == End::Complete).ok_or_else(|| GatewayError::BrokenAnswer {
         provider: held.route.provider.clone(),
         detail: "it streamed what was not to be streamed, and not to the end".to_owned(),
     });
