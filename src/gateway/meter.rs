@@ -25,7 +25,7 @@ use super::{
     request_ids,
     reserve::Held,
     upstream::{DRAIN_TIMEOUT, Failure, Reply, Sent},
-    upstream_error::refused,
+    upstream_error::{hidden, refused},
 };
 use crate::{
     domain::{Metered as Known, Usage, ledger::Ending},
@@ -163,6 +163,7 @@ async fn plain(held: &Held, reply: Reply, beside: &mut Beside) -> (Known, Ending
     };
     let seen = held.ask.inspect(&body);
     let is_error = seen.as_ref().is_some_and(|seen| seen.is_error);
+    let body = if is_error { hidden(&body, held.route.credential.as_ref()).unwrap_or(body) } else { body };
     if let Some(seen) = &seen {
         beside.add(&held.route, &body, seen);
     }

@@ -77,6 +77,13 @@ pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationTo
     (GatewayError::Upstream { provider, status: status.as_u16(), said: Box::new(said), is_charged: is_from_an_edge }, known)
 }
 
+/// An error inside an answer or a stream without the key it was called with; `None` where nothing has to be hidden.
+pub(super) fn hidden(said: &[u8], key: Option<&Secret>) -> Option<Bytes> {
+    let text = std::str::from_utf8(said).ok()?;
+    let hidden = without_key(text, key);
+    (hidden != text).then(|| hidden.into())
+}
+
 /// A text of a provider without the key it was called with, as it is or as an address has it, whole or from its beginning on.
 fn without_key(text: &str, key: Option<&Secret>) -> String {
     const HIDDEN: &str = "****";
