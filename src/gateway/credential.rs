@@ -55,7 +55,7 @@ pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<Secret>, GatewayError
     Ok(Credential::from_headers(headers)?.map(|credential| credential.key))
 }
 
-/// What stands where keys are, or why it cannot be one. An empty text is not a credential.
+/// What is sent where keys are, or why it cannot be one. An empty text is not a credential.
 fn shown(headers: &HeaderMap) -> impl Iterator<Item = Result<Cow<'_, str>, &'static str>> {
     let values = HEADERS.into_iter().flat_map(|name| headers.get_all(name).into_iter().map(move |value| (name, value)));
     values.filter_map(|(name, value)| match value.to_str() {

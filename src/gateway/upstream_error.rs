@@ -44,7 +44,7 @@ impl Said {
     }
 }
 
-/// Reads a refusal: an answer with a status that is no success.
+/// Reads a refusal: an answer whose status is not a success.
 pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationToken) -> (GatewayError, Known) {
     const NOT_BILLED: Known = Known::Nothing { dispatched: true };
     let route = &held.route;
