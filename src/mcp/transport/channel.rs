@@ -121,7 +121,7 @@ impl Channel {
                             self.queue.extend(message);
                             continue;
                         }
-                        Err(refusal) => refusal,
+                        Err(refusal) => *refusal,
                     }
                 }
                 Incoming::Refused(refusal) => refusal,
@@ -134,11 +134,11 @@ impl Channel {
     }
 
     /// Whether a message goes on to rmcp: `None` where it has nothing to be about.
-    fn pass(&mut self, message: ClientJsonRpcMessage) -> Result<Option<ClientJsonRpcMessage>, Refusal> {
+    fn pass(&mut self, message: ClientJsonRpcMessage) -> Result<Option<ClientJsonRpcMessage>, Box<Refusal>> {
         match &message {
             JsonRpcMessage::Request(request) => {
                 if self.open.contains(&request.id) {
-                    return Err(Refusal::taken(request.id.clone().into_json_value()));
+                    return Err(Box::new(Refusal::taken(request.id.clone().into_json_value())));
                 }
                 self.open.insert(request.id.clone());
                 self.has_begun = self.has_begun || begins(&request.request);

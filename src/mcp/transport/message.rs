@@ -152,7 +152,7 @@ fn one(bytes: &[u8]) -> Incoming {
     let Some(method) = top.method else { return answer(&top, id, bytes) };
     let no = |code, text: String| Incoming::Refused(Refusal::new(id.clone().into_value(), code, text));
     let invalid = |text: &str| no(ErrorCode::INVALID_REQUEST, text.to_owned());
-    if !top.jsonrpc.is_some_and(|version| version.get() == "\"2.0\"") {
+    if top.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
         return invalid("This is not a message of JSON-RPC 2.0: it needs the member \"jsonrpc\" with the value \"2.0\".");
     }
     if top.id.is_some() && !is_usable(&id) {
