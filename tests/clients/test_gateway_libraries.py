@@ -26,7 +26,10 @@ CLIENTS = {
     "openai-agents-js": ("openai", "js"),
 }
 
-STEPS = ["plain", "stream", "tool", "sandbox plain", "sandbox stream", "wrong", "used up"]
+STEPS = ["plain", "stream", "tool", "sandbox plain", "sandbox stream", "sandbox form", "wrong", "used up"]
+
+# These have no way of their own to ask for an answer in a form.
+WITHOUT_FORM = {"smolagents-openai", "crewai-openai", "crewai-anthropic", "llama-index"}
 
 # instructor always wants a form filled, crewai's own streaming ends in one text.
 FORM = {"instructor"}
@@ -72,6 +75,15 @@ def test_the_sandbox_answers_it(houses, outcomes, client):
         assert outcome.text and (client in FORM or "sandbox" in outcome.text), outcome
         for entry in booked(houses.sandbox.machine, outcome.key_id, len(outcome.posts)):
             assert entry["kind"] == "charge" and entry["amount_n"] > 0, entry
+
+
+@pytest.mark.xfail(strict=False, reason="the sandbox does not fill Anthropic's form, nor OpenAI's json_object")
+@pytest.mark.parametrize("client", [name for name in CLIENTS if name not in WITHOUT_FORM])
+def test_the_sandbox_fills_its_form(houses, outcomes, client):
+    """By the schema that the client sends; how it is sent is the client's own affair."""
+    outcome = outcomes(client)["sandbox form"]
+    assert outcome.text and outcome.text.lstrip("-").isdigit(), outcome
+    booked(houses.sandbox.machine, outcome.key_id, len(outcome.posts))
 
 
 @pytest.mark.parametrize("client", CLIENTS)
