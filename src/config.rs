@@ -2,6 +2,7 @@
 
 mod aliases;
 mod file;
+mod network;
 
 use std::{
     collections::HashMap,
@@ -17,6 +18,7 @@ use url::Url;
 
 pub use aliases::ModelAliases;
 pub use file::{PriceConfig, ProviderConfig, WireDialect};
+pub use network::NetworkSettings;
 
 use crate::domain::{
     Cycle, Money, Secret, SpendLimit,
@@ -130,17 +132,6 @@ impl Environment {
     }
 }
 
-/// How providers are reached: `[network]` of the config file.
-#[derive(Clone, Debug, Default)]
-pub struct NetworkSettings {
-    /// A proxy's address, which can hold a password.
-    pub proxy: Option<Secret>,
-    /// Names that are reached without it.
-    pub no_proxy: Vec<String>,
-    /// Certificates in PEM, of authorities to trust beside those of the system.
-    pub ca_pem: Option<Vec<u8>>,
-}
-
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -228,7 +219,7 @@ impl Settings {
             providers: file.providers.into_iter().collect(),
             model_aliases: ModelAliases::read(file.model_aliases, file.keys)?,
             local_servers: file.local_servers.unwrap_or(true),
-            network: network(file.network.unwrap_or_default(), config_file.as_deref())?,
+            network: network::read(file.network.unwrap_or_default(), config_file.as_deref())?,
             trusted_proxies: file.listen.unwrap_or_default().trusted_proxies,
             environment,
         })
@@ -238,16 +229,6 @@ impl Settings {
     pub fn ledger_path(&self) -> PathBuf {
         self.data_dir.join("ledger.db")
     }
-}
-
-fn network(network: file::Network, config_file: Option<&Path>) -> Result<NetworkSettings, ConfigError> {
-    let file::Network { proxy, no_proxy, ca_file } = network;
-    let read = |path: &Path| {
-        // A file beside the config file is named by its name alone.
-        let path = config_file.and_then(Path::parent).map_or_else(|| path.to_owned(), |folder| folder.join(path));
-        std::fs::read(&path).map_err(|error| ConfigError::new(format!("[network] ca_file: {}: {error}", path.display())))
-    };
-    Ok(NetworkSettings { proxy, no_proxy, ca_pem: ca_file.as_deref().map(read).transpose()? })
 }
 
 fn mode(environment: &Environment, api: Option<&str>, app: Option<&str>) -> Result<Mode, ConfigError> {

@@ -135,6 +135,16 @@ pub(crate) const REPORTED_COST: &[(&str, &str, &str)] = &[
     ("xai", "usage.cost_in_usd_ticks", "usd_ticks"),
 ];
 
+/// Who refuses a streamed request with `stream_options`, and where that is reported.
+pub(crate) const NO_STREAM_OPTIONS: &[(&str, &str)] = &[
+    // "extra_forbidden", body.stream_options; usage comes with the last chunk anyway.
+    ("mistral", "https://github.com/openai/openai-agents-python/issues/442"),
+    // The same API at another address.
+    ("codestral", "https://github.com/openai/openai-agents-python/issues/442"),
+    // "json: unknown field \"stream_options\"".
+    ("databricks", "https://github.com/continuedev/continue/issues/12936"),
+];
+
 /// Every row under the names of its fields.
 pub(crate) fn all() -> impl Iterator<Item = Known> {
     ROWS.iter().map(|&(id, name, base_url, docs, auth, env, dialect, first_party, also)| Known {

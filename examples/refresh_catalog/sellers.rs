@@ -89,6 +89,9 @@ impl Sellers {
             if let Some((_, field, unit)) = hand_checked::REPORTED_COST.iter().find(|(id, ..)| *id == known.id) {
                 line["reported_cost"] = json!({"field": field, "unit": unit});
             }
+            if hand_checked::NO_STREAM_OPTIONS.iter().any(|(id, _)| *id == known.id) {
+                line["stream_options"] = Value::Bool(false);
+            }
             sellers.add(known.id, line, known.also.iter().map(|name| (*name).to_owned()).collect());
         }
         for (key, entry) in registry.providers {

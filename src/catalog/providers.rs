@@ -118,6 +118,13 @@ pub struct Provider {
     /// Where its answers say what they cost, if they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_cost: Option<ReportedCost>,
+    /// Whether it takes `stream_options`; one that does not refuses a request with it.
+    #[serde(rename = "stream_options", default = "yes", skip_serializing_if = "Clone::clone")]
+    pub takes_stream_options: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Provider {
@@ -185,6 +192,7 @@ mod tests {
             aliases: Box::new([]),
             models_of: None,
             reported_cost: None,
+            takes_stream_options: true,
         }
     }
 
@@ -209,6 +217,17 @@ mod tests {
         assert_eq!(bedrock.fit("bedrock-runtime.us.east.amazonaws.com", "/"), None);
         assert_eq!(bedrock.fit("bedrock-runtime..amazonaws.com", "/"), None);
         assert_eq!(bedrock.fit("evil.com", "/"), None);
+    }
+
+    #[test]
+    fn a_provider_takes_stream_options_unless_the_data_says_otherwise() {
+        let mut written = serde_json::to_value(provider("https://example.com")).unwrap();
+        assert_eq!(written.get("stream_options"), None);
+        assert!(serde_json::from_value::<Provider>(written.clone()).unwrap().takes_stream_options);
+        written["stream_options"] = false.into();
+        let read: Provider = serde_json::from_value(written.clone()).unwrap();
+        assert!(!read.takes_stream_options);
+        assert_eq!(serde_json::to_value(read).unwrap(), written);
     }
 
     #[test]

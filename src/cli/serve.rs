@@ -15,7 +15,7 @@ use crate::{
     client::{Body, Client, ClientError, Service, Transport},
     config::{CredentialStore, Mode, ModelAliases, NetworkSettings, PriceConfig, ProviderConfig, Settings, WireDialect},
     domain::{Secret, key::Pepper},
-    gateway::{Aliases, Credentials, CustomProvider, Gateway, KeyVault, Network, Registry, edge},
+    gateway::{Aliases, Credentials, CustomProvider, Gateway, KeyVault, Network, Registry, Waits, edge},
     mcp::{LavaMcp, Options, transport},
     platform::private_file,
     session::{Browser, Connect, GatewayInfo, Link, Parts, ProviderKeys, Session, SessionError, Vault, WebLogin},
@@ -165,7 +165,8 @@ async fn open_gateway(settings: &Settings, vault: Vault) -> Result<Arc<Gateway>,
     let network = network(settings)?;
     let clock = wall_clock();
     let store = Store::open(&settings.ledger_path(), clock.clone()).await.map_err(|error| error.to_string())?;
-    Ok(Gateway::new(store, clock, pepper, registry(settings, vault).with_network(network), settings.sandbox))
+    let registry = registry(settings, vault).with_network(network).with_waits(waits(settings));
+    Ok(Gateway::new(store, clock, pepper, registry, settings.sandbox))
 }
 
 /// The gateway as a service that the client can call.
@@ -234,16 +235,26 @@ fn custom_provider(id: &str, provider: &ProviderConfig) -> Option<CustomProvider
             // A provider of the catalog at another address says it as at its own.
             None => Catalog::embedded().provider(id).and_then(|known| known.reported_cost.clone()),
         },
+        takes_stream_options: provider
+            .stream_options
+            .unwrap_or_else(|| Catalog::embedded().provider(id).is_none_or(|known| known.takes_stream_options)),
     })
 }
 
 /// The way to providers, as the config file says.
 fn network(settings: &Settings) -> Result<Network, String> {
-    let NetworkSettings { proxy, no_proxy, ca_pem } = &settings.network;
+    let NetworkSettings { proxy, no_proxy, ca_pem, .. } = &settings.network;
     Network::new(proxy.as_ref().map(Secret::expose), no_proxy, ca_pem.as_deref()).map_err(|error| {
         let file = settings.config_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
         format!("{file}: {error}")
     })
+}
+
+/// How long providers are waited for.
+fn waits(settings: &Settings) -> Waits {
+    let usual = Waits::default();
+    let NetworkSettings { silence_timeout, ping_interval, .. } = &settings.network;
+    Waits { silence: silence_timeout.unwrap_or(usual.silence), ping_every: ping_interval.unwrap_or(usual.ping_every) }
 }
 
 fn check_providers(settings: &Settings) -> Result<(), Failure> {

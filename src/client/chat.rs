@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{Money, Secret},
-    translate::sse::Splitter,
+    translate::{media, sse::Splitter},
 };
 
 /// How a prompt is sent.
@@ -64,7 +64,8 @@ impl Client {
 
         let response = error::refuse(self.transport.send(request).await?).await?;
         let id = request_id(response.headers());
-        let is_stream = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let is_stream =
+            response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| media::is_type(kind.as_bytes(), media::EVENT_STREAM));
         let mut ignore = |_: &str| {};
         let result = if is_stream {
             collect_stream(response.into_body(), on_text.unwrap_or(&mut ignore)).await

@@ -20,10 +20,10 @@ pub struct SpendKeyObject {
     pub status: String,
     /// `openai` or `anthropic`.
     pub request_shape: String,
-    /// Models it may use; null for all.
+    /// Models it may use; all when absent.
     #[serde(default)]
     pub allowed_models: Option<Vec<String>>,
-    /// Providers it may use; null for all.
+    /// Providers it may use; all when absent.
     #[serde(default)]
     pub allowed_providers: Option<Vec<String>>,
     /// Most money a cycle.
@@ -86,7 +86,7 @@ pub struct RequestLimitObject {
 pub struct RateLimitObject {
     /// Requests a minute in the long run.
     pub rpm: u32,
-    /// Requests that may come at once; null for as many as `rpm`.
+    /// Requests that may come at once; as many as `rpm` when absent.
     #[serde(default)]
     pub burst: Option<u32>,
 }
@@ -102,7 +102,7 @@ pub struct KeyExtras {
     /// The part of it for calls whose process died; the old name.
     #[serde(default)]
     pub suspect: Option<String>,
-    /// US dollars left in this cycle; null without a limit.
+    /// US dollars left in this cycle; absent without a limit.
     pub remaining: Option<String>,
     /// When the spend cycle ends.
     pub resets_at: Option<String>,

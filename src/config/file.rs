@@ -67,6 +67,8 @@ pub(super) struct Network {
     #[serde(default)]
     pub(super) no_proxy: Vec<String>,
     pub(super) ca_file: Option<PathBuf>,
+    pub(super) silence_timeout_s: Option<u64>,
+    pub(super) ping_interval_s: Option<u64>,
 }
 
 /// `[session]`: what an agent may do.
@@ -103,6 +105,8 @@ pub struct ProviderConfig {
     /// Where its answers say what they cost in US dollars, such as `usage.cost`; the larger of that and the price counts.
     #[serde(default, deserialize_with = "field_path")]
     pub reported_cost: Option<String>,
+    /// Whether it takes `stream_options`, with which usage is asked for in streams. Where nothing is said, a provider of the catalog by this name decides; others do.
+    pub stream_options: Option<bool>,
 }
 
 /// The wire format of a provider of one's own.

@@ -10,7 +10,7 @@ use crate::{
         anthropic::MessagesRequest,
         bounds::Features,
         openai,
-        openai::{ChatRequest, EmbeddingsRequest},
+        openai::{ChatRequest, EmbeddingsRequest, Terms},
         screening::{Hosted, HostedTools, Screened},
     },
 };
@@ -155,7 +155,14 @@ impl Ask {
     pub(super) fn upstream_body(&self, route: &Route, cap: Option<u64>) -> Bytes {
         let model = route.model.as_str();
         match self {
-            Self::Chat(chat) => chat.upstream_body(model, output_cap_field(&route.provider), cap, route.is_own()),
+            Self::Chat(chat) => {
+                let terms = Terms {
+                    cap_field: output_cap_field(&route.provider),
+                    takes_stream_options: route.takes_stream_options,
+                    is_own: route.is_own(),
+                };
+                chat.upstream_body(model, cap, &terms)
+            }
             Self::Messages(messages) | Self::CountTokens(messages) => messages.upstream_body(model, cap, route.is_own()),
             Self::Embeddings(embeddings) => embeddings.upstream_body(model),
             Self::Free => Bytes::new(),
@@ -167,6 +174,24 @@ impl Ask {
         match self.shape() {
             RequestShape::Openai => openai::inspect(payload),
             RequestShape::Anthropic => anthropic::inspect(payload),
+        }
+    }
+
+    /// A whole answer as the events of the stream that was asked for.
+    pub(super) fn as_events(&self, answer: &[u8]) -> Option<Bytes> {
+        match self {
+            Self::Chat(chat) => openai::as_events(answer, chat.wants_usage()),
+            Self::Messages(_) => anthropic::as_events(answer),
+            Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => None,
+        }
+    }
+
+    /// The events of a stream as the whole answer that was asked for.
+    pub(super) fn from_events(&self, stream: &[u8]) -> Option<Bytes> {
+        match self {
+            Self::Chat(_) => openai::from_events(stream),
+            Self::Messages(_) => anthropic::from_events(stream),
+            Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
 
 use super::{
     Gateway,
@@ -75,6 +76,7 @@ pub(super) fn router_with(gateway: Arc<Gateway>, more: Router<Arc<Gateway>>) -> 
         .route_layer(axum::middleware::from_fn_with_state(gateway.clone(), once_booked));
     Router::new()
         .route("/", get(no_route::root))
+        .route("/api/hello", get(no_route::root))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/v1/chat/completions", post(chat_completions))
@@ -312,10 +314,10 @@ pub(super) fn body_of(bytes: Bytes) -> Body {
     Body::from(bytes)
 }
 
-/// A body that is fed by another task.
-pub(super) fn stream_body(events: mpsc::Receiver<Bytes>) -> Body {
-    Body::from_stream(stream::unfold(events, |mut events| async move {
+/// A body that is fed by another task, which learns by the guard when nobody reads it any more.
+pub(super) fn stream_body(events: mpsc::Receiver<Bytes>, guard: DropGuard) -> Body {
+    Body::from_stream(stream::unfold((events, guard), |(mut events, guard)| async move {
         let bytes = events.recv().await?;
-        Some((Ok::<_, Infallible>(bytes), events))
+        Some((Ok::<_, Infallible>(bytes), (events, guard)))
     }))
 }

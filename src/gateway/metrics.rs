@@ -190,8 +190,8 @@ impl OfProvider {
                 usize::from(reply.status.as_u16() / 100).clamp(2, 5) - 2
             }
             Err(Failure::NotSent(_) | Failure::NotConnected(_)) => 4,
-            Err(Failure::NoAnswer(_)) => 5,
-            Err(Failure::TimedOut) => 6,
+            Err(Failure::NoAnswer(_) | Failure::NoFirstByte(Some(_))) => 5,
+            Err(Failure::TimedOut | Failure::NoFirstByte(None)) => 6,
             Err(Failure::Dropped) => 7,
         };
         self.ends.get(end).into_iter().for_each(|count| count.add(1));

@@ -30,9 +30,11 @@ mod door;
 pub mod edge;
 mod entrance;
 mod error;
+mod first_byte;
 mod forward;
 mod habits;
 mod hosted;
+mod late_headers;
 mod lengths;
 mod line;
 mod local;
@@ -62,6 +64,7 @@ mod tokens;
 mod unpack;
 mod upstream;
 mod upstream_error;
+mod waits;
 
 use std::{
     sync::Arc,
@@ -76,6 +79,7 @@ pub use credentials::{Credentials, Environment, KeyVault, Loading};
 pub use network::Network;
 pub use owner::ToReview;
 pub use providers::{CustomProvider, Registry};
+pub use waits::Waits;
 
 use crate::{
     domain::{Metered as Known, PlainKey, RequestId, key::KeyKind, key::Pepper},
@@ -86,8 +90,9 @@ use authorise::{Authorised, Inbound, authorise};
 use breaker::{Breakers, Verdict};
 use error::GatewayError;
 use habits::Habits;
+use late_headers::LateHeaders;
 use line::Lines;
-use meter::{Answer, LastWord, meter};
+use meter::{Answer, Asked, LastWord, meter};
 use metrics::Metrics;
 use reserve::reserve;
 use settle::Tally;
@@ -115,6 +120,7 @@ pub struct Gateway {
     bodies: Arc<BodyBudget>,
     /// Tells those who wait for a report which request has been settled.
     settled: broadcast::Sender<RequestId>,
+    late_headers: Arc<LateHeaders>,
     /// Whether every key only reaches the sandbox.
     sandbox: bool,
     metrics: Metrics,
@@ -142,6 +148,7 @@ impl Gateway {
             template_tokens: TemplateTokens::default(),
             bodies: Arc::default(),
             settled: broadcast::Sender::new(SETTLED_QUEUE),
+            late_headers: Arc::default(),
             sandbox,
             metrics,
             tasks,
@@ -204,7 +211,14 @@ async fn journey(gateway: Arc<Gateway>, inbound: Inbound) -> Result<edge::Respon
     let waiting = CancellationToken::new();
     let hang_up = waiting.clone().drop_guard();
     let tasks = gateway.tasks.clone();
-    tasks.spawn(attempts(gateway, call, Answer::to(sender, waiting)));
+    let asked = Asked {
+        request: call.request.clone(),
+        shape: call.ask.shape(),
+        is_streamed: call.ask.is_streamed(),
+        ping_every: gateway.registry.waits.ping_every,
+        late_headers: gateway.late_headers.clone(),
+    };
+    tasks.spawn(attempts(gateway, call, Answer::to(sender, waiting, asked)));
     let response = answered.await.unwrap_or(Err(GatewayError::ShuttingDown));
     hang_up.disarm();
     response
@@ -242,16 +256,16 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
             gateway.registry.credentials.forget().await;
         }
         // An answer that did not come is paid for; a request goes on after one of those, and not after a second one.
-        let goes_on = may_fall_back && !(metered.known == Known::Unknown && std::mem::replace(&mut has_gone_on, true));
+        let may_be_billed = !matches!(metered.known, Known::Nothing { .. });
+        let goes_on = may_fall_back && !(may_be_billed && std::mem::replace(&mut has_gone_on, true));
         let outcome = settle::outcome(&gateway, &metered);
         // Before the caller can try again.
         pass.end(Verdict::of(metered.ending, &outcome));
-        let was_lost = metered.known == Known::Unknown;
         let last_word = tally.settle(&gateway, metered, outcome, open, Some(&answer).filter(|_| !goes_on)).await;
         if !goes_on {
             return;
         }
-        kept = last_word.filter(|_| was_lost).or(kept);
+        kept = last_word.filter(|_| may_be_billed).or(kept);
     }
 }
 

@@ -37,7 +37,7 @@ const NOT_THERE: [(&str, &str); 14] = [
 const BASE_ADDRESSES: &str =
     "A base address for Anthropic's clients (ANTHROPIC_BASE_URL) ends without /v1, one for OpenAI's (OPENAI_BASE_URL) with it.";
 
-/// `GET /` and `HEAD /`, with which some clients begin.
+/// `GET /` and `HEAD /`, and the same at `/api/hello`, with which some clients begin.
 pub(super) async fn root() -> Response {
     respond_json(StatusCode::OK, Ok(json!({"name": "lava-mcp", "version": env!("CARGO_PKG_VERSION"), "docs": DOCS})))
 }

@@ -8,6 +8,7 @@ use super::{
     error::GatewayError,
     local::LocalServers,
     network::Network,
+    waits::Waits,
 };
 use crate::{
     catalog::{Auth, Catalog, Dialect, Prices, Provider, ReportedCost},
@@ -31,6 +32,8 @@ pub struct CustomProvider {
     pub prices: Option<Prices>,
     /// Where its answers say what they cost, if a person named the field.
     pub reported_cost: Option<ReportedCost>,
+    /// Whether it takes `stream_options`; one that does not refuses a request with it.
+    pub takes_stream_options: bool,
 }
 
 impl CustomProvider {
@@ -51,12 +54,14 @@ pub struct Registry {
     pub(super) local: LocalServers,
     pub(super) network: Network,
     pub(super) aliases: Aliases,
+    pub(super) waits: Waits,
 }
 
 impl Registry {
     /// Joins the catalog with what the config file adds. `probe_local` offers model servers on their usual ports of this machine.
     pub fn new(custom: Vec<CustomProvider>, credentials: Credentials, probe_local: bool) -> Self {
-        Self { custom, credentials, local: LocalServers::new(probe_local), network: Network::default(), aliases: Aliases::default() }
+        let (local, network) = (LocalServers::new(probe_local), Network::default());
+        Self { custom, credentials, local, network, aliases: Aliases::default(), waits: Waits::default() }
     }
 
     /// The same, with providers reached in this way.
@@ -69,6 +74,12 @@ impl Registry {
     #[must_use]
     pub fn with_aliases(self, aliases: Aliases) -> Self {
         Self { aliases, ..self }
+    }
+
+    /// The same, with providers waited for as long as this.
+    #[must_use]
+    pub fn with_waits(self, waits: Waits) -> Self {
+        Self { waits, ..self }
     }
 
     pub(super) fn catalog(&self) -> &'static Catalog {

@@ -65,6 +65,8 @@ impl RequestObject {
                 "remaining": key.as_ref().and_then(crate::domain::SpendKey::remaining),
                 "resets_at": key.as_ref().and_then(|key| key.resets_at(now)).map(|at| at.to_string()),
                 "attempts": record.attempts().map(attempt).collect::<Vec<_>>(),
+                // What the head of a stream could not say, because it had to go out before the answer came.
+                "late_headers": gateway.late_headers.of(&record.request),
             }),
         }
     }

@@ -35,6 +35,8 @@ pub(super) struct Route {
     pub(super) prices: Option<Prices>,
     /// Where its answers say what they cost, if they do.
     pub(super) reported_cost: Option<ReportedCost>,
+    /// Whether it can be asked for usage in streams.
+    pub(super) takes_stream_options: bool,
     pub(super) context: Option<u64>,
     pub(super) max_output: Option<u64>,
     /// Whether the model may reason where nobody sees it.
@@ -68,6 +70,7 @@ impl Route {
             variables: Vec::new(),
             prices: None,
             reported_cost: None,
+            takes_stream_options: true,
             context: None,
             max_output: None,
             reasons: false,
@@ -168,6 +171,7 @@ async fn custom_route(registry: &Registry, custom: &CustomProvider, ask: &Ask, m
         variables,
         prices: custom.prices.clone(),
         reported_cost: custom.reported_cost.clone(),
+        takes_stream_options: sandbox || custom.takes_stream_options,
         context: None,
         max_output: None,
         reasons: false,
@@ -205,6 +209,7 @@ async fn catalog_route(registry: &Registry, provider: &Provider, ask: &Ask, mode
         variables: variables(provider),
         prices: model.prices().cloned(),
         reported_cost: provider.reported_cost.clone(),
+        takes_stream_options: sandbox || provider.takes_stream_options,
         context: model.context,
         max_output: model.max_output,
         reasons: model.capabilities.has(Capability::Reasoning),
@@ -240,6 +245,7 @@ fn at_server(server: &LocalServer, ask: &Ask, model: &str) -> Route {
         variables: Vec::new(),
         prices: Some(Prices::free()),
         reported_cost: None,
+        takes_stream_options: true,
         context: None,
         max_output: None,
         reasons: false,

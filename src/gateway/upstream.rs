@@ -17,13 +17,14 @@ use reqwest::{
 use url::Url;
 
 use super::{
-    Gateway,
-    meter::Answer,
+    Gateway, first_byte,
+    meter::{Answer, is_compressed},
     network::Network,
     providers::abort_stops_billing,
     reserve::Held,
     route::{Reach, Route},
     sandbox,
+    waits::Waits,
 };
 use crate::{catalog::Auth, domain::RequestShape, translate::anthropic::VERSION};
 
@@ -31,8 +32,6 @@ pub(super) const ANTHROPIC_VERSION: &str = "anthropic-version";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections to one provider that are kept for the next requests; what a burst opens beyond that is closed again.
 const IDLE_MAX: usize = 64;
-/// Models that reason can think for minutes before the first byte.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(600);
 /// The head of an answer that comes within this was on its way when the caller hung up.
 const HEAD_GAP: Duration = Duration::from_millis(50);
 /// How long an answer nobody waits for is still awaited, to learn what it cost.
@@ -49,6 +48,10 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: BoxStream<'static, Result<Bytes, String>>,
+    /// Whether the body is a stream of events, of an answer that was to be streamed.
+    pub(super) is_stream: bool,
+    /// How long the body is waited for.
+    pub(super) waits: Waits,
 }
 
 /// Why there is no answer.
@@ -62,6 +65,8 @@ pub(super) enum Failure {
     NoAnswer(String),
     /// It was sent, and no answer came in time.
     TimedOut,
+    /// A stream began with its head, and no byte of it came: it broke off for this reason, or none came in time.
+    NoFirstByte(Option<String>),
     /// It was sent, and dropped because nobody waits for it any more.
     Dropped,
 }
@@ -128,13 +133,21 @@ impl Upstream {
     }
 }
 
-/// Sends the attempt and waits for the head of the answer.
+/// Sends the attempt and waits for the head of the answer; of a streamed one, for its first byte.
 pub(super) async fn send(gateway: &Gateway, held: Held, answer: &Answer) -> Sent {
-    let result = tokio::select! {
-        result = call(gateway, &held) => result,
-        () = gateway.stopping.cancelled() => Err(Failure::Dropped),
-        () = nobody_waits(&held, answer) => Err(Failure::Dropped),
+    let reply = async {
+        let reply = call(gateway, &held).await?;
+        let has_first_byte = held.ask.is_streamed() && reply.status.is_success() && !is_compressed(&reply.headers);
+        if has_first_byte { first_byte::wait(reply).await } else { Ok(reply) }
     };
+    let result = async {
+        tokio::select! {
+            result = reply => result,
+            () = gateway.stopping.cancelled() => Err(Failure::Dropped),
+            () = nobody_waits(&held, answer) => Err(Failure::Dropped),
+        }
+    };
+    let result = answer.while_waiting(result).await;
     Sent { held, result }
 }
 
@@ -147,9 +160,10 @@ async fn nobody_waits(held: &Held, answer: &Answer) {
 
 async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
     let route = &held.route;
+    let waits = gateway.registry.waits;
     let body = held.ask.upstream_body(route, held.plan.cap);
     let client = match route.reach {
-        Reach::Sandbox => return Ok(sandbox::answer(route, &held.ask, body).await),
+        Reach::Sandbox => return Ok(sandbox::answer(held, body, (gateway.clock)().as_second()).await),
         Reach::Public => {
             gateway.upstream.check_before_proxy(&route.url).await?;
             gateway.upstream.public()?
@@ -166,7 +180,7 @@ async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
         request = request.header(header::CONTENT_TYPE, "application/json").body(body);
     }
     let request = authenticate(request, route)?;
-    match tokio::time::timeout(FIRST_BYTE_TIMEOUT, request.send()).await {
+    match tokio::time::timeout(waits.silence, request.send()).await {
         Err(_) => Err(Failure::TimedOut),
         Ok(Err(error)) if error.is_connect() => Err(Failure::NotConnected(root_cause(&error))),
         Ok(Err(error)) if error.is_builder() => Err(Failure::NotSent(root_cause(&error))),
@@ -174,7 +188,7 @@ async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
         Ok(Ok(response)) => {
             let (status, headers) = (response.status(), response.headers().clone());
             let body = response.bytes_stream().map(|chunk| chunk.map_err(|error| root_cause(&error))).boxed();
-            Ok(Reply { status, headers, body })
+            Ok(Reply { status, headers, body, is_stream: false, waits })
         }
     }
 }

@@ -20,27 +20,59 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::{Call, error::ToolError};
-use crate::{domain::id::hex, session::SessionError};
+use crate::domain::id::hex;
 
 /// How long a call may wait for a person, whatever they are asked; many clients give a call up after a minute.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
+/// A no that comes faster is a client's own. Nobody sees a question, reads its twenty words and finds the button in a second; a client that asks nobody, such as
+/// `claude -p` and `codex exec`, answers within milliseconds.
+const READ_MIN: Duration = Duration::from_secs(1);
 /// How long an answer may travel with the client.
 const STATE_TTL: Duration = Duration::from_secs(600);
 
 /// Seals what travels with the client; each process has its own key.
-pub(super) struct Seal(Option<RequestStateCodec>);
+pub(super) struct Seal {
+    codec: Option<RequestStateCodec>,
+    /// From which on the times of questions are counted.
+    began: Instant,
+}
 
 impl Seal {
     pub(super) fn new() -> Self {
         let mut key = [0_u8; 32];
         // Without randomness nothing is sealed, and nobody asked.
-        Self(getrandom::fill(&mut key).ok().and_then(|()| RequestStateCodec::try_new(key).ok()))
+        let codec = getrandom::fill(&mut key).ok().and_then(|()| RequestStateCodec::try_new(key).ok());
+        Self { codec, began: Instant::now() }
+    }
+}
+
+/// Why there is no yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum No {
+    /// The person does not want it.
+    Declined,
+    /// The person closed the question, which says neither yes nor no.
+    Dismissed,
+    /// The client answered by itself, after this time: nobody has read the question.
+    ByItself(Duration),
+}
+
+impl No {
+    /// What an answer after this time means; `None` for a yes.
+    pub(super) fn of(action: &ElicitationAction, took: Duration) -> Option<Self> {
+        match action {
+            ElicitationAction::Accept => None,
+            _ if took < READ_MIN => Some(Self::ByItself(took)),
+            ElicitationAction::Decline => Some(Self::Declined),
+            _ => Some(Self::Dismissed),
+        }
     }
 }
 
 /// What came of a question.
 pub(super) enum Asked<T> {
     Answer(T),
+    No(No),
     /// Nobody answered before the call had to end.
     Unanswered,
     /// The client cannot ask.
@@ -50,16 +82,18 @@ pub(super) enum Asked<T> {
 }
 
 /// What travels with the client: which question was asked, and about what.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Travelling {
     question: String,
     about: String,
+    /// When it was asked.
+    asked_ms: u128,
 }
 
 /// One call of a tool, and what its client has answered so far.
 pub(super) struct Conversation<'a> {
     context: &'a RequestContext<RoleServer>,
-    codec: Option<&'a RequestStateCodec>,
+    seal: &'a Seal,
     /// Who asked for what: an answer counts for nothing else.
     binding: String,
     answered: Option<(Travelling, InputResponses)>,
@@ -74,15 +108,15 @@ impl<'a> Conversation<'a> {
         let arguments: [u8; 32] = Sha256::digest(serde_json::to_vec(&request.arguments).unwrap_or_default()).into();
         let arguments = hex(&arguments);
         let binding = format!("{}\n{}\n{arguments}", call.payer.scope(), request.name);
-        let codec = seal.0.as_ref();
         let answered = match (request.request_state, request.input_responses) {
             (None, None) => None,
             (state, responses) => {
-                let opened = codec.zip(state).and_then(|(codec, state)| codec.open_json_with(&state, binding.as_bytes()).ok());
+                let opened =
+                    seal.codec.as_ref().zip(state).and_then(|(codec, state)| codec.open_json_with(&state, binding.as_bytes()).ok());
                 Some((opened.ok_or_else(not_ours)?, responses.unwrap_or_default()))
             }
         };
-        Ok(Self { context: &call.context, codec, binding, answered, until })
+        Ok(Self { context: &call.context, seal, binding, answered, until })
     }
 
     /// How long the call may still wait.
@@ -96,6 +130,7 @@ impl<'a> Conversation<'a> {
         Ok(match self.ask(question, "", asked, self.modes().0).await? {
             Asked::Answer(Some(Value::Object(content))) => Asked::Answer(content),
             Asked::Answer(_) => Asked::Answer(JsonObject::new()),
+            Asked::No(no) => Asked::No(no),
             Asked::Unanswered => return Err(unanswered()),
             Asked::Unable => Asked::Unable,
             Asked::Later(round) => Asked::Later(round),
@@ -108,6 +143,7 @@ impl<'a> Conversation<'a> {
             ElicitRequestParams::UrlElicitationParams { meta: None, message, url: url.to_string(), elicitation_id: about.to_owned() };
         Ok(match self.ask(question, about, asked, self.modes().1).await? {
             Asked::Answer(_) => Asked::Answer(()),
+            Asked::No(no) => Asked::No(no),
             Asked::Unanswered => Asked::Unanswered,
             Asked::Unable => Asked::Unable,
             Asked::Later(round) => Asked::Later(round),
@@ -121,27 +157,33 @@ impl<'a> Conversation<'a> {
         if self.context.protocol_version().is_none_or(|version| version.has_initialize()) {
             return self.ask_now(asked).await;
         }
-        let travelling = Travelling { question: question.to_owned(), about: about.to_owned() };
+        let now_ms = self.seal.began.elapsed().as_millis();
         if let Some((told, responses)) = &self.answered
-            && *told == travelling
+            && told.question == question
+            && told.about == about
             && let Some(response) = responses.get(question)
         {
             let result: ElicitResult = serde_json::from_value(response.clone()).map_err(|_| not_ours())?;
-            return accepted(result).map(Asked::Answer);
+            let took = u64::try_from(now_ms.saturating_sub(told.asked_ms)).unwrap_or(u64::MAX);
+            return Ok(answer(result, Duration::from_millis(took)));
         }
+        let travelling = Travelling { question: question.to_owned(), about: about.to_owned(), asked_ms: now_ms };
         let options = SealOptions::new().associated_data(self.binding.as_bytes()).ttl(STATE_TTL);
-        let Some(state) = self.codec.and_then(|codec| codec.seal_json_with(&travelling, &options).ok()) else { return Ok(Asked::Unable) };
+        let Some(state) = self.seal.codec.as_ref().and_then(|codec| codec.seal_json_with(&travelling, &options).ok()) else {
+            return Ok(Asked::Unable);
+        };
         let requests = InputRequests::from([(question.to_owned(), InputRequest::Elicitation(ElicitRequest::new(asked)))]);
         Ok(Asked::Later(Box::new(InputRequiredResult::new(Some(requests), Some(state)))))
     }
 
     async fn ask_now(&self, asked: ElicitRequestParams) -> Result<Asked<Option<Value>>, ToolError> {
-        let answer = tokio::select! {
-            answer = self.context.peer.create_elicitation_with_timeout(asked, Some(self.left())) => answer,
+        let asked_at = Instant::now();
+        let answered = tokio::select! {
+            answered = self.context.peer.create_elicitation_with_timeout(asked, Some(self.left())) => answered,
             () = self.context.ct.cancelled() => return Err(ToolError::new("cancelled", "The call was cancelled.", "Nothing was changed.")),
         };
-        match answer {
-            Ok(result) => accepted(result).map(Asked::Answer),
+        match answered {
+            Ok(result) => Ok(answer(result, asked_at.elapsed())),
             Err(ServiceError::Timeout { .. }) => Ok(Asked::Unanswered),
             // It said that it can, and then could not: as if it had not said so.
             Err(_) => Ok(Asked::Unable),
@@ -156,18 +198,15 @@ impl<'a> Conversation<'a> {
     }
 }
 
-fn accepted(result: ElicitResult) -> Result<Option<Value>, ToolError> {
-    match result.action {
-        ElicitationAction::Accept => Ok(result.content),
-        _ => Err(SessionError::Declined.into()),
-    }
+fn answer(result: ElicitResult, took: Duration) -> Asked<Option<Value>> {
+    No::of(&result.action, took).map_or(Asked::Answer(result.content), Asked::No)
 }
 
 fn unanswered() -> ToolError {
     ToolError::new(
         "login_unanswered",
         "The user was asked, and did not answer.",
-        "When the user is there, call login again. With LAVA_ASK=0 in this server's environment nobody is asked how much may be spent.",
+        "When the user is there, call login again. With LAVA_SESSION_LIMIT in this server's environment nobody is asked how much may be spent.",
     )
 }
 

@@ -13,7 +13,6 @@ use super::{
     Call, LavaMcp,
     answer::{Answer, CHARS_MAX, Stop},
     args,
-    args::{input_schema, output_schema},
     confirm::{self, Purchase},
     content::{Shelf, Truncated},
     error::ToolError,
@@ -21,7 +20,9 @@ use super::{
     media::{self, Media},
     once, paid,
     progress::Progress,
-    resources, results, text,
+    resources, results,
+    schema::{input_schema, output_schema},
+    shapes, text,
 };
 use crate::{
     client::{Client, Forwarded, RequestReport},
@@ -64,9 +65,10 @@ struct Args {
     /// Default: POST with a body, GET without.
     method: Option<Verb>,
     /// Only accept, content-type and openai-beta. Never a key: the gateway adds it.
+    #[schemars(with = "Option<shapes::Headers>")]
     headers: Option<BTreeMap<String, String>>,
     /// Parameters to add to the address.
-    query: Option<BTreeMap<String, String>>,
+    query: Option<Map<String, Value>>,
     /// The JSON body; start from the example_body of search.
     body: Option<Map<String, Value>>,
     /// The most this call may cost, in US dollars, such as "0.05". It is refused if it could cost more.
@@ -82,12 +84,12 @@ struct Output {
     status: u16,
     /// A few response headers.
     headers: BTreeMap<String, String>,
-    /// The answer: JSON, or text. Of images, sound and files it says what and where they are.
+    #[schemars(with = "shapes::Body")]
     body: Value,
     /// Present when the answer was too long to be shown whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<Truncated>,
-    /// US dollars; null when the gateway does not tell.
+    /// US dollars; absent when the gateway does not say.
     cost: Option<String>,
     /// US dollars left in this cycle.
     remaining: Option<String>,
@@ -131,7 +133,7 @@ async fn request(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) ->
     let (mut url, body) = resolve(&client, args.url, args.body).await?;
     let shown = text::one_line(url.split(['?', '#']).next().unwrap_or_default(), ADDRESS_CHARS_MAX);
     if let Some(query) = args.query.filter(|query| !query.is_empty()) {
-        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(read_query(query)?).finish();
         url = format!("{url}{}{query}", if url.contains('?') { '&' } else { '?' });
     }
     let method = match (args.method, &body) {
@@ -236,6 +238,20 @@ fn read_headers(wanted: BTreeMap<String, String>) -> Result<HeaderMap, ToolError
     Ok(headers)
 }
 
+/// The parameters of an address, which are texts whatever they were given as.
+fn read_query(given: Map<String, Value>) -> Result<Vec<(String, String)>, ToolError> {
+    let read = |(name, value): (String, Value)| match value {
+        Value::Null => None,
+        Value::String(text) => Some(Ok((name, text))),
+        Value::Bool(_) | Value::Number(_) => Some(Ok((name, value.to_string()))),
+        Value::Array(_) | Value::Object(_) => {
+            let name = text::one_line(&name, ADDRESS_CHARS_MAX);
+            Some(Err(ToolError::invalid(format!("query.{name}: a text is needed; write lists and objects as the API asks for them"))))
+        }
+    };
+    given.into_iter().filter_map(read).collect()
+}
+
 async fn output(shelf: &mut Shelf<'_>, forwarded: &Forwarded, report: Option<&RequestReport>) -> Output {
     let told = |name: &&str| {
         let value = forwarded.headers.get(*name)?.to_str().ok()?;
@@ -270,6 +286,9 @@ async fn shown(shelf: &mut Shelf<'_>, content_type: Option<&str>, body: &Bytes) 
     shelf.take_media(&mut value).await;
     let written = value.to_string();
     if written.chars().count() <= BODY_CHARS_MAX {
+        // What the schema of the result has no type for is shown as JSON text.
+        let is_list = value.as_array().is_some_and(|items| items.iter().all(Value::is_object));
+        let value = if value.is_object() || value.is_string() || is_list { value } else { written.into() };
         return (value, None);
     }
     let (text, truncated) = shelf.cut(written, "application/json", BODY_CHARS_MAX).await;

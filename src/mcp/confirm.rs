@@ -15,7 +15,13 @@ use rmcp::model::{
 };
 use serde_json::Value;
 
-use super::{Call, LavaMcp, answer::Stop, ask::ANSWER_TIMEOUT, error::ToolError, results::random_id};
+use super::{
+    Call, LavaMcp,
+    answer::Stop,
+    ask::{ANSWER_TIMEOUT, No},
+    error::ToolError,
+    results::random_id,
+};
 use crate::{client::ClientError, domain::Money};
 
 /// How long a question of the newer protocol is good for. Its answer comes with another request.
@@ -126,7 +132,8 @@ pub(super) async fn permit(server: &LavaMcp, call: &Call, purchase: &Purchase) -
         && let Some(question) = server.questions.take(&reply.state, &call.payer.scope(), &purchase.digest)
     {
         let said = reply.responses.get(QUESTION).and_then(|said| serde_json::from_value::<ElicitResult>(said.clone()).ok());
-        return decided(said.as_ref().map(|said| &said.action), Permit::after_yes(purchase, threshold, question.amount));
+        let said = said.as_ref().map(|said| (&said.action, question.asked.elapsed()));
+        return decided(said, Permit::after_yes(purchase, threshold, question.amount), threshold);
     }
     if purchase.changes || !purchase.is_bounded {
         let amount = max_cost.filter(|_| purchase.is_bounded);
@@ -181,31 +188,53 @@ async fn ask(server: &LavaMcp, call: &Call, purchase: &Purchase, threshold: Mone
         return Err(Stop::Ask(Arc::new(InputRequiredResult::new(Some(questions.into()), Some(handle)))));
     }
     let permit = Permit::after_yes(purchase, threshold, amount);
+    let asked_at = Instant::now();
     let answered = tokio::select! {
         answered = call.context.peer.create_elicitation_with_timeout(question, Some(ANSWER_TIMEOUT)) => answered,
-        () = call.context.ct.cancelled() => return decided(None, permit),
+        () = call.context.ct.cancelled() => return decided(None, permit, threshold),
     };
     match answered {
-        Ok(answer) => decided(Some(&answer.action), permit),
+        Ok(answer) => decided(Some((&answer.action, asked_at.elapsed())), permit, threshold),
         Err(error) => {
             tracing::debug!(%error, "a question was not answered");
-            decided(None, permit)
+            decided(None, permit, threshold)
         }
     }
 }
 
-fn decided(said: Option<&ElicitationAction>, permit: Permit) -> Result<Permit, Stop> {
-    match said {
-        Some(ElicitationAction::Accept) => Ok(permit),
-        Some(ElicitationAction::Decline) => {
+/// What an answer comes to, with the time that it took.
+fn decided(said: Option<(&ElicitationAction, Duration)>, permit: Permit, threshold: Money) -> Result<Permit, Stop> {
+    let Some((action, took)) = said else { return Err(not_said().into()) };
+    let error = match No::of(action, took) {
+        None => return Ok(permit),
+        Some(No::Declined) => {
             let hint = "Do not repeat the call. Say what you wanted to do, and ask how to go on.";
-            Err(ToolError::new("declined", "The user does not want to pay for this call. Nothing was spent.", hint).into())
+            ToolError::new("declined", "The user does not want to pay for this call. Nothing was spent.", hint)
         }
-        _ => {
-            let hint = "Tell the user that the call waits for their answer, and repeat it when they want it.";
-            Err(ToolError::new("not_confirmed", "The user has not said whether to pay for this call. Nothing was spent.", hint).into())
+        Some(No::Dismissed) => not_said(),
+        Some(No::ByItself(took)) => {
+            let code = if *action == ElicitationAction::Decline { "declined" } else { "not_confirmed" };
+            let message = format!(
+                "The client answered the question by itself, after {} ms, so nobody has read it. The user wants to be asked above {threshold} USD. Nothing was spent.",
+                took.as_millis()
+            );
+            ToolError::new(code, message, raise(threshold))
         }
-    }
+    };
+    Err(error.into())
+}
+
+fn not_said() -> ToolError {
+    let hint = "Tell the user that the call waits for their answer, and repeat it when they want it.";
+    ToolError::new("not_confirmed", "The user has not said whether to pay for this call. Nothing was spent.", hint)
+}
+
+/// What to do where nobody can be asked.
+fn raise(threshold: Money) -> String {
+    format!(
+        "Make it cost at most {threshold} USD (lower max_tokens, a shorter input, a cheaper model); or tell the user that LAVA_ASK_ABOVE (session.ask_above in the config \
+         file) is what they can raise."
+    )
 }
 
 fn question(purchase: &Purchase, threshold: Money, amount: Option<Money>) -> String {
@@ -227,11 +256,7 @@ fn cannot_ask(purchase: &Purchase, threshold: Money, amount: Option<Money>) -> T
         }
         _ => "The user wants to be asked before such a call, and this client cannot ask. Nothing was spent.".to_owned(),
     };
-    let hint = format!(
-        "Make it cost at most {threshold} USD (lower max_tokens, a shorter input, a cheaper model); or tell the user that LAVA_ASK_ABOVE (session.ask_above in the config \
-         file) is what they can raise."
-    );
-    ToolError::new("confirmation_needed", message, hint)
+    ToolError::new("confirmation_needed", message, raise(threshold))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    args::{input_schema, output_schema},
     error::ToolError,
     login::Describe as _,
+    schema::{input_schema, output_schema},
     text,
 };
 use crate::{client::ClientError, session::Session};
@@ -36,8 +36,10 @@ pub(super) struct Output {
     #[schemars(with = "Vec<serde_json::Map<String, Value>>")]
     endpoints: Vec<Value>,
     /// How the gateway shows its credential, and where that is set.
+    #[schemars(with = "serde_json::Map<String, Value>")]
     auth: Value,
     /// A request that can be sent with call.
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     example: Option<Value>,
     /// In words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,7 +72,7 @@ pub(super) async fn run(session: &Session, args: Result<Args, ToolError>) -> Res
     output.endpoints.truncate(ENDPOINTS_MAX);
     for part in output.endpoints.iter_mut().chain([&mut output.auth]).chain(&mut output.example) {
         text::shorten_value(part, PART_CHARS_MAX);
-        if part.to_string().len() > PART_BYTES_MAX {
+        if !part.is_object() || part.to_string().len() > PART_BYTES_MAX {
             *part = Value::Null;
         }
     }

@@ -100,11 +100,6 @@ impl ToolError {
         }
     }
 
-    /// Whether the person said no.
-    pub(super) fn is_declined(&self) -> bool {
-        self.code == "login_declined"
-    }
-
     /// Whether the key in use is not accepted any more.
     pub(super) fn is_key_refused(&self) -> bool {
         self.code == "invalid_api_key"

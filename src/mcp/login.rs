@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Call,
     answer::in_words,
-    args::{self, input_schema, output_schema},
-    ask::{ANSWER_TIMEOUT, Asked, Conversation, Seal},
+    args,
+    ask::{ANSWER_TIMEOUT, Asked, Conversation, No, Seal},
     error::ToolError,
     progress::Progress,
+    schema::{input_schema, output_schema},
 };
 use crate::{
     client::{LimitObject, SpendKeyObject},
@@ -60,7 +61,7 @@ pub(super) struct Output {
     /// What to do while it is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
-    /// Where the key is kept: "environment", "request", "keyring" or "file"; null while there is none.
+    /// Where the key is kept: "environment", "request", "keyring" or "file"; absent while there is none.
     stored_in: Option<&'static str>,
 }
 
@@ -94,6 +95,10 @@ pub(super) async fn respond(session: &Arc<Session>, seal: &Seal, call: &Call, re
 async fn run(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallToolRequestParams) -> Result<Step, ToolError> {
     let args: Args = args::parse(request.arguments.clone().unwrap_or_default())?;
     let force = args.force;
+    if force {
+        // Whoever forces a login may just have unlocked the keyring.
+        session.ask_vault_again();
+    }
     let narrowing = args.narrowing()?;
     let patience = session.web().map_or(ANSWER_TIMEOUT, |web| web.patience);
     let talk = Conversation::open(seal, call, request, patience)?;
@@ -104,6 +109,7 @@ async fn run(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallTool
         let by_person = !is_http(call);
         match ask_for_limit(session, &talk, by_person).await? {
             Asked::Answer(limit) => session.allow(&call.payer, limit, by_person)?,
+            Asked::No(no) => return Err(no_limit(no, session, call)),
             Asked::Unable | Asked::Unanswered => {}
             Asked::Later(round) => return Ok(Step::Ask(round)),
         }
@@ -115,7 +121,7 @@ async fn run(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallTool
                 Asked::Later(round) => return Ok(Step::Ask(round)),
                 Asked::Answer(()) => {}
                 // Nobody can be waited for who has not been told yet.
-                Asked::Unable | Asked::Unanswered => return Ok(Step::Done(Box::new(Output::pending(session, &pending)))),
+                Asked::Unable | Asked::Unanswered | Asked::No(_) => return Ok(Step::Done(Box::new(Output::pending(session, &pending)))),
             }
             if !wait(session, &talk, call, &pending).await? {
                 return Ok(Step::Done(Box::new(Output::pending(session, &pending))));
@@ -147,8 +153,7 @@ async fn ask_for_limit(session: &Session, talk: &Conversation<'_>, by_person: bo
         .required_property("cycle", PrimitiveSchemaDefinition::Enum(cycles.build()))
         .build();
     let Ok(schema) = schema else { return Ok(Asked::Unable) };
-    let asked = talk.form("limit", message, schema).await.map_err(|error| if error.is_declined() { no_limit() } else { error });
-    Ok(match asked? {
+    Ok(match talk.form("limit", message, schema).await? {
         Asked::Answer(content) => {
             let word = |name: &str| match content.get(name) {
                 Some(serde_json::Value::String(text)) => text.trim().trim_start_matches('$').trim_end_matches("USD").trim().to_owned(),
@@ -166,19 +171,50 @@ async fn ask_for_limit(session: &Session, talk: &Conversation<'_>, by_person: bo
                 )
             })?)
         }
+        Asked::No(no) => Asked::No(no),
         Asked::Unanswered => Asked::Unanswered,
         Asked::Unable => Asked::Unable,
         Asked::Later(round) => Asked::Later(round),
     })
 }
 
-/// Clients that nobody watches say no to every question.
-fn no_limit() -> ToolError {
-    ToolError::new(
-        "login_declined",
-        "The user was asked how much may be spent, and declined.",
-        "This is final. Do not call login again unless the user asks for it; go on without paid calls, or stop. Where nobody can be asked, LAVA_ASK=0 in this \
-         server's environment lets the limit of its settings hold without a question.",
+/// Why there is no limit, and how there comes to be one.
+fn no_limit(no: No, session: &Session, call: &Call) -> ToolError {
+    match no {
+        No::Declined => ToolError::new(
+            "login_declined",
+            "The user was asked how much may be spent, and declined.",
+            "This is final. Do not call login again unless the user asks for it; go on without paid calls, or stop.",
+        ),
+        No::Dismissed => ToolError::new(
+            "limit_needed",
+            "The user was asked how much may be spent, and closed the question without an answer. Nothing was set up.",
+            "When the user wants to go on, call login again: they are asked again. With LAVA_SESSION_LIMIT in this server's environment nobody is asked.",
+        ),
+        No::ByItself(took) => ToolError::new(
+            "limit_needed",
+            format!(
+                "The client answered the question how much may be spent by itself, after {} ms, so nobody has read it. Nothing was set up.",
+                took.as_millis()
+            ),
+            format!("The user has to set the limit beforehand; then nobody is asked. {}", how_to_set(session, call)),
+        ),
+    }
+}
+
+/// What a person types to set the limit before they start this client.
+fn how_to_set(session: &Session, call: &Call) -> String {
+    let (offer, _) = session.offer(true);
+    let limit = format!("LAVA_SESSION_LIMIT={}/{}", offer.amount, offer.cycle.as_str());
+    let command = match &call.payer {
+        _ if is_http(call) => format!("They start the server with `{limit} lava-mcp serve`"),
+        Payer::Client(name) if name.starts_with("claude") => format!("They run `claude mcp add lava -e {limit} -- lava-mcp`"),
+        Payer::Client(name) if name.starts_with("codex") => format!("They run `codex mcp add lava --env {limit} -- lava-mcp`"),
+        _ => format!("They put {limit} into this server's environment, in the client's settings"),
+    };
+    let file = format!("limit = \"{}/{}\" in [session] of lava-mcp's config file", offer.amount, offer.cycle.as_str());
+    format!(
+        "{command}, or write {file}, with the amount and the cycle (daily, weekly, monthly, total) that they want; then start the client again."
     )
 }
 
@@ -208,9 +244,14 @@ async fn climb_down(session: &Session, talk: &Conversation<'_>, call: &Call, pen
     };
     match asked {
         Ok(Asked::Answer(())) => pending.lead(Led::Page),
-        Ok(Asked::Unable | Asked::Unanswered) => pending.lead(Led::Link),
-        Err(ref error) if error.is_declined() => session.decline_web_login(pending).await,
-        _ => {}
+        // A client that answers by itself can no more show a page than one that does not say that it can.
+        Ok(Asked::Unable | Asked::Unanswered | Asked::No(No::ByItself(_))) => pending.lead(Led::Link),
+        Ok(Asked::No(No::Declined)) => {
+            session.decline_web_login(pending).await;
+            return Err(SessionError::Declined.into());
+        }
+        // Who closed the page is asked again by the next call.
+        Ok(Asked::No(No::Dismissed) | Asked::Later(_)) | Err(_) => {}
     }
     asked
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing is kept in the connection: all tools are always listed, and a call before `login` is a tool error that says what to do.
 
+mod added;
 mod answer;
 mod args;
 mod ask;
@@ -21,14 +22,16 @@ mod prompt;
 mod prompts;
 mod resources;
 mod results;
+mod schema;
 mod search;
+mod shapes;
 mod text;
 pub mod transport;
 mod usage;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use rmcp::{
@@ -68,6 +71,10 @@ const INSTRUCTIONS: &str = "lava-mcp gives you a wallet with a lid: one spend ke
      Call login first (it needs no browser with the embedded gateway). Then search for a model or API, and use prompt to ask a model, or call to request an \
      API address from the search results. usage shows what was spent and what is left. A result that is cut says where it goes on. Every result tells its cost in USD. You never see or need a key: the \
      gateway adds credentials itself, so never put one into arguments. When the limit is reached, stop and tell the user.";
+
+/// All tools, always in this order.
+static TOOLS: LazyLock<Vec<Tool>> =
+    LazyLock::new(|| vec![login::tool(), search::tool(), prompt::tool(), call::tool(), docs::tool(), usage::tool()]);
 
 /// What a person sets for the tools.
 #[derive(Clone, Debug)]
@@ -143,7 +150,7 @@ impl LavaMcp {
 
     /// All tools, always in this order.
     pub fn tools() -> Vec<Tool> {
-        vec![login::tool(), search::tool(), prompt::tool(), call::tool(), docs::tool(), usage::tool()]
+        TOOLS.clone()
     }
 
     /// All prompts, always in this order.
@@ -181,15 +188,17 @@ impl LavaMcp {
             "call" => call::run(self, call, arguments).await,
             "get_provider_docs" => in_words(docs::run(session, args::parse(arguments)).await, docs::Output::text),
             "usage" => usage::run(self, &call, args::parse(arguments)).await,
-            other => {
-                let names: Vec<_> = Self::tools().into_iter().map(|tool| tool.name).collect();
-                return Err(ErrorData::invalid_params(
-                    format!("there is no tool \"{}\"; there are {}", text::one_line(other, NAME_CHARS_MAX), names.join(", ")),
-                    None,
-                ));
-            }
+            other => return Err(no_tool(other)),
         }))
     }
+}
+
+fn no_tool(name: &str) -> ErrorData {
+    let names: Vec<_> = TOOLS.iter().map(|tool| &*tool.name).collect();
+    ErrorData::invalid_params(
+        format!("there is no tool \"{}\"; there are {}", text::one_line(name, NAME_CHARS_MAX), names.join(", ")),
+        None,
+    )
 }
 
 impl ServerHandler for LavaMcp {
@@ -209,14 +218,26 @@ impl ServerHandler for LavaMcp {
         Ok(ListToolsResult::with_all_items(Self::tools()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
     }
 
-    async fn call_tool(&self, request: CallToolRequestParams, context: RequestContext<RoleServer>) -> Result<CallToolResponse, ErrorData> {
+    async fn call_tool(
+        &self,
+        mut request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
         self.results.sweep();
+        let Some(tool) = TOOLS.iter().find(|tool| tool.name == request.name) else { return Err(no_tool(&request.name)) };
+        let (arguments, ignored) = match args::read(tool, request.arguments.take().unwrap_or_default()) {
+            Ok(given) => given.into_parts(),
+            Err(error) => return Ok(respond(Err(error.into()))),
+        };
+        request.arguments = Some(arguments);
         let payer = self.payer(&context);
-        if request.name == "login" {
-            return Ok(login::respond(&self.session, &self.seal, &Call { payer, context, reply: None }, request).await);
-        }
-        let reply = Reply::new(request.request_state.clone(), request.input_responses.clone());
-        Box::pin(self.dispatch(request, Call { payer, context, reply })).await
+        let response = if request.name == "login" {
+            login::respond(&self.session, &self.seal, &Call { payer, context, reply: None }, request).await
+        } else {
+            let reply = Reply::new(request.request_state.clone(), request.input_responses.clone());
+            Box::pin(self.dispatch(request, Call { payer, context, reply })).await?
+        };
+        Ok(args::finish(tool, &ignored, response))
     }
 
     async fn on_cancelled(&self, cancelled: CancelledNotificationParam, context: NotificationContext<RoleServer>) {

@@ -9,14 +9,14 @@ use super::{
     Call, LavaMcp,
     answer::{Answer, CHARS_MAX, Stop},
     args,
-    args::{input_schema, output_schema},
     confirm::{self, Purchase},
     content::{Shelf, Truncated},
     error::ToolError,
     login::Describe as _,
     once, paid,
     progress::Progress,
-    text,
+    schema::{input_schema, output_schema},
+    shapes, text,
 };
 use crate::{
     client::{ChatOptions, ChatResult, Client, Fallback, RequestReport},
@@ -38,6 +38,7 @@ struct Args {
     /// A model id from search, such as "gpt-4o-mini"; "provider/model" forces a provider.
     model: String,
     /// The conversation in OpenAI's form, such as [{"role": "user", "content": "Hello"}]. Give this or input.
+    #[schemars(with = "Option<Vec<shapes::Message>>")]
     messages: Option<Vec<Map<String, Value>>>,
     /// The prompt as plain text. Give this or messages.
     input: Option<String>,
@@ -47,13 +48,17 @@ struct Args {
     temperature: Option<f64>,
     /// 0 to 1; the share of likely tokens to pick from.
     top_p: Option<f64>,
-    /// A text, or up to four, at which the answer ends.
+    /// Up to four texts at which the answer ends; a single text will do.
+    #[schemars(with = "Option<Vec<String>>")]
     stop: Option<Value>,
     /// Functions the model may call, in OpenAI's form.
+    #[schemars(with = "Option<Vec<shapes::Function>>")]
     tools: Option<Vec<Map<String, Value>>>,
-    /// "auto", "none", "required", or one function.
+    /// "auto", "none", "required", or one function, such as {"type": "function", "function": {"name": "f"}}, as JSON text or as an object.
+    #[schemars(with = "Option<String>")]
     tool_choice: Option<Value>,
     /// {"type": "json_object"}, or a json_schema.
+    #[schemars(with = "Option<shapes::ResponseFormat>")]
     response_format: Option<Map<String, Value>>,
     /// "low", "medium" or "high", for models that reason.
     reasoning_effort: Option<String>,
@@ -81,8 +86,9 @@ struct Output {
     /// Why it ended: "stop", "length" (raise max_tokens), "tool_calls", and others.
     finish_reason: Option<String>,
     /// Tokens, as the provider reported them.
+    #[schemars(with = "Option<Map<String, Value>>")]
     usage: Option<Value>,
-    /// US dollars; null when the gateway does not tell.
+    /// US dollars; absent when the gateway does not say.
     cost: Option<String>,
     /// US dollars left in this cycle.
     remaining: Option<String>,
@@ -188,7 +194,7 @@ async fn output(shelf: &mut Shelf<'_>, report: Option<RequestReport>, answer: Ch
         truncated,
         message: if let Value::Object(message) = message { message } else { Map::new() },
         finish_reason: answer.finish_reason.map(|reason| text::one_line(&reason, NAME_CHARS_MAX)),
-        usage: answer.usage.filter(|usage| usage.to_string().len() < AROUND_CHARS / 2),
+        usage: answer.usage.filter(|usage| usage.is_object() && usage.to_string().len() < AROUND_CHARS / 2),
         cost: report.as_ref().and_then(RequestReport::cost),
         remaining: report.as_ref().and_then(RequestReport::remaining),
         request_id: answer.request_id,

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::{
     answer::CHARS_MAX,
-    args::{input_schema, output_schema},
     error::ToolError,
     login::Describe as _,
+    schema::{input_schema, output_schema},
     text,
 };
 use crate::session::Session;
@@ -70,9 +70,11 @@ struct Hit {
     url: String,
     /// A body that can be sent as it is.
     #[serde(default)]
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     example_body: Value,
     /// US dollars, as decimal strings; tokens_1m means per million tokens.
     #[serde(default)]
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     pricing: Value,
     /// "ready", "missing" or "not_needed".
     credentials: String,
@@ -129,7 +131,7 @@ impl Hit {
         }
         self.docs_url = self.docs_url.map(|url| text::one_line(&url, NAME_CHARS_MAX));
         for part in [&mut self.example_body, &mut self.pricing] {
-            if part.to_string().len() > PART_BYTES_MAX {
+            if !part.is_object() || part.to_string().len() > PART_BYTES_MAX {
                 *part = Value::Null;
             }
         }

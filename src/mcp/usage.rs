@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Call, LavaMcp,
     answer::{Answer, Stop},
-    args::{input_schema, output_schema},
     error::ToolError,
     login::Describe as _,
+    schema::{input_schema, output_schema},
     text,
 };
 use crate::{
@@ -39,7 +39,7 @@ pub(super) struct Output {
     remaining: Option<String>,
     /// US dollars set aside by calls in flight.
     held: Option<String>,
-    /// When the cycle ends; null when it never does.
+    /// When the cycle ends; absent when it never does.
     resets_at: Option<String>,
     /// The newest requests.
     requests: Vec<Request>,

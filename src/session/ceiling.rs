@@ -1,7 +1,7 @@
 //! How much a client may spend: what the settings say, and what the person at the client said when its session began.
 //!
-//! Where the settings have a limit, the person can only choose less than that. Where they have none, what the person says is the limit, and the default is only
-//! what they are offered. Over HTTP it is the most all the same: every program of this user can call there, and answer in a person's stead. The limit is kept
+//! Where the settings have a limit, that is the person's answer, and nobody is asked. Where they have none, what the person says is the limit, and the default is
+//! only what they are offered. Over HTTP it is the most all the same: every program of this user can call there, and answer in a person's stead. The limit is kept
 //! beside the key, so that every later process holds to it, and forgotten with the key at logout.
 
 use std::sync::PoisonError;
@@ -13,13 +13,17 @@ use crate::{
 };
 
 impl Session {
-    /// Whether the person should be asked how much this payer may spend: its key would be the first, and nobody was asked yet.
+    /// Whether the person should be asked how much this payer may spend: its key would be the first, nobody was asked yet, and nobody has answered beforehand, in
+    /// the settings.
     ///
     /// # Errors
     /// [`SessionError::Vault`].
     pub async fn asks_for_limit(&self, payer: &Payer) -> Result<bool, SessionError> {
         let Err(client_name) = self.given(payer) else { return Ok(false) };
-        Ok(self.ask && self.allowed(client_name).is_none() && self.kept(client_name).await?.is_none())
+        Ok(self.ask
+            && self.ceiling.set_by != SetBy::Setting
+            && self.allowed(client_name).is_none()
+            && self.kept(client_name).await?.is_none())
     }
 
     /// What the person is offered, and whether it is also the most they can choose: where the settings say so, and where it is not certain that a person chooses.

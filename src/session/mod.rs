@@ -211,6 +211,11 @@ impl Session {
         self.vault.kind()
     }
 
+    /// Asks a keyring at once that did not answer a moment ago, instead of leaving it alone for a while.
+    pub fn ask_vault_again(&self) {
+        self.vault.ask_again();
+    }
+
     /// The gateway, opened if it was not.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! Where keys are kept: the operating system's keyring, or, only when asked for, a file that nobody but its owner may read.
 //!
 //! A keyring can be missing, locked, or waiting for somebody to type a password. So it is touched only when a key is needed, off the async threads, and with
-//! a limit on the wait.
+//! a limit on the wait. One that did not answer is left alone for a while, so that not every call has to wait for it: until it answers, or a minute has passed.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Duration,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use crate::{domain::Secret, platform::private_file};
@@ -15,6 +16,8 @@ use crate::{domain::Secret, platform::private_file};
 const SERVICE: &str = "lava-mcp";
 /// A locked keyring on a desktop waits for its owner; we do not wait that long.
 const KEYRING_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a keyring that did not answer is not asked again.
+const PAUSE: Duration = Duration::from_secs(60);
 /// Longer than any change of the file takes.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 /// The file, in the data folder.
@@ -48,6 +51,11 @@ pub enum Vault {
 }
 
 impl Vault {
+    /// Asks a keyring that did not answer again at once, when it is needed next.
+    pub fn ask_again(&self) {
+        KEYRING.wake();
+    }
+
     /// `keyring` or `file`.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -64,12 +72,13 @@ impl Vault {
         let account = account.to_owned();
         match self {
             Self::Keyring => {
-                keyring(move || match entry(&account)?.get_password() {
-                    Ok(text) => Ok(Some(Secret::new(text))),
-                    Err(keyring::Error::NoEntry) => Ok(None),
-                    Err(error) => Err(error),
-                })
-                .await
+                KEYRING
+                    .run(move || match entry(&account)?.get_password() {
+                        Ok(text) => Ok(Some(Secret::new(text))),
+                        Err(keyring::Error::NoEntry) => Ok(None),
+                        Err(error) => Err(error),
+                    })
+                    .await
             }
             Self::File(folder) => in_file(folder, move |keys| keys.get(&account).map(|text| Secret::new(text.clone()))).await,
         }
@@ -82,7 +91,7 @@ impl Vault {
     pub async fn store(&self, account: &str, secret: &Secret) -> Result<(), VaultError> {
         let (account, secret) = (account.to_owned(), secret.clone());
         match self {
-            Self::Keyring => keyring(move || entry(&account)?.set_password(secret.expose())).await,
+            Self::Keyring => KEYRING.run(move || entry(&account)?.set_password(secret.expose())).await,
             Self::File(folder) => change_file(folder, move |keys| drop(keys.insert(account, secret.expose().to_owned()))).await,
         }
     }
@@ -95,11 +104,12 @@ impl Vault {
         let account = account.to_owned();
         match self {
             Self::Keyring => {
-                keyring(move || match entry(&account)?.delete_credential() {
-                    Ok(()) | Err(keyring::Error::NoEntry) => Ok(()),
-                    Err(error) => Err(error),
-                })
-                .await
+                KEYRING
+                    .run(move || match entry(&account)?.delete_credential() {
+                        Ok(()) | Err(keyring::Error::NoEntry) => Ok(()),
+                        Err(error) => Err(error),
+                    })
+                    .await
             }
             Self::File(folder) => change_file(folder, move |keys| drop(keys.remove(&account))).await,
         }
@@ -122,15 +132,58 @@ fn entry(account: &str) -> keyring::Result<keyring::Entry> {
     keyring::Entry::new(SERVICE, account)
 }
 
-/// Runs a call of the keyring on a thread that may block.
-async fn keyring<T: Send + 'static>(call: impl FnOnce() -> keyring::Result<T> + Send + 'static) -> Result<T, VaultError> {
-    let fail = |reason: String| VaultError::unavailable("keyring", reason);
-    match tokio::time::timeout(KEYRING_TIMEOUT, tokio::task::spawn_blocking(call)).await {
-        Err(_) => Err(fail("it did not answer within 3 seconds; it may be locked and waiting for its password".to_owned())),
-        Ok(Err(_)) => Err(fail("its driver failed".to_owned())),
-        Ok(Ok(Err(error))) => Err(fail(describe(&error))),
-        Ok(Ok(Ok(value))) => Ok(value),
+/// The user has one keyring, whoever in this process asks it.
+static KEYRING: LazyLock<Keyring> = LazyLock::new(|| Keyring { timeout: KEYRING_TIMEOUT, pause: PAUSE, silent_until: Arc::default() });
+
+/// The keyring, and until when it is left alone.
+struct Keyring {
+    timeout: Duration,
+    pause: Duration,
+    /// Set when it did not answer.
+    silent_until: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Keyring {
+    fn wake(&self) {
+        set(&self.silent_until, None);
     }
+
+    /// Runs a call of the keyring on a thread that may block.
+    async fn run<T: Send + 'static>(&self, call: impl FnOnce() -> keyring::Result<T> + Send + 'static) -> Result<T, VaultError> {
+        let fail = |reason: String| VaultError::unavailable("keyring", reason);
+        let silent_until = *self.silent_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = silent_until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            return Err(fail(format!(
+                "it did not answer a moment ago, and is asked again in {} seconds, or at once by login with force",
+                left.as_secs() + 1
+            )));
+        }
+        let silent_until = self.silent_until.clone();
+        // The thread stays until the keyring answers; then it may be asked again.
+        let call = move || {
+            let answer = call();
+            set(&silent_until, None);
+            answer
+        };
+        match tokio::time::timeout(self.timeout, tokio::task::spawn_blocking(call)).await {
+            Err(_) => {
+                set(&self.silent_until, Some(Instant::now() + self.pause));
+                Err(fail(format!(
+                    "it did not answer within {} seconds; it may be locked and waiting for its password. It is asked again in {} seconds, or at once by \
+                     login with force",
+                    self.timeout.as_secs(),
+                    self.pause.as_secs()
+                )))
+            }
+            Ok(Err(_)) => Err(fail("its driver failed".to_owned())),
+            Ok(Ok(Err(error))) => Err(fail(describe(&error))),
+            Ok(Ok(Ok(value))) => Ok(value),
+        }
+    }
+}
+
+fn set(silent_until: &Mutex<Option<Instant>>, until: Option<Instant>) {
+    *silent_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
 }
 
 fn describe(error: &keyring::Error) -> String {
@@ -204,6 +257,45 @@ mod tests {
             let mode = std::fs::metadata(folder.path().join("deep").join(FILE_NAME)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    }
+
+    /// What a keyring says after this time.
+    fn after(ms: u64) -> impl FnOnce() -> keyring::Result<u64> + Send + 'static {
+        move || {
+            std::thread::sleep(Duration::from_millis(ms));
+            Ok(ms)
+        }
+    }
+
+    fn silent_for(pause_ms: u64) -> Keyring {
+        Keyring { timeout: Duration::from_millis(50), pause: Duration::from_millis(pause_ms), silent_until: Arc::default() }
+    }
+
+    #[tokio::test]
+    async fn a_keyring_that_did_not_answer_is_left_alone_for_a_while() {
+        let keyring = silent_for(60_000);
+        assert!(keyring.run(after(1_000)).await.unwrap_err().to_string().contains("did not answer within"));
+        let began = Instant::now();
+        for _ in 0..10 {
+            let error = keyring.run(after(0)).await.unwrap_err().to_string();
+            assert!(error.contains("asked again in 60 seconds") && error.contains("login with force"), "{error}");
+        }
+        assert!(began.elapsed() < Duration::from_millis(50), "nobody waits");
+        keyring.wake();
+        assert_eq!(keyring.run(after(1)).await.unwrap(), 1, "asked at once");
+        assert_eq!(keyring.run(after(2)).await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_keyring_is_asked_again_after_the_pause_or_when_it_has_answered() {
+        let keyring = silent_for(100);
+        assert!(keyring.run(after(1_000)).await.is_err() && keyring.run(after(0)).await.is_err());
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert_eq!(keyring.run(after(1)).await.unwrap(), 1);
+        let keyring = silent_for(60_000);
+        assert!(keyring.run(after(200)).await.is_err() && keyring.run(after(0)).await.is_err());
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(keyring.run(after(1)).await.unwrap(), 1, "somebody has unlocked it meanwhile");
     }
 
     #[tokio::test]

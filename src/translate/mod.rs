@@ -6,7 +6,9 @@
 pub mod anthropic;
 pub mod bounds;
 mod lowering;
+pub mod media;
 mod members;
+pub mod mend;
 pub mod openai;
 pub mod raw;
 mod rendering;

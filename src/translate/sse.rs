@@ -2,11 +2,28 @@
 //!
 //! An event ends at an empty line; lines end in LF, CR LF or CR (WHATWG HTML, section 9.2).
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr2;
 
-/// An event larger than this ends the stream: nobody sends such, and it would fill the memory.
-pub const EVENT_BYTES_MAX: usize = 4 << 20;
+/// An event larger than this ends the stream. A picture comes as one event, so it may be as large as a plain answer.
+pub const EVENT_BYTES_MAX: usize = 64 << 20;
+/// What some programs put in front of UTF-8; a stream may begin with one, which is not part of its first line.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Whether what a body begins with is the beginning of a stream. `None` while that cannot be told yet.
+///
+/// The type that a provider states is often missing or wrong; the first line is not.
+pub fn is_stream(beginning: &[u8]) -> Option<bool> {
+    const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+    if beginning.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(beginning) {
+        return None;
+    }
+    let line = beginning.strip_prefix(BYTE_ORDER_MARK).unwrap_or(beginning).trim_ascii_start();
+    if FIELDS.iter().any(|field| line.starts_with(field)) {
+        return Some(true);
+    }
+    if FIELDS.iter().any(|field| field.starts_with(line)) { None } else { Some(false) }
+}
 
 /// One event as it came, its closing empty line included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +65,11 @@ impl Event {
         Self(raw.freeze())
     }
 
+    /// An event whose bytes are known.
+    pub const fn from_raw(raw: Bytes) -> Self {
+        Self(raw)
+    }
+
     /// The event that ends a stream of the OpenAI dialect.
     pub const fn done() -> Self {
         Self(Bytes::from_static(b"data: [DONE]\n\n"))
@@ -76,6 +98,8 @@ pub struct Splitter {
     buffer: BytesMut,
     /// Bytes of the buffer in which no event ends.
     scanned: usize,
+    /// Whether the beginning of the stream has been looked at.
+    has_begun: bool,
 }
 
 impl Splitter {
@@ -93,14 +117,29 @@ impl Splitter {
 
     /// The next whole event.
     pub fn next_event(&mut self) -> Option<Event> {
+        self.skip_mark();
         let end = self.find_end()?;
         self.scanned = 0;
         Some(Event(self.buffer.split_to(end).freeze()))
     }
 
     /// What is left when the stream has ended: an event that was cut off, or nothing.
-    pub fn into_rest(self) -> Bytes {
+    pub fn into_rest(mut self) -> Bytes {
+        self.skip_mark();
         self.buffer.freeze()
+    }
+
+    fn skip_mark(&mut self) {
+        if self.has_begun {
+            return;
+        }
+        if self.buffer.starts_with(BYTE_ORDER_MARK) {
+            self.buffer.advance(BYTE_ORDER_MARK.len());
+            self.scanned = 0;
+            self.has_begun = true;
+        } else {
+            self.has_begun = !BYTE_ORDER_MARK.starts_with(&self.buffer);
+        }
     }
 
     fn find_end(&mut self) -> Option<usize> {
@@ -179,11 +218,51 @@ mod tests {
     fn an_endless_event_is_refused() {
         let mut splitter = Splitter::default();
         let chunk = vec![b'x'; 1 << 20];
-        let refused = (0..8).find(|_| {
+        let most = (EVENT_BYTES_MAX >> 20) + 2;
+        let refused = (0..most).find(|_| {
             let pushed = splitter.push(&chunk);
             assert!(splitter.next_event().is_none());
             pushed.is_err()
         });
         assert!(refused.is_some());
+    }
+
+    #[test]
+    fn a_mark_at_the_beginning_is_not_part_of_the_first_line() {
+        for rest in [STREAM, b"\n\ndata: 1\n\n", b"\r\n\r\n"] {
+            let stream = [BYTE_ORDER_MARK, rest].concat();
+            for cut in 1..8 {
+                assert_eq!(split(&stream, cut), split(rest, rest.len()), "cut at {cut}");
+            }
+        }
+        let later = [b"\n\n".as_slice(), BYTE_ORDER_MARK, b"data: 1\n\n"].concat();
+        for cut in 1..8 {
+            assert_eq!(split(&later, cut).iter().map(|event| event.raw().len()).sum::<usize>(), later.len(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_known_by_its_first_line() {
+        for (beginning, is) in [
+            ("data: x", Some(true)),
+            ("data:", Some(true)),
+            ("event: message_start", Some(true)),
+            ("id:1", Some(true)),
+            ("retry: 5", Some(true)),
+            (": OPENROUTER PROCESSING", Some(true)),
+            ("\r\n\n : x", Some(true)),
+            ("\u{feff}\ndata: x", Some(true)),
+            ("", None),
+            ("\n", None),
+            ("\u{feff}", None),
+            ("da", None),
+            ("dat{", Some(false)),
+            ("{\"data:\": 1}", Some(false)),
+            ("<html>", Some(false)),
+            ("database", Some(false)),
+        ] {
+            assert_eq!(is_stream(beginning.as_bytes()), is, "{beginning:?}");
+        }
+        assert_eq!(is_stream(&BYTE_ORDER_MARK[..2]), None);
     }
 }

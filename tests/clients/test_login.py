@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.parse
 
+import anyio
 import pytest
 from fake_lava import FakeLava, browse
 from harness import ERAS, WHOLE_KEY, binary, everything_in, ok, refused
@@ -25,12 +26,13 @@ def lava(machine):
 class Person:
     """Whoever sits at the client: fills in forms, and goes through pages."""
 
-    def __init__(self, form: dict | None = None, action: str = "accept", goes: bool = True):
-        self.form, self.action, self.goes = form, action, goes
+    def __init__(self, form: dict | None = None, action: str = "accept", goes: bool = True, reads_for: float = 0):
+        self.form, self.action, self.goes, self.reads_for = form, action, goes, reads_for
         self.asked = []
 
     async def __call__(self, _context, params):
         self.asked.append(params)
+        await anyio.sleep(self.reads_for)
         if self.action != "accept":
             return ElicitResult(action=self.action)
         if params.mode == "url":
@@ -56,12 +58,32 @@ async def test_the_client_asks_for_the_limit_and_opens_the_page(machine, lava, m
 
 
 @pytest.mark.parametrize("mode", ERAS)
-@pytest.mark.parametrize("action", ["decline", "cancel"])
-async def test_a_no_is_final(machine, lava, mode, action):
-    async with machine.client(mode=mode, elicitation_callback=Person(action=action)) as client:
+async def test_a_no_is_final(machine, lava, mode):
+    async with machine.client(mode=mode, elicitation_callback=Person(action="decline", reads_for=1.1)) as client:
         error = refused(await client.call_tool("login", {}), "login_declined")
         assert "Do not call login again" in error["hint"]
     assert machine.keys_at_rest() == set() and not lava.keys
+
+
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("action", ["decline", "cancel"])
+async def test_a_no_that_nobody_has_said_names_the_setting(machine, lava, mode, action):
+    """Clients without anybody in front of them answer every question at once."""
+    person = Person(action=action)
+    async with machine.client(mode=mode, elicitation_callback=person) as client:
+        for _ in range(2):
+            error = refused(await client.call_tool("login", {}), "limit_needed")
+            assert "LAVA_SESSION_LIMIT=5.00/daily" in error["hint"]
+    assert len(person.asked) == 2 and machine.keys_at_rest() == set() and not lava.keys
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_a_question_that_was_closed_is_asked_again(machine, lava, mode):
+    person = Person(action="cancel", reads_for=1.1)
+    async with machine.client(mode=mode, elicitation_callback=person) as client:
+        for _ in range(2):
+            assert "asked again" in refused(await client.call_tool("login", {}), "limit_needed")["hint"]
+    assert len(person.asked) == 2 and not lava.keys
 
 
 @pytest.mark.parametrize("mode", ERAS)

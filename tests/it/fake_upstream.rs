@@ -264,7 +264,7 @@ async fn stream(socket: &mut TcpStream, script: &str) -> Option<()> {
     }
     if script == "long-event" {
         socket.write_all(format!("data: {}\n\ndata: ", piece("on ")).as_bytes()).await.ok()?;
-        socket.write_all(&vec![b'x'; 5 << 20]).await.ok()?;
+        socket.write_all(&vec![b'x'; 66 << 20]).await.ok()?;
         return None;
     }
     for text in ["Hel", "lo ", "thé", "re."] {

@@ -13,7 +13,7 @@ use lava_mcp::{
         key::Pepper,
         ledger::{Reserve, Subject},
     },
-    gateway::{Credentials, CustomProvider, Gateway, Registry, edge, server},
+    gateway::{Credentials, CustomProvider, Gateway, Registry, Waits, edge, server},
     store::Store,
 };
 use serde_json::{Value, json};
@@ -92,18 +92,23 @@ impl Harness {
     pub(crate) async fn start_with(sandbox: bool) -> Self {
         let upstream = FakeUpstream::start().await;
         let url = upstream.url.clone();
-        Self::start_before(upstream, &url, UPSTREAM_KEY, sandbox).await
+        Self::start_before(upstream, &url, UPSTREAM_KEY, sandbox, Waits::default()).await
     }
 
     /// Before a provider at another address; the usual one stays idle.
     pub(crate) async fn start_at(url: &str, upstream_key: &str) -> Self {
-        Self::start_before(FakeUpstream::start().await, url, upstream_key, false).await
+        Self::start_before(FakeUpstream::start().await, url, upstream_key, false, Waits::default()).await
     }
 
-    async fn start_before(upstream: FakeUpstream, url: &str, upstream_key: &str, sandbox: bool) -> Self {
+    /// The same, with waits of its own.
+    pub(crate) async fn start_waiting_at(url: &str, waits: Waits) -> Self {
+        Self::start_before(FakeUpstream::start().await, url, UPSTREAM_KEY, false, waits).await
+    }
+
+    async fn start_before(upstream: FakeUpstream, url: &str, upstream_key: &str, sandbox: bool, waits: Waits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = TestClock::at("2026-11-24T12:00:00Z");
-        let gateway = open(folder.path().join("ledger.db"), url, credentials(upstream_key), &clock, sandbox).await;
+        let gateway = open(folder.path().join("ledger.db"), url, credentials(upstream_key), &clock, sandbox, waits).await;
         let secret = gateway.create_secret_key("test", false).await.unwrap();
         Self { router: edge::router(gateway.clone()), gateway, upstream, secret, clock, folder }
     }
@@ -115,7 +120,7 @@ impl Harness {
 
     /// A second gateway on the same ledger, before a provider at this address.
     pub(crate) async fn second_at(&self, url: &str) -> Arc<Gateway> {
-        open(self.ledger_path(), url, credentials(UPSTREAM_KEY), &self.clock, false).await
+        open(self.ledger_path(), url, credentials(UPSTREAM_KEY), &self.clock, false, Waits::default()).await
     }
 
     pub(crate) fn ledger_path(&self) -> PathBuf {
@@ -129,12 +134,12 @@ impl Harness {
 
     /// A second gateway on the same ledger, whose keys for providers come from somewhere else.
     pub(crate) async fn second_with(&self, credentials: Credentials) -> Router {
-        edge::router(open(self.ledger_path(), &self.upstream.url, credentials, &self.clock, false).await)
+        edge::router(open(self.ledger_path(), &self.upstream.url, credentials, &self.clock, false, Waits::default()).await)
     }
 
     /// A sandbox on the same ledger.
     pub(crate) async fn second_as_sandbox(&self) -> Router {
-        edge::router(open(self.ledger_path(), &self.upstream.url, credentials(UPSTREAM_KEY), &self.clock, true).await)
+        edge::router(open(self.ledger_path(), &self.upstream.url, credentials(UPSTREAM_KEY), &self.clock, true, Waits::default()).await)
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
@@ -240,11 +245,11 @@ impl Harness {
 
 /// The same key for all providers of the config file.
 fn credentials(upstream_key: &str) -> Credentials {
-    let keys = ["fake", "azure", "closed", "unpriced", "claude"].map(|id| (id.to_owned(), Secret::new(upstream_key)));
+    let keys = ["fake", "azure", "closed", "unpriced", "claude", "strict"].map(|id| (id.to_owned(), Secret::new(upstream_key)));
     Credentials::new(HashMap::from(keys), Arc::new(|_| None), None)
 }
 
-async fn open(path: PathBuf, upstream: &str, credentials: Credentials, clock: &TestClock, sandbox: bool) -> Arc<Gateway> {
+async fn open(path: PathBuf, upstream: &str, credentials: Credentials, clock: &TestClock, sandbox: bool, waits: Waits) -> Arc<Gateway> {
     let store = Store::open(&path, clock.clock()).await.unwrap();
     let provider = |id: &str, base_url: &str| CustomProvider {
         id: id.to_owned(),
@@ -254,6 +259,7 @@ async fn open(path: PathBuf, upstream: &str, credentials: Credentials, clock: &T
         models: Vec::new(),
         prices: Some(prices()),
         reported_cost: (id == "fake").then(|| ReportedCost { field: "usage.cost".into(), unit: CostUnit::Usd }),
+        takes_stream_options: id != "strict",
     };
     // A port on which nobody listens: bound and let go again.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -263,9 +269,21 @@ async fn open(path: PathBuf, upstream: &str, credentials: Credentials, clock: &T
     claude.dialect = Dialect::Anthropic;
     claude.prices = Some(claude_prices());
     // Azure is one of those that stop billing when a stream is closed.
-    let providers =
-        vec![provider("fake", upstream), provider("azure", upstream), provider("closed", &format!("http://{closed}/v1")), unpriced, claude];
-    Gateway::new(store, clock.clock(), Pepper::from_bytes(&[7; 32]), Registry::new(providers, credentials, false), sandbox)
+    let providers = vec![
+        provider("fake", upstream),
+        provider("azure", upstream),
+        provider("closed", &format!("http://{closed}/v1")),
+        unpriced,
+        claude,
+        provider("strict", upstream),
+    ];
+    Gateway::new(
+        store,
+        clock.clock(),
+        Pepper::from_bytes(&[7; 32]),
+        Registry::new(providers, credentials, false).with_waits(waits),
+        sandbox,
+    )
 }
 
 /// Serves a gateway over a socket as the program does.

@@ -210,6 +210,63 @@ fn an_entry_that_codex_wrote_keeps_its_layout() {
     assert_eq!(home.bytes(), others);
 }
 
+/// All the ways in which TOML can say the same of our entry: with a header, as dotted keys, with quoted keys, and within inline tables at every level.
+const FORMS: [&str; 16] = [
+    "[mcp_servers.lava]\ncommand = \"/old/lava-mcp\"\nenv = { A = \"1\" }\n",
+    "[mcp_servers.lava]\ncommand = \"/old/lava-mcp\" # path\nenv.A = \"1\"\n",
+    "[mcp_servers.lava]\ncommand = \"/old/lava-mcp\"\n\n[mcp_servers.lava.env]\nA = \"1\"\n",
+    "[mcp_servers]\nlava = { command = \"/old/lava-mcp\", env = { A = \"1\" } }\n",
+    "[mcp_servers]\nlava = {command = \"/old/lava-mcp\",env.A = \"1\"}\n",
+    "[mcp_servers]\nlava.command = \"/old/lava-mcp\"\nlava.env.A = \"1\"\n",
+    "[mcp_servers]\nlava.command = \"/old/lava-mcp\"\nlava.env = { A = \"1\" }\nother.command = \"x\"\n",
+    "[mcp_servers]\nlava.command = \"/old/lava-mcp\"\n\n[mcp_servers.lava.env]\nA = \"1\"\n",
+    "mcp_servers.lava.command = \"/old/lava-mcp\"\nmcp_servers.lava.env.A = \"1\"\n",
+    "mcp_servers.lava = { command = \"/old/lava-mcp\", env = { A = \"1\" } }\nmcp_servers.other = { command = \"x\" }\n",
+    "mcp_servers = { lava = { command = \"/old/lava-mcp\", env = { A = \"1\" } } }\n",
+    "mcp_servers = { other = { command = \"x\" }, lava = { command = \"/old/lava-mcp\", env = { A = \"1\" } } }\n",
+    "mcp_servers = { lava.command = \"/old/lava-mcp\", lava.env.A = \"1\", other.command = \"x\" }\n",
+    "[\"mcp_servers\".'lava']\n\"command\" = '/old/lava-mcp'\n'env'.\"A\" = \"1\"\n",
+    "[ mcp_servers . lava ]\ncommand=\"/old/lava-mcp\"\nenv={A=\"1\"}\n",
+    "[mcp_servers.\"lava\"]\nenv.\"A\" = \"1\"\ncommand = \"\"\"/old/lava-mcp\"\"\"\n[mcp_servers.other]\ncommand = \"x\"\n",
+];
+
+#[test]
+fn every_way_to_write_an_entry_in_toml_is_understood() {
+    let (before, after) = ("# mine\nmodel = \"o\"   # odd   blanks\n\n", "\n[tui]\n# last\nx = 1 # one\n");
+    for form in FORMS {
+        let whole = [before, form, after].concat();
+        for text in [whole.clone(), whole.replace('\n', "\r\n"), whole.trim_end().to_owned(), form.to_owned()] {
+            let home = Home::with("codex", &text);
+            let read = || home.bytes().parse::<toml::Table>().unwrap_or_else(|error| panic!("{}: {error}", home.bytes()));
+            let other = read()["mcp_servers"].get("other").cloned();
+            assert_eq!(home.done("install", &["--limit", "2.00/weekly"])["action"], "updated", "{text}");
+            let entry = home.entry("lava");
+            assert_eq!(entry["env"], json!({"A": "1", "LAVA_SESSION_LIMIT": "2.00/weekly"}), "{}", home.bytes());
+            assert!(!entry["command"].as_str().unwrap().starts_with("/old"), "{entry}");
+            assert_eq!(read()["mcp_servers"].get("other").cloned(), other);
+            let installed = home.bytes();
+            assert_eq!(home.done("install", &["--limit", "2.00/weekly"])["action"], "unchanged", "{installed}");
+            assert_eq!(home.done("uninstall", &[])["action"], "removed", "{installed}");
+            let left = home.bytes();
+            assert!(!left.contains("lava"), "{left}");
+            assert_eq!(read().get("mcp_servers").and_then(|servers| servers.get("other")).cloned(), other, "{left}");
+            assert_eq!(home.done("uninstall", &[])["action"], "absent");
+            if text.contains("# mine") {
+                let theirs = |part: &str| if text.contains("\r\n") { part.replace('\n', "\r\n") } else { part.to_owned() };
+                assert!(left.starts_with(&theirs(before)) && left.trim_end().ends_with(theirs(after).trim_end()), "{left:?}");
+                assert!(
+                    installed.starts_with(&theirs(before))
+                        && installed.trim_end().contains(theirs("\n[tui]\n# last\nx = 1 # one").trim_end())
+                );
+            }
+            // And once more, from nothing.
+            assert_eq!(home.done("install", &[])["action"], "added", "{left}");
+            home.done("uninstall", &[]);
+            assert!(!home.bytes().contains("lava"), "{}", home.bytes());
+        }
+    }
+}
+
 #[test]
 fn a_file_that_cannot_be_read_is_left_alone() {
     for client in CLIENTS {
@@ -230,11 +287,6 @@ fn a_file_that_cannot_be_read_is_left_alone() {
         let said = err(&home.run("install", &[]));
         assert!(said.contains("UTF-8"), "{client}: {said}");
     }
-    // Written in a way that only its owner can change.
-    let inline = "mcp_servers = { lava = { command = \"/old/lava-mcp\" } }\n";
-    let said = Home::with("codex", inline).refused("install", &[]);
-    assert!(said.contains("--print") || said.contains("safely"), "{said}");
-    Home::with("codex", inline).refused("uninstall", &[]);
     let twice = "{\"mcpServers\": {}, \"mcpServers\": {}}";
     assert!(Home::with("cursor", twice).refused("install", &[]).contains("twice"));
 }

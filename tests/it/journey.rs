@@ -458,12 +458,22 @@ async fn the_sandbox_answers_for_every_dialect_and_counts() {
     let expected = (counted["input"].as_i64().unwrap() * 150_000 + counted["output"].as_i64().unwrap() * 600_000 + 999) / 1_000;
     assert_eq!(usage[0].1, expected);
     assert!(harness.upstream.seen().is_empty(), "nothing left the process");
-    let tools = json!([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {
-        "city": {"type": "string"}, "days": {"type": "integer", "minimum": 3}, "unit": {"enum": ["c", "f"]}}}}}]);
-    let body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}], "tools": tools, "max_tokens": 100});
-    let answer = harness.send(request(Method::POST, "/v1/chat/completions", Some(&key), body)).await.json();
-    let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
-    assert_eq!((&call["name"], &call["arguments"]), (&json!("weather"), &json!(r#"{"city":"sandbox","days":3,"unit":"c"}"#)), "{answer}");
+    let tools = json!([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "required": ["days", "unit"], "properties": {
+        "city": {"type": "string"}, "days": {"type": "integer", "exclusiveMinimum": 3}, "unit": {"enum": ["c", "f"]}}}}}]);
+    let with_tools = |text: &str, choice: &str| {
+        let messages = json!([{"role": "user", "content": text}]);
+        let body = json!({"model": "gpt-4o-mini", "messages": messages, "tools": tools, "tool_choice": choice, "max_tokens": 100});
+        harness.send(request(Method::POST, "/v1/chat/completions", Some(&key), body))
+    };
+    for (text, choice) in [("Hi", "required"), ("Use weather, please.", "auto")] {
+        let answer = with_tools(text, choice).await.json();
+        let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
+        assert_eq!((&call["name"], &call["arguments"]), (&json!("weather"), &json!(r#"{"days":4,"unit":"c"}"#)), "{answer}");
+    }
+    for (text, choice) in [("Hi", "auto"), ("Use weather, please.", "none")] {
+        let answer = with_tools(text, choice).await.json();
+        assert_eq!(answer["choices"][0]["finish_reason"], "stop", "{answer}");
+    }
     harness.finish().await;
 }
 

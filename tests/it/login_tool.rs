@@ -34,7 +34,8 @@ enum Person {
     /// The same, and takes so long over every question.
     Ponders(Duration),
     Declines,
-    Cancels,
+    /// Says no after this time; the client of nobody says it at once.
+    SaysNo(ElicitationAction, Duration),
 }
 
 #[derive(Clone, Copy)]
@@ -42,6 +43,9 @@ struct Able {
     form: bool,
     page: bool,
 }
+
+/// As long as a person needs to read a question, at the least.
+const READING: Duration = Duration::from_millis(1_050);
 
 const NOTHING: Able = Able { form: false, page: false };
 const FORM: Able = Able { form: true, page: false };
@@ -69,12 +73,12 @@ impl ClientHandler for Handler {
 
     async fn create_elicitation(&self, request: ElicitRequestParams, _: RequestContext<RoleClient>) -> Result<ElicitResult, ErrorData> {
         self.asked.lock().unwrap().push(serde_json::to_value(&request).unwrap());
-        if let Person::Ponders(time) = self.person {
+        if let Person::Ponders(time) | Person::SaysNo(_, time) = self.person {
             tokio::time::sleep(time).await;
         }
         Ok(match (&self.person, request) {
+            (Person::SaysNo(action, _), _) => ElicitResult::new(action.clone()),
             (Person::Declines, _) => ElicitResult::new(ElicitationAction::Decline),
-            (Person::Cancels, _) => ElicitResult::new(ElicitationAction::Cancel),
             (Person::Agrees(said), ElicitRequestParams::FormElicitationParams { .. }) => {
                 ElicitResult::new(ElicitationAction::Accept).with_content(said.clone())
             }
@@ -139,6 +143,11 @@ async fn gateway() -> (FakeLava, tempfile::TempDir) {
     (FakeLava::start().await, tempfile::tempdir().unwrap())
 }
 
+/// A call waits longer than a person needs to read.
+fn patient(parts: &mut Parts) {
+    parts.web.as_mut().unwrap().patience = Duration::from_secs(20);
+}
+
 /// Nobody is asked how much may be spent.
 fn quiet(parts: &mut Parts) {
     parts.ask = false;
@@ -183,7 +192,6 @@ async fn a_person_who_takes_long_is_waited_for_by_the_next_call() {
 async fn a_client_that_can_nothing_is_told_the_link() {
     for modern in [false, true] {
         let (lava, folder) = gateway().await;
-        let patient = |parts: &mut Parts| parts.web.as_mut().unwrap().patience = Duration::from_secs(20);
         let session = lava.session(folder.path(), patient);
         let client = Client::connect(&session, modern, NOTHING, Person::Declines).await;
         let began = Instant::now();
@@ -253,10 +261,10 @@ async fn a_browser_of_this_machine_comes_first_and_the_link_is_told_in_case_it_s
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_who_says_no_is_not_asked_again_by_itself() {
     for modern in [false, true] {
-        for (able, person) in [(PAGE, Person::Declines), (PAGE, Person::Cancels), (FORM, Person::Declines), (FORM, Person::Cancels)] {
+        for able in [PAGE, FORM] {
             let (lava, folder) = gateway().await;
-            let session = lava.session(folder.path(), |_| {});
-            let client = Client::connect(&session, modern, able, person).await;
+            let session = lava.session(folder.path(), patient);
+            let client = Client::connect(&session, modern, able, Person::SaysNo(ElicitationAction::Decline, READING)).await;
             let refused = client.login(json!({})).await;
             assert_eq!(code(&refused), "login_declined", "modern {modern}: {refused}");
             assert!(refused["error"]["hint"].as_str().unwrap().contains("Do not call login again"), "{refused}");
@@ -324,14 +332,10 @@ async fn an_answer_that_cannot_be_used_is_told_and_asked_for_again() {
         (false, json!({"amount": "much", "cycle": "daily"}), "limit_not_valid"),
         (true, json!({"amount": "-1", "cycle": "daily"}), "limit_not_valid"),
         (true, json!({"cycle": "daily"}), "ready"),
-        (false, json!({"amount": 6, "cycle": "daily"}), "limit_not_allowed"),
         (true, json!({"amount": "$4.00", "cycle": "daily"}), "ready"),
     ] {
         let (lava, folder) = gateway().await;
-        let session = lava.session(folder.path(), |parts| {
-            parts.ceiling.set_by = SetBy::Setting;
-            parts.secret_key = Some(lava_mcp::domain::Secret::new(lava.secret()));
-        });
+        let session = lava.session(folder.path(), |parts| parts.secret_key = Some(lava_mcp::domain::Secret::new(lava.secret())));
         let client = Client::connect(&session, modern, FORM, Person::Agrees(said.clone())).await;
         for round in 1..=2 {
             let answer = client.login(json!({})).await;
@@ -347,6 +351,118 @@ async fn an_answer_that_cannot_be_used_is_told_and_asked_for_again() {
             }
             assert_eq!((code(&answer), client.asked().len()), (expected, round), "{said}");
             assert!(lava.keys().is_empty());
+        }
+    }
+}
+
+/// A client of nobody, such as `claude -p` or `codex exec`, answers at once; what it says is nobody's no.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_that_nobody_can_have_said_is_not_remembered_and_names_the_setting() {
+    for (modern, action) in
+        [false, true].into_iter().flat_map(|modern| [(modern, ElicitationAction::Decline), (modern, ElicitationAction::Cancel)])
+    {
+        let (lava, folder) = gateway().await;
+        let with_key = |parts: &mut Parts| parts.secret_key = Some(lava_mcp::domain::Secret::new(lava.secret()));
+        let session = lava.session(folder.path(), with_key);
+        let client = Client::connect(&session, modern, BOTH, Person::SaysNo(action.clone(), Duration::ZERO)).await;
+        for round in 1..=2 {
+            let began = Instant::now();
+            let refused = client.login(json!({})).await;
+            assert_eq!((code(&refused), client.asked().len()), ("limit_needed", round), "{refused}");
+            assert!(began.elapsed() < Duration::from_secs(1), "at once");
+            let hint = refused["error"]["hint"].as_str().unwrap();
+            assert!(hint.contains("LAVA_SESSION_LIMIT=5.00/daily") && hint.contains("limit = \"5.00/daily\""), "{hint}");
+            assert!(lava.keys().is_empty());
+        }
+        // A person who comes later is asked, and heard.
+        let client = Client::connect(&session, modern, BOTH, Person::Agrees(json!({"amount": "0.75", "cycle": "daily"}))).await;
+        assert_eq!(client.login(json!({})).await["spend_key"]["spend_limit"]["amount"], "0.75");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_closes_a_question_is_asked_again() {
+    for modern in [false, true] {
+        for able in [PAGE, FORM] {
+            let (lava, folder) = gateway().await;
+            let session = lava.session(folder.path(), patient);
+            let client = Client::connect(&session, modern, able, Person::SaysNo(ElicitationAction::Cancel, READING)).await;
+            for round in 1..=2 {
+                let answer = client.login(json!({})).await;
+                if able.page {
+                    assert_eq!(answer["status"], "pending", "{answer}");
+                } else {
+                    assert_eq!(code(&answer), "limit_needed", "{answer}");
+                    assert!(answer["error"]["hint"].as_str().unwrap().contains("they are asked again"), "{answer}");
+                }
+                assert_eq!(client.asked().len(), round, "modern {modern}: {answer}");
+            }
+            assert!(lava.keys().is_empty());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_a_client_of_nobody_refuses_is_told_as_a_link() {
+    for (modern, action) in [(false, ElicitationAction::Decline), (true, ElicitationAction::Cancel)] {
+        let (lava, folder) = gateway().await;
+        let session = lava.session(folder.path(), |parts| {
+            quiet(parts);
+            parts.web.as_mut().unwrap().patience = Duration::from_secs(20);
+        });
+        let client = Client::connect(&session, modern, PAGE, Person::SaysNo(action, Duration::ZERO)).await;
+        let pending = client.login(json!({})).await;
+        let url = pending["login_url"].as_str().unwrap_or_else(|| panic!("{pending}")).to_owned();
+        let (ready, _) = tokio::join!(client.login(json!({})), browse(&url));
+        assert_eq!(ready["status"], "ready", "{ready}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_was_set_beforehand_is_the_answer() {
+    for modern in [false, true] {
+        let (lava, folder) = gateway().await;
+        let session = lava.session(folder.path(), |parts| {
+            parts.ceiling.limit = SpendLimit::parse_short("0.40/weekly").unwrap();
+            parts.ceiling.set_by = SetBy::Setting;
+            parts.secret_key = Some(lava_mcp::domain::Secret::new(lava.secret()));
+        });
+        let client = Client::connect(&session, modern, BOTH, Person::Declines).await;
+        let ready = client.login(json!({})).await;
+        assert_eq!(ready["spend_key"]["spend_limit"], json!({"amount": "0.40", "cycle": "weekly"}), "{ready}");
+        assert_eq!(code(&client.login(json!({"spend_limit": {"amount": "0.50", "cycle": "weekly"}})).await), "limit_not_allowed");
+        assert!(client.asked().is_empty());
+    }
+}
+
+/// The clients that answer by themselves are told what to type for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_setting_is_named_as_each_client_takes_it() {
+    for modern in [false, true] {
+        for (name, command) in [
+            ("claude-code", "`claude mcp add lava -e LAVA_SESSION_LIMIT=5.00/daily -- lava-mcp`"),
+            ("codex-mcp-client", "`codex mcp add lava --env LAVA_SESSION_LIMIT=5.00/daily -- lava-mcp`"),
+        ] {
+            let home = tempfile::tempdir().unwrap();
+            let mut command_line = crate::cli::program(home.path());
+            command_line.arg("--sandbox");
+            let mut server = crate::mcp_stdio::Server::start_able(command_line, modern, json!({"elicitation": {}}), name);
+            let params = json!({"name": "login", "arguments": {}});
+            let refused = if modern {
+                let asked = server.request("tools/call", params.clone())["result"].clone();
+                let mut again = params;
+                again["requestState"] = asked["requestState"].clone();
+                again["inputResponses"] = json!({"limit": {"action": "cancel"}});
+                server.request("tools/call", again)["result"].clone()
+            } else {
+                let id = server.post("tools/call", params);
+                let question = server.read();
+                server.send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "decline"}}).to_string());
+                server.answer(id)["result"].clone()
+            };
+            assert_eq!(crate::mcp_stdio::error_code(&refused), "limit_needed", "{refused}");
+            assert!(refused.to_string().contains(command), "{refused}");
+            server.close();
         }
     }
 }

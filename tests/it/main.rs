@@ -46,6 +46,7 @@ mod log_levels;
 mod login_tool;
 mod manage;
 mod manifest;
+mod mcp_arguments;
 mod mcp_confirm;
 mod mcp_http;
 mod mcp_paid;
@@ -74,6 +75,8 @@ mod small_budgets;
 mod stops;
 mod storm;
 mod strangers;
+#[cfg(unix)]
+mod streams;
 #[cfg(unix)]
 mod terminal;
 mod test_clock;

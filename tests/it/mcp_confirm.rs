@@ -1,6 +1,6 @@
 //! Asking a person before a dear call, in both eras, and what happens with a client that cannot.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -25,14 +25,21 @@ fn start(home: &Path, upstream: &FakeUpstream, modern: bool, can_ask: bool) -> S
     server
 }
 
-/// Makes a call, answers the question that comes, and returns the question with the result.
+/// Makes a call, answers the question that comes as a person does, and returns the question with the result.
 fn answered(server: &mut Server, tool: &str, arguments: &Value, action: &str) -> (String, Value) {
+    // Nobody reads faster; a yes may be as fast as it likes.
+    let time = if action == "accept" { Duration::ZERO } else { Duration::from_millis(1_050) };
+    answered_after(server, tool, arguments, action, time)
+}
+
+fn answered_after(server: &mut Server, tool: &str, arguments: &Value, action: &str, time: Duration) -> (String, Value) {
     let params = json!({"name": tool, "arguments": arguments});
     if server.modern {
         let asked = server.request("tools/call", params.clone())["result"].clone();
         assert_eq!(asked["resultType"], "input_required", "{asked}");
         let question = &asked["inputRequests"]["confirm"];
         assert_eq!((&question["method"], &question["params"]["mode"]), (&json!("elicitation/create"), &json!("form")), "{question}");
+        std::thread::sleep(time);
         let mut again = params;
         again["requestState"] = asked["requestState"].clone();
         again["inputResponses"] = json!({"confirm": {"action": action}});
@@ -42,6 +49,7 @@ fn answered(server: &mut Server, tool: &str, arguments: &Value, action: &str) ->
     let id = server.post("tools/call", params);
     let question = server.read();
     assert_eq!(question["method"], "elicitation/create", "{question}");
+    std::thread::sleep(time);
     server.send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": action}}).to_string());
     (question["params"]["message"].as_str().unwrap().to_owned(), server.answer(id)["result"].clone())
 }
@@ -78,6 +86,25 @@ async fn a_person_is_asked_above_the_threshold() {
         assert_eq!(refused["structuredContent"]["error"]["max_cost"], "0.05");
         // Without max_tokens the answer is fitted below the threshold.
         assert_eq!(server.call("prompt", json!({"model": "fake/ok", "input": "Hi"}))["isError"], false);
+        server.close();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_that_nobody_can_have_said_names_the_setting() {
+    let upstream = FakeUpstream::start().await;
+    for modern in [false, true] {
+        let home = tempfile::tempdir().unwrap();
+        let mut server = start(home.path(), &upstream, modern, true);
+        for action in ["decline", "cancel"] {
+            let (_, refused) = answered_after(&mut server, "prompt", &dear(), action, Duration::ZERO);
+            let error = &refused["structuredContent"]["error"];
+            assert!(refused["isError"] == true && error["message"].as_str().unwrap().contains("by itself"), "{action}: {refused}");
+            assert!(error["hint"].as_str().unwrap().contains("LAVA_ASK_ABOVE"), "{error}");
+        }
+        assert!(entries(home.path()).is_empty());
+        // It is not remembered: whoever reads the question may still say yes.
+        assert_eq!(answered(&mut server, "prompt", &dear(), "accept").1["isError"], false);
         server.close();
     }
 }

@@ -43,6 +43,11 @@ impl Server {
         Self::open(command, NEWEST, json!({}), name)
     }
 
+    /// As a client of this name that can do this.
+    pub(crate) fn start_able(command: Command, modern: bool, capabilities: Value, name: &'static str) -> Self {
+        Self::open(command, if modern { NEWEST } else { "2025-06-18" }, capabilities, name)
+    }
+
     fn open(mut command: Command, revision: &str, capabilities: Value, name: &'static str) -> Self {
         let modern = revision == NEWEST;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -173,7 +178,6 @@ fn both_eras_list_the_same_tools() {
             assert!(tool[field].as_str().is_some_and(|text| !text.is_empty()), "{tool}");
         }
         assert_eq!((&tool["inputSchema"]["type"], &tool["outputSchema"]["type"]), (&json!("object"), &json!("object")), "{tool}");
-        assert_eq!(tool["inputSchema"]["additionalProperties"], false, "{tool}");
         assert!(tool["annotations"]["readOnlyHint"].is_boolean(), "{tool}");
         assert!(!tool.to_string().contains("$ref"), "some clients do not follow references: {tool}");
     }
@@ -363,7 +367,7 @@ fn bad_input_gets_an_answer_and_the_server_lives() {
         ("login", json!({"spend_limit": {"amount": "1", "cycle": "hourly"}}), "daily"),
         ("login", json!({"expires_at": "soon"}), "2027"),
         ("call", json!({"url": "https://api.openai.com/v1/models", "headers": {"Authorization": "Bearer x"}}), "added by the gateway"),
-        ("call", json!({"url": "https://api.openai.com/v1/models", "method": "GET", "body": {}}), "GET"),
+        ("call", json!({"url": "https://api.openai.com/v1/models", "method": "GET", "body": {"a": 1}}), "GET"),
         ("usage", json!({"limit": 0}), "between 1 and 50"),
     ] {
         let result = server.call(tool, arguments.clone());

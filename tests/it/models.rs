@@ -212,3 +212,39 @@ async fn pages_are_turned_as_the_vendors_clients_turn_them() {
     );
     harness.finish().await;
 }
+
+#[tokio::test]
+async fn an_alias_is_listed_and_admitted_where_the_key_allows_what_it_stands_for() {
+    let (home, upstream) = (tempfile::tempdir().unwrap(), FakeUpstream::start().await);
+    let gateway = {
+        let config = home.path().join("lava.toml");
+        let providers = |id: &str| format!("[providers.{id}]\nbase_url = \"{}\"\nmodels = [\"ok\"]\nprice = \"free\"\n", upstream.url);
+        let aliases = "[model_aliases]\nshort = \"first/ok\"\nok = \"second/ok\"\n[keys.k.model_aliases]\nmine = \"second/ok\"\n";
+        std::fs::write(&config, format!("local_servers = false\n{}{}{aliases}", providers("first"), providers("second"))).unwrap();
+        let mut command = program(home.path());
+        command.env("LAVA_CONFIG", config);
+        Gateway::start(home.path(), command)
+    };
+    for (settings, listed) in [
+        (json!({}), vec!["mine", "ok", "short", "first/ok", "second/ok"]),
+        (json!({"name": "another"}), vec!["ok", "short", "first/ok", "second/ok"]),
+        (json!({"allowed_models": ["first/*"]}), vec!["short", "first/ok"]),
+        (json!({"allowed_models": ["second/*"]}), vec!["mine", "ok", "second/ok"]),
+        // The list is about the model that answers, not about its alias.
+        (json!({"allowed_models": ["short", "mine"]}), vec![]),
+    ] {
+        let key = key(&gateway, settings.clone()).await;
+        let answer = http().get(format!("{}/models", gateway.address)).bearer_auth(&key).send().await.unwrap();
+        let list = json_of(answer).await;
+        let mut ids: Vec<&str> = list["data"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect();
+        ids.sort_by_key(|id| (id.contains('/'), *id));
+        assert_eq!(ids, listed, "{settings}");
+        for name in ["mine", "ok", "short", "first/ok", "second/ok"] {
+            let body = json!({"model": name, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9}).to_string();
+            let asked = http().post(format!("{}/chat/completions", gateway.address)).bearer_auth(&key).body(body).send().await.unwrap();
+            let model = http().get(format!("{}/models/{name}", gateway.address)).bearer_auth(&key).send().await.unwrap();
+            let is_listed = listed.contains(&name);
+            assert_eq!((asked.status().is_success(), model.status().is_success()), (is_listed, is_listed), "{settings} {name}");
+        }
+    }
+}

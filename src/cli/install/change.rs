@@ -35,11 +35,13 @@ pub(super) fn install(target: &TargetArgs, wanted: &Map<String, Value>, text: Op
     let mut changed = text.to_owned();
     for (below, value) in &edits {
         let whole: Vec<&str> = path.iter().copied().chain(below.iter().map(String::as_str)).collect();
-        changed = format.put(&changed, &whole, value)?;
+        // Lines of a text that is half changed are nothing that a person could look up.
+        let is_theirs = changed == text;
+        changed = format.put(&changed, &whole, value).map_err(|error| if is_theirs { error } else { by_hand(format, text, &path) })?;
     }
     let mut expected = before;
     expected[path[0]][path[1]] = Value::Object(merged);
-    check(format, &changed, &expected)?;
+    check(format, &changed, &expected).ok_or_else(|| by_hand(format, text, &path))?;
     Ok(Change { action: if current.is_some() { "updated" } else { "added" }, text: Some(changed) })
 }
 
@@ -53,26 +55,29 @@ pub(super) fn uninstall(target: &TargetArgs, text: Option<&str>) -> Result<Chang
     if target.current(&expected, &Map::new())?.is_none() {
         return Ok(absent);
     }
-    let changed = format.remove(text, &[root, name])?;
+    let path = [root, name];
+    let changed = format.remove(text, &path)?;
     if let Some(servers) = expected[root].as_object_mut() {
         servers.shift_remove(name);
         if servers.is_empty() && format.read(&changed)?.get(root).is_none() {
             expected.as_object_mut().map(|file| file.shift_remove(root));
         }
     }
-    check(format, &changed, &expected)?;
+    check(format, &changed, &expected).ok_or_else(|| by_hand(format, text, &path))?;
     Ok(Change { action: "removed", text: Some(changed) })
 }
 
 /// The text has to say exactly what it said before, but for our entry; what is written in a way that we do not understand is left to its owner.
-fn check(format: Format, text: &str, expected: &Value) -> Result<(), String> {
-    match format.read(text) {
-        Ok(read) if read == *expected => Ok(()),
-        _ => Err(
-            "our entry stands there in a way that cannot be changed safely; change it by hand (lava-mcp install CLIENT --print shows it)"
-                .to_owned(),
-        ),
-    }
+fn check(format: Format, text: &str, expected: &Value) -> Option<()> {
+    format.read(text).ok().filter(|read| read == expected).map(|_| ())
+}
+
+fn by_hand(format: Format, text: &str, path: &[&str]) -> String {
+    let place = format.line_of(text, path).map(|line| format!("line {line}: ")).unwrap_or_default();
+    format!(
+        "{place}our entry is written in a way that cannot be changed safely; change it by hand (lava-mcp install CLIENT --print shows what it \
+         should say)"
+    )
 }
 
 impl TargetArgs {

@@ -32,6 +32,14 @@ impl Format {
         }
     }
 
+    /// The line on which the first of what is at a path is written, where that is known.
+    pub(crate) fn line_of(self, text: &str, path: &[&str]) -> Option<usize> {
+        match self {
+            Self::Json => None,
+            Self::Toml => toml::line_of(text, path),
+        }
+    }
+
     /// Takes what stands at a path out, with the object around it when that has become empty.
     pub(crate) fn remove(self, text: &str, path: &[&str]) -> Result<String, String> {
         match self {

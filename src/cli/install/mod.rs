@@ -12,6 +12,7 @@ mod link;
 mod place;
 mod program;
 mod toml;
+mod toml_layout;
 
 use std::path::{Path, PathBuf};
 

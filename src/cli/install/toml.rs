@@ -1,13 +1,9 @@
-//! TOML, changed in place: the parser tells where tables and keys stand, and only those bytes are replaced.
+//! TOML, changed in place: the parser says where tables and keys are, and only those bytes are replaced.
 
 use std::ops::Range;
 
+use super::toml_layout::{Layout, is_below};
 use serde_json::{Map, Value};
-use toml_parser::{
-    ErrorSink, Raw, Source, Span,
-    decoder::Encoding,
-    parser::{EventReceiver, parse_document},
-};
 
 pub(super) fn read(text: &str) -> Result<Value, String> {
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
@@ -18,58 +14,117 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
     serde_json::to_value(table).map_err(|error| error.to_string())
 }
 
+/// Writes a value at a path, in the form in which its table is written there: with a header, as dotted keys, or within an inline table.
 pub(super) fn put(text: &str, path: &[&str], value: &Value) -> Result<String, String> {
     read(text)?;
-    let ([parents @ .., name], Some(_)) = (path, path.first()) else { return Err("a key is needed".to_owned()) };
     if let Value::Object(fields) = value {
         let without = remove(text, path)?;
-        return Ok(append(&without, path, fields));
-    }
-    let blocks = blocks(text);
-    if let Some(block) = block_at(&blocks, parents) {
-        return Ok(match block.pair(name) {
-            Some(pair) => splice(text, pair.value.clone(), &render(value)),
-            None => insert_line(text, block.end(), &format!("{} = {}", key(name), render(value))),
+        let layout = Layout::of(&without);
+        let (parents, name) = split(path)?;
+        let inline = layout.pairs.iter().position(|pair| pair.is_table && pair.path == parents);
+        return Ok(match inline {
+            Some(holder) => insert_member(&without, &layout, holder, &format!("{} = {}", key(name), render(value))),
+            None => append(&without, path, fields),
         });
     }
-    // A table inside a line, such as env = { A = "b" }.
-    let inline = parents.split_last().and_then(|(table, outer)| Some((block_at(&blocks, outer)?, *table)));
-    let Some((block, table)) = inline else {
-        return Err(format!("[{}] is not written as a table of its own, so it cannot be changed safely", parents.join(".")));
-    };
-    let mut fields = Map::from_iter([((*name).to_owned(), value.clone())]);
-    let Some(pair) = block.pair(table) else {
-        return Ok(insert_line(text, block.end(), &format!("{} = {}", key(table), render(&Value::Object(fields)))));
-    };
-    let old = read(&format!("it = {}", &text[pair.value.clone()]))?;
-    let Some(old) = old["it"].as_object() else { return Err(format!("{table} is not a table")) };
-    let mut merged = old.clone();
-    merged.append(&mut fields);
-    Ok(splice(text, pair.value.clone(), &render(&Value::Object(merged))))
+    let layout = Layout::of(text);
+    if let Some(pair) = layout.below(path).find(|pair| pair.path == path) {
+        return Ok(splice(text, pair.value.clone(), &render(value)));
+    }
+    // Into the innermost table on the way that is there; those that are missing are written within the line.
+    for depth in (1..path.len()).rev() {
+        let (above, below) = path.split_at(depth);
+        let (name, deeper) = below.split_first().ok_or("a key is needed")?;
+        let wrapped = deeper.iter().rev().fold(value.clone(), |value, name| Value::Object(Map::from_iter([((*name).to_owned(), value)])));
+        let pair = format!("{} = {}", key(name), render(&wrapped));
+        if let Some(holder) = layout.pairs.iter().position(|pair| pair.is_table && pair.path == above) {
+            return Ok(insert_member(text, &layout, holder, &pair));
+        }
+        if let Some(block) = layout.block(above) {
+            return Ok(insert_line(text, layout.end_of(block), &pair));
+        }
+        // Dotted keys: the new one goes behind its neighbours, from where they are written.
+        if let Some(neighbour) = layout.below(above).rfind(|pair| layout.home(pair).len() < depth) {
+            let dotted = above[layout.home(neighbour).len()..].iter().map(|name| key(name)).collect::<Vec<_>>().join(".");
+            let pair = format!("{dotted}.{pair}");
+            return Ok(match neighbour.holder {
+                Some(holder) => insert_member(text, &layout, holder, &pair),
+                None => insert_line(text, layout.lines_of(neighbour).end, &pair),
+            });
+        }
+    }
+    Err(format!("there is no table to put {} into", path.join(".")))
 }
 
-/// Takes the table at this path out, with those below it.
+/// Takes what is at this path out, with all that is below it, in whatever form it is written.
 pub(super) fn remove(text: &str, path: &[&str]) -> Result<String, String> {
     read(text)?;
     let mut text = text.to_owned();
-    let ours: Vec<Block> = blocks(&text)
-        .into_iter()
-        .filter(|block| block.header.len() >= path.len() && block.header.iter().zip(path).all(|(a, b)| a == b))
-        .collect();
-    for block in ours.into_iter().rev() {
-        // A table below may have taken our last line end with it.
-        let (before, after) = (&text[..block.start], &text[block.end().min(text.len())..]);
-        // The blank line that set it apart goes too. In a file without a line end at its end, the line end before that goes as well.
-        let before = match strip_line_end(before) {
-            Some(line) if after.is_empty() && !text.ends_with('\n') => strip_line_end(line).unwrap_or(line),
-            Some(line) if line.is_empty() || line.ends_with('\n') => line,
-            _ => before,
-        };
-        let after =
-            if before.is_empty() { after.strip_prefix("\r\n").or_else(|| after.strip_prefix('\n')).unwrap_or(after) } else { after };
-        text = [before, after].concat();
+    while let Some(without) = remove_one(&text, path) {
+        text = without;
     }
     Ok(text)
+}
+
+/// Without the last table, line or member at or below a path; `None` when there is none.
+fn remove_one(text: &str, path: &[&str]) -> Option<String> {
+    let layout = Layout::of(text);
+    let is_ours = |block: usize| is_below(&layout.blocks[block].header, path);
+    if let Some(block) = (0..layout.blocks.len()).rev().find(|block| is_ours(*block)) {
+        return Some(cut_block(text, layout.blocks[block].start..layout.end_of(block)));
+    }
+    let mut pair = layout.below(path).rfind(|pair| !is_below(layout.home(pair), path))?;
+    // An inline table that had nothing else goes as a whole.
+    while let Some(holder) = pair.holder
+        && layout.members(holder).len() == 1
+    {
+        pair = &layout.pairs[holder];
+    }
+    let Some(holder) = pair.holder else { return Some(cut_lines(text, layout.lines_of(pair))) };
+    let members = layout.members(holder);
+    let at = members.iter().position(|member| member.start == pair.start)?;
+    let cut = match (members.get(at + 1), at.checked_sub(1).and_then(|before| members.get(before))) {
+        (Some(next), _) => pair.start..next.start,
+        (None, Some(before)) => before.value.end..pair.value.end,
+        (None, None) => pair.start..pair.value.end,
+    };
+    Some(splice(text, cut, ""))
+}
+
+/// Without a table and the blank line that set it apart, unless that sets something else apart then. In a file without a line end at its end, the line end before that goes as well.
+fn cut_block(text: &str, block: Range<usize>) -> String {
+    let (before, after) = (&text[..block.start], &text[block.end..]);
+    let is_apart = after.is_empty() || after.starts_with(['\r', '\n']);
+    let before = match strip_line_end(before).filter(|_| is_apart) {
+        Some(line) if after.is_empty() && !text.ends_with('\n') => strip_line_end(line).unwrap_or(line),
+        Some(line) if line.is_empty() || line.ends_with('\n') => line,
+        _ => before,
+    };
+    let after = if before.is_empty() { after.strip_prefix("\r\n").or_else(|| after.strip_prefix('\n')).unwrap_or(after) } else { after };
+    [before, after].concat()
+}
+
+fn cut_lines(text: &str, lines: Range<usize>) -> String {
+    let (before, after) = (&text[..lines.start], &text[lines.end..]);
+    let before = if after.is_empty() && !text.ends_with('\n') { strip_line_end(before).unwrap_or(before) } else { before };
+    [before, after].concat()
+}
+
+/// The line on which the first of what is at this path is written.
+pub(super) fn line_of(text: &str, path: &[&str]) -> Option<usize> {
+    Layout::of(text).line_of(path)
+}
+
+fn split<'p, 'n>(path: &'p [&'n str]) -> Result<(&'p [&'n str], &'n str), String> {
+    path.split_last().map(|(name, parents)| (parents, *name)).ok_or_else(|| "a key is needed".to_owned())
+}
+
+/// Adds a pair to an inline table, behind its last one.
+fn insert_member(text: &str, layout: &Layout<'_>, holder: usize, pair: &str) -> String {
+    match layout.members(holder).last() {
+        Some(last) => splice(text, last.value.end..last.value.end, &format!(", {pair}")),
+        None => splice(text, layout.pairs[holder].value.clone(), &format!("{{ {pair} }}")),
+    }
 }
 
 fn strip_line_end(text: &str) -> Option<&str> {
@@ -121,137 +176,6 @@ fn render(value: &Value) -> String {
             format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
         }
         other => other.to_string().replace('\u{7f}', "\\u007F"),
-    }
-}
-
-/// A table with a header of its own, or what stands before the first header.
-#[derive(Default)]
-struct Block {
-    header: Vec<String>,
-    is_array: bool,
-    start: usize,
-    header_end: usize,
-    pairs: Vec<Pair>,
-}
-
-/// `key = value`.
-struct Pair {
-    name: Vec<String>,
-    value: Range<usize>,
-    line_end: usize,
-}
-
-impl Block {
-    fn pair(&self, name: &str) -> Option<&Pair> {
-        self.pairs.iter().find(|pair| pair.name.len() == 1 && pair.name[0] == name)
-    }
-
-    /// The end of its last line that says something; comments below may belong to what follows.
-    fn end(&self) -> usize {
-        self.pairs.last().map_or(self.header_end, |pair| pair.line_end)
-    }
-}
-
-fn block_at<'a>(blocks: &'a [Block], path: &[&str]) -> Option<&'a Block> {
-    blocks.iter().find(|block| !block.is_array && block.header == path)
-}
-
-fn blocks(text: &str) -> Vec<Block> {
-    let source = Source::new(text);
-    let tokens = source.lex().into_vec();
-    let mut layout = Layout { text, blocks: vec![Block::default()], keys: Vec::new(), depth: 0, value_start: 0 };
-    parse_document(&tokens, &mut layout, &mut ());
-    layout.blocks
-}
-
-/// Collects where tables and keys stand while the parser goes through the text.
-struct Layout<'t> {
-    text: &'t str,
-    blocks: Vec<Block>,
-    keys: Vec<String>,
-    /// How many arrays and inline tables are open; keys in there are no concern of ours.
-    depth: usize,
-    value_start: usize,
-}
-
-impl Layout<'_> {
-    fn after_line(&self, at: usize) -> usize {
-        self.text[at..].find('\n').map_or(self.text.len(), |end| at + end + 1)
-    }
-
-    fn open_table(&mut self, span: Span, is_array: bool) {
-        let start = self.text[..span.start()].rfind('\n').map_or(0, |at| at + 1);
-        self.keys.clear();
-        self.blocks.push(Block { is_array, start, ..Block::default() });
-    }
-
-    fn close_table(&mut self, span: Span) {
-        let end = self.after_line(span.end());
-        if let Some(block) = self.blocks.last_mut() {
-            block.header = std::mem::take(&mut self.keys);
-            block.header_end = end;
-        }
-    }
-
-    fn open_value(&mut self, span: Span) {
-        if self.depth == 0 {
-            self.value_start = span.start();
-        }
-        self.depth += 1;
-    }
-
-    fn close_value(&mut self, span: Span) {
-        self.depth = self.depth.saturating_sub(1);
-        self.end_value(self.value_start, span.end());
-    }
-
-    fn end_value(&mut self, start: usize, end: usize) {
-        if self.depth > 0 {
-            return;
-        }
-        let pair = Pair { name: std::mem::take(&mut self.keys), value: start..end, line_end: self.after_line(end) };
-        if let Some(block) = self.blocks.last_mut() {
-            block.pairs.push(pair);
-        }
-    }
-}
-
-impl EventReceiver for Layout<'_> {
-    fn std_table_open(&mut self, span: Span, _: &mut dyn ErrorSink) {
-        self.open_table(span, false);
-    }
-    fn std_table_close(&mut self, span: Span, _: &mut dyn ErrorSink) {
-        self.close_table(span);
-    }
-    fn array_table_open(&mut self, span: Span, _: &mut dyn ErrorSink) {
-        self.open_table(span, true);
-    }
-    fn array_table_close(&mut self, span: Span, _: &mut dyn ErrorSink) {
-        self.close_table(span);
-    }
-    fn inline_table_open(&mut self, span: Span, _: &mut dyn ErrorSink) -> bool {
-        self.open_value(span);
-        true
-    }
-    fn inline_table_close(&mut self, span: Span, _: &mut dyn ErrorSink) {
-        self.close_value(span);
-    }
-    fn array_open(&mut self, span: Span, _: &mut dyn ErrorSink) -> bool {
-        self.open_value(span);
-        true
-    }
-    fn array_close(&mut self, span: Span, _: &mut dyn ErrorSink) {
-        self.close_value(span);
-    }
-    fn simple_key(&mut self, span: Span, kind: Option<Encoding>, _: &mut dyn ErrorSink) {
-        if self.depth == 0 {
-            let mut name = String::new();
-            Raw::new_unchecked(&self.text[span.start()..span.end()], kind, span).decode_key(&mut name, &mut ());
-            self.keys.push(name);
-        }
-    }
-    fn scalar(&mut self, span: Span, _: Option<Encoding>, _: &mut dyn ErrorSink) {
-        self.end_value(span.start(), span.end());
     }
 }
 

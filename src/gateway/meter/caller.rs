@@ -3,14 +3,29 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Response};
-use crate::gateway::error::GatewayError;
+use crate::{domain::RequestShape, gateway::error::GatewayError};
 
 /// A caller who takes nothing for this long is gone.
 const SLOW_CALLER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longer bytes are handed over in pieces, so that what waits for a slow caller is not much.
+const PIECE_BYTES_MAX: usize = 256 << 10;
+/// The end of a stream is handed over within this.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What says in a dialect that the answer is still awaited. Every SDK of the dialect leaves it out: OpenAI's skip comments, Anthropic's skip pings.
+pub(super) fn ping(shape: RequestShape) -> Bytes {
+    Bytes::from_static(match shape {
+        RequestShape::Openai => b": ping\n\n",
+        RequestShape::Anthropic => b"event: ping\ndata: {\"type\": \"ping\"}\n\n",
+    })
+}
 
 /// Who reads a stream.
 pub(in crate::gateway) struct Caller {
@@ -28,25 +43,48 @@ impl Caller {
         self.events.is_none()
     }
 
-    /// Passes bytes on; a caller who takes nothing for too long, or while the gateway ends, is gone. Returns whether it had to wait for the caller.
-    pub(super) async fn pass(&mut self, bytes: Bytes) -> bool {
+    /// Passes bytes on; a caller who takes nothing for too long, or not all of it until then, or nothing while the gateway ends, is gone. Returns whether it had to
+    /// wait for the caller.
+    pub(super) async fn pass(&mut self, mut bytes: Bytes, until: Instant) -> bool {
+        let mut has_waited = false;
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE_BYTES_MAX));
+            has_waited |= self.pass_piece(piece, until).await;
+            if self.is_gone() {
+                break;
+            }
+        }
+        has_waited
+    }
+
+    async fn pass_piece(&mut self, piece: Bytes, until: Instant) -> bool {
         let Some(events) = &self.events else { return false };
-        let bytes = match events.try_send(bytes) {
+        let piece = match events.try_send(piece) {
             Ok(()) => return false,
-            Err(TrySendError::Full(bytes)) => bytes,
+            Err(TrySendError::Full(piece)) => piece,
             Err(TrySendError::Closed(_)) => {
                 self.events = None;
                 return false;
             }
         };
+        let until = until.min(Instant::now() + SLOW_CALLER_TIMEOUT);
         let is_sent = tokio::select! {
-            sent = tokio::time::timeout(SLOW_CALLER_TIMEOUT, events.send(bytes)) => matches!(sent, Ok(Ok(()))),
+            sent = tokio::time::timeout_at(until, events.send(piece)) => matches!(sent, Ok(Ok(()))),
             () = self.stopping.cancelled() => false,
         };
         if !is_sent {
             self.events = None;
         }
         true
+    }
+
+    /// Gives a caller who takes what is sent a sign that the answer goes on.
+    pub(super) fn ping(&mut self, shape: RequestShape) {
+        if let Some(events) = &self.events
+            && matches!(events.try_send(ping(shape)), Err(TrySendError::Closed(_)))
+        {
+            self.events = None;
+        }
     }
 
     /// Resolves when the caller has hung up.
@@ -63,16 +101,17 @@ pub(in crate::gateway) enum LastWord {
     /// The answer as a whole, or a refusal.
     Whole(Result<Response, GatewayError>),
     /// The end of a stream, and what comes before it.
-    Stream(Caller, Option<Bytes>),
+    Stream(Caller, Vec<Bytes>),
 }
 
 impl LastWord {
     pub(in crate::gateway) async fn say(self, answer: &Answer) {
         match self {
             Self::Whole(result) => answer.send(result),
-            Self::Stream(mut caller, bytes) => {
-                if let Some(bytes) = bytes {
-                    caller.pass(bytes).await;
+            Self::Stream(mut caller, blocks) => {
+                let until = Instant::now() + LAST_WORD_TIMEOUT;
+                for bytes in blocks {
+                    caller.pass(bytes, until).await;
                 }
             }
         }

@@ -8,6 +8,9 @@ use crate::{
     translate::Seen,
 };
 
+/// Larger events are passed on by themselves.
+const JOINED_BYTES_MAX: usize = 64 << 10;
+
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -48,32 +51,44 @@ impl Counted {
     }
 }
 
-/// What one read from the provider brings the caller. Events that come together go out together: each write costs more than the bytes in it.
+/// What one read from the provider brings the caller. Events that come together go out together: each write costs more than the bytes in it. Large ones are not copied.
 pub(super) enum Passed {
     Nothing,
     One(Bytes),
     Many(BytesMut),
+    Blocks(Vec<Bytes>),
 }
 
 impl Passed {
     pub(super) fn add(&mut self, event: &Bytes) {
-        match self {
-            Self::Nothing => *self = Self::One(event.clone()),
+        let is_large = event.len() > JOINED_BYTES_MAX;
+        *self = match std::mem::replace(self, Self::Nothing) {
+            Self::Nothing => Self::One(event.clone()),
+            Self::One(first) if is_large || first.len() > JOINED_BYTES_MAX => Self::Blocks(vec![first, event.clone()]),
             Self::One(first) => {
                 let mut many = BytesMut::with_capacity(4 * (first.len() + event.len()));
-                many.extend_from_slice(first);
+                many.extend_from_slice(&first);
                 many.extend_from_slice(event);
-                *self = Self::Many(many);
+                Self::Many(many)
             }
-            Self::Many(many) => many.extend_from_slice(event),
-        }
+            Self::Many(many) if is_large => Self::Blocks(vec![many.freeze(), event.clone()]),
+            Self::Many(mut many) => {
+                many.extend_from_slice(event);
+                Self::Many(many)
+            }
+            Self::Blocks(mut blocks) => {
+                blocks.push(event.clone());
+                Self::Blocks(blocks)
+            }
+        };
     }
 
-    pub(super) fn into_bytes(self) -> Option<Bytes> {
+    pub(super) fn into_blocks(self) -> Vec<Bytes> {
         match self {
-            Self::Nothing => None,
-            Self::One(bytes) => Some(bytes),
-            Self::Many(bytes) => Some(bytes.freeze()),
+            Self::Nothing => Vec::new(),
+            Self::One(bytes) => vec![bytes],
+            Self::Many(bytes) => vec![bytes.freeze()],
+            Self::Blocks(blocks) => blocks,
         }
     }
 }

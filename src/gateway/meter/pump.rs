@@ -12,23 +12,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    IDLE_TIMEOUT, LastWord,
+    LastWord,
     caller::Caller,
     events::{Counted, End, Passed},
 };
 use crate::{
     domain::{RequestShape, ledger::Ending},
-    gateway::{ask::Ask, route::Route, upstream::DRAIN_TIMEOUT},
+    gateway::{ask::Ask, route::Route, upstream::DRAIN_TIMEOUT, waits::Waits},
     translate::{
-        Seen, openai,
+        Seen,
+        mend::Mender,
+        openai,
         sse::{Event, Splitter},
     },
 };
 
 /// Bytes that are passed on together at most, if they come together.
 const GATHERED_BYTES_MAX: usize = 64 << 10;
-/// A stream never runs longer than this.
-const STREAM_TIMEOUT: Duration = Duration::from_secs(900);
 /// What lies in the buffers on the way is read when the caller hangs up: until nothing has come for so long.
 const ARRIVED_GAP: Duration = Duration::from_millis(100);
 /// But not longer than this, and not more. The buffers of Linux hold 32 MiB at each end at most.
@@ -52,26 +52,30 @@ pub(super) struct Pump<'a> {
     caller: Caller,
     /// Whether the provider stops billing when the stream is closed.
     stops_bill: bool,
+    waits: Waits,
     splitter: Splitter,
+    mender: Mender,
     pub(super) counted: Counted,
     /// Whether the provider may have sent what was not read, because the caller was waited for.
     is_behind: bool,
     /// What the caller is given at the end.
-    last: Option<Bytes>,
+    last: Vec<Bytes>,
 }
 
 impl<'a> Pump<'a> {
-    pub(super) fn new(ask: &'a Ask, route: &'a Route, body: Body, caller: Caller, stops_bill: bool) -> Self {
+    pub(super) fn new(ask: &'a Ask, route: &'a Route, body: Body, waits: Waits, caller: Caller, stops_bill: bool) -> Self {
         Self {
             ask,
             route,
             body,
             caller,
             stops_bill,
+            waits,
             splitter: Splitter::default(),
+            mender: Mender::default(),
             counted: Counted::default(),
             is_behind: false,
-            last: None,
+            last: Vec::new(),
         }
     }
 
@@ -82,11 +86,26 @@ impl<'a> Pump<'a> {
 
     /// Runs the stream to its end. The last of it is kept for [`Self::last_word`].
     pub(super) async fn run(&mut self, stopping: &CancellationToken) -> End {
-        let mut deadline = Instant::now() + STREAM_TIMEOUT;
+        let end = self.run_on(stopping).await;
+        // An event that waits for another one comes before what says that there is none.
+        let after = std::mem::take(&mut self.last);
+        self.take_rest();
+        self.last.extend(after);
+        end
+    }
+
+    async fn run_on(&mut self, stopping: &CancellationToken) -> End {
+        let mut deadline = Instant::now() + self.waits.answer();
         let mut is_draining = false;
+        // When the provider sent something last, and when the caller was sent something.
+        let (mut heard, mut told) = (Instant::now(), Instant::now());
         // How the answer ended, if that was seen before the events in front of it were passed on.
         let mut come = None;
         loop {
+            // A caller who is always a little slow never lets the timer run.
+            if Instant::now() >= deadline {
+                return self.break_off("it took too long", End::Cut(if is_draining { Ending::CutByCaller } else { Ending::TimedOut }));
+            }
             if self.caller.is_gone() && !is_draining {
                 if self.stops_bill {
                     return self.read_what_has_come(come, ARRIVED_TIMEOUT, Ending::CutByCaller).await;
@@ -94,11 +113,7 @@ impl<'a> Pump<'a> {
                 is_draining = true;
                 deadline = deadline.min(Instant::now() + DRAIN_TIMEOUT);
             }
-            // A caller who is always a little slow never lets the timer run.
-            if Instant::now() >= deadline {
-                return self.break_off("it took too long", End::Cut(if is_draining { Ending::CutByCaller } else { Ending::TimedOut }));
-            }
-            let idle = (Instant::now() + IDLE_TIMEOUT).min(deadline);
+            let idle = (heard + self.waits.silence).min(deadline);
             let next = async {
                 match come.take() {
                     Some(end) => end,
@@ -108,6 +123,11 @@ impl<'a> Pump<'a> {
             let chunk = tokio::select! {
                 chunk = tokio::time::timeout_at(idle, next) => chunk,
                 () = self.caller.gone(), if !is_draining => continue,
+                () = tokio::time::sleep_until(told + self.waits.ping_every), if !is_draining => {
+                    self.caller.ping(self.ask.shape());
+                    told = Instant::now();
+                    continue;
+                }
                 () = stopping.cancelled() => {
                     let end = self.read_what_has_come(come, ENDING_TIMEOUT, Ending::Stopped).await;
                     return self.break_off("the gateway is shutting down", end);
@@ -151,13 +171,16 @@ impl<'a> Pump<'a> {
             }
             let mut passed = Passed::Nothing;
             if self.take_events(&mut passed) {
-                self.last = passed.into_bytes();
+                self.last = passed.into_blocks();
                 self.read_usage_after_end().await;
                 return End::Complete;
             }
-            if let Some(bytes) = passed.into_bytes() {
-                self.is_behind |= self.caller.pass(bytes).await;
+            for bytes in passed.into_blocks() {
+                self.is_behind |= self.caller.pass(bytes, deadline).await;
+                told = Instant::now();
             }
+            // While the caller was waited for, the provider was not listened to.
+            heard = Instant::now();
         }
     }
 
@@ -197,7 +220,9 @@ impl<'a> Pump<'a> {
         let deadline = Instant::now() + AFTER_END_TIMEOUT;
         while self.counted.usage.is_none() {
             if let Some(event) = self.splitter.next_event() {
-                self.take(&event, &mut Passed::Nothing);
+                for event in self.mender.add(event) {
+                    self.take(&event, &mut Passed::Nothing);
+                }
                 continue;
             }
             match tokio::time::timeout_at(deadline, self.body.next()).await {
@@ -210,11 +235,22 @@ impl<'a> Pump<'a> {
     /// Counts the whole events that have come, and adds them to what is passed on. Returns whether the last of them ends the stream.
     fn take_events(&mut self, passed: &mut Passed) -> bool {
         while let Some(event) = self.splitter.next_event() {
-            if self.take(&event, passed) == Taken::Done {
-                return true;
+            for event in self.mender.add(event) {
+                if self.take(&event, passed) == Taken::Done {
+                    return true;
+                }
             }
         }
         false
+    }
+
+    /// The same for an event that waited for the other half of a character.
+    fn take_rest(&mut self) {
+        if let Some(event) = self.mender.rest() {
+            let mut passed = Passed::Nothing;
+            self.take(&event, &mut passed);
+            self.last.extend(passed.into_blocks());
+        }
     }
 
     /// Counts an event, and adds it to what is passed on.
@@ -252,10 +288,12 @@ impl<'a> Pump<'a> {
     fn at_end(&mut self) -> End {
         const CUT: &str = "the provider ended the stream before it was complete";
         let rest = std::mem::take(&mut self.splitter).into_rest();
-        if !rest.trim_ascii().is_empty() {
+        let events: Vec<Event> =
+            if rest.trim_ascii().is_empty() { Vec::new() } else { self.mender.add(Event::unfinished(&rest)).collect() };
+        for event in events.into_iter().chain(self.mender.rest()) {
             let mut passed = Passed::Nothing;
-            let taken = self.take(&Event::unfinished(&rest), &mut passed);
-            self.last = passed.into_bytes();
+            let taken = self.take(&event, &mut passed);
+            self.last.extend(passed.into_blocks());
             match taken {
                 Taken::Done => return End::Complete,
                 Taken::Garbled => return self.break_off(CUT, End::Broken),
@@ -273,9 +311,7 @@ impl<'a> Pump<'a> {
             RequestShape::Openai => Event::new(None, &json!({"error": error})),
             RequestShape::Anthropic => Event::new(Some("error"), &json!({"type": "error", "error": error})),
         };
-        let mut last = self.last.take().map_or(Passed::Nothing, Passed::One);
-        last.add(event.raw());
-        self.last = last.into_bytes();
+        self.last.push(event.raw().clone());
         end
     }
 }

@@ -1,7 +1,6 @@
 //! Streams: every event goes to the caller as it came, and on the way the meter looks for the usage.
 
-use http::{HeaderValue, header};
-use tokio::sync::mpsc;
+use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -14,11 +13,8 @@ use super::{
 };
 use crate::{
     domain::{Metered as Known, RequestShape, Usage, ledger::Ending},
-    gateway::{edge::stream_body, providers::abort_stops_billing, reported::Beside, request_ids, reserve::Held, upstream::Reply},
+    gateway::{providers::abort_stops_billing, reported::Beside, request_ids, reserve::Held, upstream::Reply},
 };
-
-/// Events that may wait for a slow caller.
-const QUEUE_EVENTS: usize = 16;
 
 /// Passes a stream on, all but its end, and finds out what it used.
 pub(super) async fn pass_on(
@@ -28,18 +24,12 @@ pub(super) async fn pass_on(
     stopping: &CancellationToken,
     beside: &mut Beside,
 ) -> (Known, Ending, LastWord) {
-    let (events, body) = mpsc::channel(QUEUE_EVENTS);
-    let mut response = http::Response::new(stream_body(body));
-    *response.status_mut() = reply.status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    describe(held, headers);
-    request_ids::name_upstream(request_ids::of_upstream(&reply.headers, held.route.credential.as_ref()), headers);
-    answer.send(Ok(response));
-
+    let mut headers = HeaderMap::new();
+    describe(held, &mut headers);
+    request_ids::name_upstream(request_ids::of_upstream(&reply.headers, held.route.credential.as_ref()), &mut headers);
+    let caller = Caller::new(answer.open(headers), stopping.clone());
     let stops_bill = abort_stops_billing(&held.route.provider);
-    let mut pump = Pump::new(&held.ask, &held.route, reply.body, Caller::new(events, stopping.clone()), stops_bill);
+    let mut pump = Pump::new(&held.ask, &held.route, reply.body, reply.waits, caller, stops_bill);
     let end = pump.run(stopping).await;
     let known = known(held, &pump.counted, end, stops_bill);
     *beside = std::mem::take(&mut pump.counted.beside);
@@ -52,7 +42,8 @@ pub(super) async fn pass_on(
     (known, ending, pump.last_word())
 }
 
-fn known(held: &Held, counted: &Counted, end: End, stops_bill: bool) -> Known {
+/// What a stream used that ended so.
+pub(super) fn known(held: &Held, counted: &Counted, end: End, stops_bill: bool) -> Known {
     match (counted.usage, end) {
         // In the Anthropic dialect the first event reports usage too, and only a later one all of it.
         (Some(usage), End::Complete)
@@ -74,6 +65,11 @@ fn known(held: &Held, counted: &Counted, end: End, stops_bill: bool) -> Known {
         (None, End::Complete) => estimate(held, counted.visible_bytes, 0),
         (None, _) => estimate(held, counted.visible_bytes, UNSEEN_TAIL_TOKENS),
     }
+}
+
+/// What a stream used of which nothing but the head came.
+pub(super) fn without_a_byte(held: &Held, end: End) -> Known {
+    known(held, &Counted::default(), end, abort_stops_billing(&held.route.provider))
 }
 
 /// What an attempt used that was dropped before its answer began.

@@ -7,10 +7,12 @@ mod fields;
 mod reads;
 mod reply;
 mod tools;
+mod whole;
 
 use bytes::Bytes;
 
 pub use reply::{inspect, usage};
+pub use whole::{as_events, from_events};
 
 use super::{
     BadRequest,

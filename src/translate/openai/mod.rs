@@ -3,12 +3,14 @@
 mod fields;
 mod reads;
 mod reply;
+mod whole;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
 pub use reply::{inspect, usage, without_usage};
+pub use whole::{as_events, from_events};
 
 use super::{
     BadRequest,
@@ -38,6 +40,17 @@ pub struct ChatRequest {
 struct StreamOptions {
     #[serde(default)]
     include_usage: bool,
+}
+
+/// What a provider takes of a chat request.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The field in which it obeys an output cap.
+    pub cap_field: &'static str,
+    /// Whether it can be asked for the usage of a stream.
+    pub takes_stream_options: bool,
+    /// Whether a person vouches for it, so that nothing is taken out.
+    pub is_own: bool,
 }
 
 impl ChatRequest {
@@ -133,13 +146,15 @@ impl ChatRequest {
         bounds::count::<reads::Chat>(&self.body, &self.bound, count)
     }
 
-    /// The body to send upstream: the provider's model name, the output cap in the one field that the provider obeys, usage in streams, and, unless a person vouches for the
-    /// provider, without what was taken out.
-    pub fn upstream_body(&self, model: &str, cap_field: &str, cap: Option<u64>, is_own: bool) -> Bytes {
-        let asks_for_usage = self.stream && !self.wants_usage;
+    /// The body to send upstream: the provider's model name, the output cap in the one field that the provider obeys, usage in streams where the provider can be asked for
+    /// it, and, unless a person vouches for the provider, without what was taken out.
+    pub fn upstream_body(&self, model: &str, cap: Option<u64>, terms: &Terms) -> Bytes {
+        let Terms { cap_field, takes_stream_options, is_own } = *terms;
+        let asks_for_usage = self.stream && !self.wants_usage && takes_stream_options;
+        let has_too_much = !takes_stream_options && self.body.get("stream_options").is_some();
         let is_screened = !is_own && self.screened.is_changed();
         let has_its_cap = cap.is_none() || (cap == self.cap && self.has_only_cap(cap_field));
-        if model == self.model && !asks_for_usage && !is_screened && has_its_cap {
+        if model == self.model && !asks_for_usage && !has_too_much && !is_screened && has_its_cap {
             return self.original.clone();
         }
         let mut body = if is_screened { self.screened.body_or(&self.body).clone() } else { self.body.clone() };
@@ -162,6 +177,9 @@ impl ChatRequest {
             let mut options: serde_json::Map<String, Value> = body.read("stream_options").ok().flatten().unwrap_or_default();
             options.insert("include_usage".to_owned(), Value::Bool(true));
             body.set("stream_options", &options);
+        }
+        if has_too_much {
+            body.remove("stream_options");
         }
         body.to_bytes().into()
     }
@@ -296,17 +314,32 @@ mod tests {
     fn the_upstream_body_changes_only_what_it_must() {
         let plain = r#"{"model":"m","messages":[{"role":"user","content":"é"}],"temperature":0.70,"max_tokens":9}"#;
         let chat = ChatRequest::parse(&Bytes::from(plain)).unwrap();
-        assert_eq!(chat.upstream_body("m", "max_tokens", chat.output_cap(), false), plain);
+        let terms = |cap_field| Terms { cap_field, takes_stream_options: true, is_own: false };
+        assert_eq!(chat.upstream_body("m", chat.output_cap(), &terms("max_tokens")), plain);
         // One cap, under the name that the provider obeys.
         let renamed = plain.replace("max_tokens", "max_completion_tokens");
-        assert_eq!(chat.upstream_body("m", "max_completion_tokens", chat.output_cap(), false), renamed);
+        assert_eq!(chat.upstream_body("m", chat.output_cap(), &terms("max_completion_tokens")), renamed);
         let both = ChatRequest::parse(&Bytes::from(r#"{"model":"m","messages":[],"max_tokens":9,"max_completion_tokens":5}"#)).unwrap();
-        assert_eq!(both.upstream_body("m", "max_tokens", both.output_cap(), false), r#"{"model":"m","messages":[],"max_tokens":5}"#);
+        assert_eq!(both.upstream_body("m", both.output_cap(), &terms("max_tokens")), r#"{"model":"m","messages":[],"max_tokens":5}"#);
 
         let streamed = r#"{"model":"p/m","stream":true,"messages":[]}"#;
         let chat = ChatRequest::parse(&Bytes::from(streamed)).unwrap();
-        let body = String::from_utf8(chat.upstream_body("m", "max_tokens", Some(9), false).to_vec()).unwrap();
+        let body = String::from_utf8(chat.upstream_body("m", Some(9), &terms("max_tokens")).to_vec()).unwrap();
         assert_eq!(body, r#"{"model":"m","stream":true,"messages":[],"max_tokens":9,"stream_options":{"include_usage":true}}"#);
+    }
+
+    #[test]
+    fn a_provider_that_takes_no_stream_options_gets_none() {
+        let terms = |takes_stream_options| Terms { cap_field: "max_tokens", takes_stream_options, is_own: false };
+        for (options, wants_usage) in
+            [("", false), (r#","stream_options":{"include_usage":true}"#, true), (r#","stream_options":{}"#, false)]
+        {
+            let chat = ChatRequest::parse(&Bytes::from(format!(r#"{{"model":"m","stream":true,"messages":[]{options}}}"#))).unwrap();
+            assert_eq!(chat.wants_usage(), wants_usage);
+            assert_eq!(chat.upstream_body("m", None, &terms(false)), r#"{"model":"m","stream":true,"messages":[]}"#);
+            let asked = String::from_utf8(chat.upstream_body("m", None, &terms(true)).to_vec()).unwrap();
+            assert!(asked.contains(r#""stream_options":{"include_usage":true}"#), "{asked}");
+        }
     }
 
     #[test]

@@ -151,6 +151,13 @@ fn every_address_of_lava_is_known() {
     assert!(catalog().provider_for_url("evil.example", "/api.openai.com/v1").is_none());
 }
 
+/// Each is reported with a source in `examples/refresh_catalog/hand_checked.rs`.
+#[test]
+fn providers_that_refuse_stream_options_are_known() {
+    let refusing: Vec<&str> = catalog().providers().iter().filter(|known| !known.takes_stream_options).map(|known| &*known.id).collect();
+    assert_eq!(refusing, ["mistral", "databricks", "codestral"]);
+}
+
 #[test]
 fn other_tools_names_for_a_provider_are_understood() {
     for (alias, id) in [("gemini", "google"), ("together_ai", "together"), ("fireworks_ai", "fireworks"), ("x-ai", "xai"), ("v0", "vercel")]

@@ -8,6 +8,8 @@ use crate::{gateway::route::Reach, translate::openai::ChatRequest};
 
 const EVENT: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"abc\"}}]}\n\n";
 
+const WAITS: Waits = Waits { silence: Duration::from_secs(600), ping_every: Duration::from_secs(15) };
+
 fn route() -> Route {
     Route::example("p", "m", Reach::Private)
 }
@@ -24,9 +26,9 @@ fn stalling(events: usize) -> Body {
 /// Runs a pump to its end; returns how it ended, what it counted, what the caller was given at last, and after which time.
 async fn run(body: Body, stops_bill: bool, events: mpsc::Sender<Bytes>) -> (End, u64, String, Duration) {
     let (ask, route, stopping, began) = (ask(), route(), CancellationToken::new(), Instant::now());
-    let mut pump = Pump::new(&ask, &route, body, Caller::new(events, stopping.clone()), stops_bill);
+    let mut pump = Pump::new(&ask, &route, body, WAITS, Caller::new(events, stopping.clone()), stops_bill);
     let end = pump.run(&stopping).await;
-    let last = pump.last.clone().unwrap_or_default();
+    let last = pump.last.concat();
     (end, pump.counted.visible_bytes, String::from_utf8_lossy(&last).into_owned(), began.elapsed())
 }
 
@@ -36,7 +38,7 @@ async fn a_provider_that_falls_silent_is_waited_for_until_the_idle_timeout() {
     let (end, counted, last, after) = run(stalling(2), false, events).await;
     assert_eq!((end, counted), (End::Cut(Ending::TimedOut), 6));
     assert!(last.contains("the provider stopped sending"), "{last}");
-    assert!((IDLE_TIMEOUT..IDLE_TIMEOUT + Duration::from_secs(1)).contains(&after), "{after:?}");
+    assert!((WAITS.silence..WAITS.silence + Duration::from_secs(1)).contains(&after), "{after:?}");
     assert_eq!(caller.recv().await.unwrap(), EVENT.repeat(2));
 }
 
@@ -45,12 +47,12 @@ async fn a_stream_that_never_ends_is_cut() {
     let (events, mut caller) = mpsc::channel(16);
     tokio::spawn(async move { while caller.recv().await.is_some() {} });
     let trickle = stream::unfold((), |()| async {
-        tokio::time::sleep(IDLE_TIMEOUT / 2).await;
+        tokio::time::sleep(WAITS.silence / 2).await;
         Some((Ok(Bytes::from_static(EVENT.as_bytes())), ()))
     });
     let (end, _, _, after) = run(trickle.boxed(), false, events).await;
     assert_eq!(end, End::Cut(Ending::TimedOut));
-    assert!((STREAM_TIMEOUT..STREAM_TIMEOUT + Duration::from_secs(1)).contains(&after), "{after:?}");
+    assert!((WAITS.answer()..WAITS.answer() + Duration::from_secs(1)).contains(&after), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,7 +66,7 @@ async fn a_caller_who_is_always_a_little_slow_does_not_keep_a_stream_for_ever() 
     let endless = stream::repeat_with(|| Ok(Bytes::from(EVENT.repeat(2_000))));
     let (end, _, _, after) = run(endless.boxed(), false, events).await;
     assert_eq!(end, End::Cut(Ending::TimedOut));
-    assert!(after < STREAM_TIMEOUT + Duration::from_secs(60), "{after:?}");
+    assert!(after < WAITS.answer() + Duration::from_secs(60), "{after:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,6 +103,43 @@ async fn a_backlog_without_end_is_not_estimated() {
     assert!((most..most + Duration::from_millis(50)).contains(&after), "{after:?}");
 }
 
+/// A caller who would hear nothing hears a ping, and silence that is broken by pings alone still ends.
+#[tokio::test(start_paused = true)]
+async fn a_caller_of_a_silent_stream_is_pinged() {
+    for silence_s in [14, 16, 100, 590] {
+        let (counted, end, read, after) =
+            run_to_the_end(paced(vec![(0, EVENT.to_owned()), (silence_s * 1_000, [EVENT, STOP, USAGE, DONE].concat())]), &ask()).await;
+        assert_eq!((end, counted.visible_bytes), (End::Complete, 6));
+        assert_eq!(read, [EVENT, &": ping\n\n".repeat(usize::try_from(silence_s / 15).unwrap()), EVENT, STOP, DONE].concat());
+        assert!(after < Duration::from_secs(silence_s + 1), "{after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_characters_are_mended_on_the_way() {
+    let piece =
+        |text: &[u8]| Ok(Bytes::from([b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"", text, b"\"}}]}\n\n"].concat()));
+    let rest = || Ok(Bytes::from([STOP, USAGE, DONE].concat()));
+    for (pieces, texts) in [
+        (vec![piece(b"a\xF0\x9F"), piece(b"\x98\x80b"), rest()], &["\"a\"", "\"\u{1f600}b\""][..]),
+        (vec![piece(br"a\ud83d"), piece(br"\ude00b"), rest()], &["\"a\"", r#""\ud83d\ude00b""#]),
+        (vec![piece(b"a\xC3"), rest()], &["\"a\u{fffd}\""]),
+        (vec![piece(b"a\xFFb"), rest()], &["\"a\u{fffd}b\""]),
+        (vec![piece(br"a\ude00b"), rest()], &["\"a\u{fffd}b\""]),
+        // Nothing comes after the half.
+        (vec![piece(b"a\xC3")], &["\"a\u{fffd}\"", "upstream_broken"]),
+    ] {
+        let is_whole = pieces.len() > 1;
+        let (counted, end, read, _) = run_to_the_end(stream::iter(pieces).boxed(), &ask()).await;
+        assert_eq!((end == End::Complete, counted.usage.is_some()), (is_whole, is_whole));
+        let mut rest = read.as_str();
+        for text in texts {
+            rest = &rest[rest.find(text).unwrap_or_else(|| panic!("{text} in {read}"))..];
+        }
+        assert!(counted.visible_bytes >= 2, "{read}");
+    }
+}
+
 const STOP: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
 const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
@@ -130,10 +169,10 @@ async fn run_to_the_end(body: Body, ask: &Ask) -> (Counted, End, String, Duratio
         }
         String::from_utf8(read).unwrap()
     });
-    let mut pump = Pump::new(ask, &route, body, Caller::new(events, stopping.clone()), false);
+    let mut pump = Pump::new(ask, &route, body, WAITS, Caller::new(events, stopping.clone()), false);
     let end = pump.run(&stopping).await;
     let after = began.elapsed();
-    let (counted, last) = (std::mem::take(&mut pump.counted), pump.last.take().unwrap_or_default());
+    let (counted, last) = (std::mem::take(&mut pump.counted), pump.last.concat());
     drop(pump);
     (counted, end, reader.await.unwrap() + &String::from_utf8_lossy(&last), after)
 }
@@ -217,7 +256,7 @@ async fn a_backlog_is_read_up_to_a_bound_and_an_event_that_is_too_long_ends_it()
             .chain(stream::iter((0..mebibytes).map(move |_| Ok(rest.clone()))))
             .chain(stream::iter([Ok(Bytes::from_static(more.as_bytes()))]))
     };
-    let endless_event = stream::repeat_with(|| Ok(Bytes::from(vec![b'x'; 1 << 20]))).take(6);
+    let endless_event = stream::repeat_with(|| Ok(Bytes::from(vec![b'x'; 1 << 20]))).take(66);
     let cases: [(Body, End); 3] = [
         // The event and the first piece of the backlog were read while the caller was there.
         (backlog(97, "\n").chain(stream::pending()).boxed(), End::Behind(Ending::CutByCaller)),

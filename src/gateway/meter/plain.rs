@@ -1,0 +1,142 @@
+//! Answers that are read as a whole before the caller gets them.
+//!
+//! Usually that is what was asked for. A provider that streams what was not asked to be streamed, or the other way round, is metered as what it sent, and the caller gets
+//! the form that they asked for.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt, stream};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Answer, LastWord,
+    caller::Caller,
+    describe, estimate,
+    events::{Counted, End},
+    exact,
+    pump::Pump,
+    stream as streams,
+};
+use crate::{
+    domain::{Metered as Known, Usage, ledger::Ending},
+    gateway::{edge::body_of, error::GatewayError, reported::Beside, request_ids, reserve::Held, upstream::Reply, waits::Waits},
+    translate::{Seen, media, mend, sse},
+};
+
+/// A larger plain answer is refused; it is still paid for.
+pub(super) const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A whole answer.
+pub(super) struct Whole {
+    status: StatusCode,
+    content_type: Option<HeaderValue>,
+    /// The provider's own id of the request.
+    upstream_id: Option<HeaderValue>,
+    body: Bytes,
+}
+
+impl Whole {
+    /// What the caller is given.
+    pub(super) fn last_word(self, held: &Held, answer: &Answer, stopping: &CancellationToken) -> LastWord {
+        let mut headers = HeaderMap::new();
+        describe(held, &mut headers);
+        request_ids::name_upstream(self.upstream_id, &mut headers);
+        if held.ask.is_streamed() {
+            if let Some(events) = held.ask.as_events(&self.body) {
+                return LastWord::Stream(Caller::new(answer.open(headers), stopping.clone()), vec![events]);
+            }
+            if answer.has_begun() {
+                let detail = "it sent something else than a stream".to_owned();
+                return LastWord::Whole(Err(GatewayError::BrokenAnswer { provider: held.route.provider.clone(), detail }));
+            }
+        }
+        let mut response = http::Response::new(body_of(self.body));
+        *response.status_mut() = self.status;
+        headers.extend(self.content_type.map(|content_type| (header::CONTENT_TYPE, content_type)));
+        response.headers_mut().extend(headers);
+        LastWord::Whole(Ok(response))
+    }
+}
+
+/// Reads an answer, and finds out what it used.
+pub(super) async fn read(held: &Held, reply: Reply, beside: &mut Beside) -> (Known, Ending, Result<Whole, GatewayError>) {
+    let (status, waits) = (reply.status, reply.waits);
+    let content_type = reply.headers.get(header::CONTENT_TYPE).cloned();
+    let upstream_id = request_ids::of_upstream(&reply.headers, held.route.credential.as_ref());
+    let says = |wanted: &str| content_type.as_ref().is_some_and(|kind| media::is_type(kind.as_bytes(), wanted));
+    let body = match read_whole(reply, ANSWER_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(detail) => {
+            let provider = held.route.provider.clone();
+            return (Known::Unknown, Ending::Broken, Err(GatewayError::BrokenAnswer { provider, detail }));
+        }
+    };
+    if !held.ask.is_free() && sse::is_stream(&body) == Some(true) {
+        return of_stream(held, Whole { status, content_type, upstream_id, body }, waits, beside).await;
+    }
+    let body = mend::mended_answer(body, says("application/json"));
+    let seen = held.ask.inspect(&body);
+    let is_error = seen.as_ref().is_some_and(|seen| seen.is_error);
+    if let Some(seen) = &seen {
+        beside.add(&held.route, &body, seen);
+    }
+    let known = match seen {
+        _ if held.ask.is_free() => Known::Exact(Usage::default()),
+        Some(Seen { usage: Some(usage), visible_bytes, is_error, .. }) if !is_error || usage.total() > 0 => {
+            exact(held, usage, visible_bytes, beside)
+        }
+        // Some providers report a failure with status 200; whether they bill it is not known.
+        Some(Seen { is_error: true, .. }) => Known::Unknown,
+        // An answer in a form that is not known has its text somewhere.
+        Some(Seen { visible_bytes: 0, .. }) | None => estimate(held, body.len() as u64, 0),
+        Some(seen) => estimate(held, seen.visible_bytes, 0),
+    };
+    (known, if is_error { Ending::ErrorInAnswer } else { Ending::Complete }, Ok(Whole { status, content_type, upstream_id, body }))
+}
+
+/// A stream that was not asked for: it is counted as any other, and its caller gets the answer that it comes to.
+async fn of_stream(held: &Held, sent: Whole, waits: Waits, beside: &mut Beside) -> (Known, Ending, Result<Whole, GatewayError>) {
+    let (events, mut unread) = mpsc::channel(1);
+    let never = CancellationToken::new();
+    let pieces = stream::iter([Ok(sent.body.clone())]).boxed();
+    let mut pump = Pump::new(&held.ask, &held.route, pieces, waits, Caller::new(events, never.clone()), false);
+    let end = {
+        let mut run = pump.run(&never).boxed();
+        loop {
+            tokio::select! {
+                end = &mut run => break end,
+                _ = unread.recv() => {}
+            }
+        }
+    };
+    let known = streams::known(held, &pump.counted, end, false);
+    let Counted { has_error, beside: counted, .. } = std::mem::take(&mut pump.counted);
+    *beside = counted;
+    let ending = match end {
+        _ if has_error => Ending::ErrorInAnswer,
+        End::Complete => Ending::Complete,
+        _ => Ending::Broken,
+    };
+    let whole = held.ask.from_events(&sent.body).filter(|_| has_error || end == End::Complete).ok_or_else(|| GatewayError::BrokenAnswer {
+        provider: held.route.provider.clone(),
+        detail: "it streamed what was not to be streamed, and not to the end".to_owned(),
+    });
+    let content_type = Some(HeaderValue::from_static("application/json"));
+    (known, ending, whole.map(|body| Whole { content_type, body, ..sent }))
+}
+
+/// Reads a body to its end.
+pub(in crate::gateway) async fn read_whole(mut reply: Reply, limit: usize) -> Result<Bytes, String> {
+    let mut whole = BytesMut::new();
+    let deadline = Instant::now() + reply.waits.answer();
+    loop {
+        match tokio::time::timeout_at((Instant::now() + reply.waits.silence).min(deadline), reply.body.next()).await {
+            Err(_) => return Err("it stopped sending".to_owned()),
+            Ok(None) => return Ok(whole.freeze()),
+            Ok(Some(Err(detail))) => return Err(detail),
+            Ok(Some(Ok(chunk))) if whole.len() + chunk.len() > limit => return Err(format!("it is larger than {} MiB", limit >> 20)),
+            Ok(Some(Ok(chunk))) => whole.extend_from_slice(&chunk),
+        }
+    }
+}
