@@ -77,7 +77,6 @@ def test_the_sandbox_answers_it(houses, outcomes, client):
             assert entry["kind"] == "charge" and entry["amount_n"] > 0, entry
 
 
-@pytest.mark.xfail(strict=False, reason="the sandbox does not fill Anthropic's form, nor OpenAI's json_object")
 @pytest.mark.parametrize("client", [name for name in CLIENTS if name not in WITHOUT_FORM])
 def test_the_sandbox_fills_its_form(houses, outcomes, client):
     """By the schema that the client sends; how it is sent is the client's own affair."""
