@@ -98,3 +98,15 @@ def test_a_used_up_key_is_told_at_once(houses, outcomes, client):
     assert outcome.error and "Service key spend limit exceeded" in outcome.error and "It resets at" in outcome.error, outcome
     assert [exchange.status for exchange in outcome.posts] == [402], outcome
     booked(houses.own.machine, outcome.key_id, 0)
+
+
+@pytest.mark.parametrize("client", ["ai-anthropic", "ai-openai-chat"])
+def test_the_ai_sdk_sends_a_pdf(houses, machine, client):
+    """To Anthropic it names the beta of PDFs with each."""
+    dialect, where = CLIENTS[client]
+    outcome = houses.ask(["sandbox pdf"], dialect, library(command(where), client, machine))["sandbox pdf"]
+    assert outcome.text and "sandbox" in outcome.text, outcome
+    (post,) = outcome.posts
+    assert ("pdfs-2024-09-25" in post.request_headers.get("anthropic-beta", "")) == (dialect == "anthropic"), post.request_headers
+    (entry,) = booked(houses.sandbox.machine, outcome.key_id, 1)
+    assert entry["kind"] == "charge" and entry["amount_n"] > 0, entry

@@ -11,6 +11,15 @@ const city = z.object({ city: z.string() });
 // What an answer has to look like, where a client asks for a form.
 const form = z.object({ degrees: z.number().int() });
 
+// A page without anything on it.
+const PDF = Buffer.from(`%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
+2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 144]>>endobj
+trailer<</Root 1 0 R>>
+%%EOF
+`);
+
 async function joined(stream, text = (piece) => piece) {
   const pieces = [];
   for await (const piece of stream) if (text(piece)) pieces.push(text(piece));
@@ -20,6 +29,10 @@ async function joined(stream, text = (piece) => piece) {
 async function ai({ step }, model) {
   const { generateText, Output, stepCountIs, streamText, tool } = await import("ai");
   const ask = { model, prompt: QUESTION };
+  if (step === "pdf") {
+    const content = [{ type: "text", text: QUESTION }, { type: "file", mediaType: "application/pdf", data: PDF }];
+    return (await generateText({ model, messages: [{ role: "user", content }] })).text;
+  }
   if (step === "form") return String((await generateText({ ...ask, output: Output.object({ schema: form }) })).output.degrees);
   if (step === "stream") {
     let failed;
