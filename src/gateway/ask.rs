@@ -187,7 +187,7 @@ impl Ask {
     }
 
     /// The events of a stream as the whole answer that was asked for.
-    pub(super) fn from_events(&self, stream: &[u8]) -> Option<Bytes> {
+    pub(super) fn as_whole(&self, stream: &[u8]) -> Option<Bytes> {
         match self {
             Self::Chat(_) => openai::from_events(stream),
             Self::Messages(_) => anthropic::from_events(stream),

@@ -55,7 +55,7 @@ pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<Secret>, GatewayError
     Ok(Credential::from_headers(headers)?.map(|credential| credential.key))
 }
 
-/// What stands where keys are, or why it cannot be one. An empty text is not a credential.
+/// What is sent where keys are, or why it cannot be one. An empty text is not a credential.
 fn shown(headers: &HeaderMap) -> impl Iterator<Item = Result<Cow<'_, str>, &'static str>> {
     let values = HEADERS.into_iter().flat_map(|name| headers.get_all(name).into_iter().map(move |value| (name, value)));
     values.filter_map(|(name, value)| match value.to_str() {
@@ -77,7 +77,8 @@ fn in_authorization(text: &str) -> Option<Result<Cow<'_, str>, &'static str>> {
     }
     let Some(pair) = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else { return Some(Err(SCHEME)) };
     let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
-    let key = if password.is_empty() { user } else { password }.trim();
+    let is_ours = |text: &str| OURS.iter().any(|prefix| text.starts_with(prefix));
+    let key = if password.is_empty() || (is_ours(user) && !is_ours(password)) { user } else { password }.trim();
     (!key.is_empty()).then(|| Ok(key.to_owned().into()))
 }
 
@@ -164,7 +165,7 @@ mod tests {
         for (header, value) in [("authorization", "bearer lava_sk_1"), ("x-api-key", "lava_sk_1"), ("x-goog-api-key", " lava_sk_1")] {
             assert_eq!(read(&[(header, value)]).unwrap().unwrap().key.expose(), "lava_sk_1");
         }
-        for pair in ["lava_sk_1:", "user:lava_sk_1", ":lava_sk_1"] {
+        for pair in ["lava_sk_1:", "user:lava_sk_1", ":lava_sk_1", "lava_sk_1:x", "lava_sk_1"] {
             assert_eq!(read(&[("authorization", &basic(pair))]).unwrap().unwrap().key.expose(), "lava_sk_1", "{pair}");
         }
         assert!(read(&[]).unwrap().is_none());

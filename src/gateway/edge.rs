@@ -43,6 +43,8 @@ pub type Response = http::Response<Body>;
 
 /// How the headers begin that are for the gateway itself.
 const OWN_PREFIX: &str = "x-lava-";
+/// A longer reason of the router is left out.
+const REASON_BYTES_MAX: usize = 16 << 10;
 const FALLBACKS: &str = "x-lava-fallbacks";
 /// The most this one request may cost, in US dollars.
 const MAX_COST: &str = "x-lava-max-cost";
@@ -104,12 +106,21 @@ async fn once_booked(State(gateway): State<Arc<Gateway>>, request: Request, next
 /// Counts every answer.
 async fn counted(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let (route, began) = (Metrics::route(request.uri().path()), Instant::now());
-    let id = request.extensions().get::<RequestId>().cloned();
-    let response = next.run(request).await;
+    let form = Form::of(&request);
+    let mut response = next.run(request).await;
+    if response.status().is_client_error() && response.extensions().get::<Code>().is_none() {
+        response = in_form(&form, response).await;
+    }
     gateway.metrics.answered(route, &response, began.elapsed());
-    let (id, status) = (id.as_ref().map(RequestId::as_str), response.status().as_u16());
+    let (id, status) = (form.request.as_ref().map(RequestId::as_str), response.status().as_u16());
     tracing::debug!(request = id, route = Metrics::route_name(route), status, "answered");
     response
+}
+
+/// What the router refuses by itself, such as a query that cannot be read, in the form of any other refusal.
+async fn in_form(form: &Form, response: Response) -> Response {
+    let reason = axum::body::to_bytes(response.into_body(), REASON_BYTES_MAX).await.unwrap_or_default();
+    error_response(form, &GatewayError::BadRequest(shown(&String::from_utf8_lossy(&reason))))
 }
 
 async fn chat_completions(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
@@ -270,12 +281,12 @@ pub(super) fn respond_as(form: &Form, result: Result<Response, GatewayError>) ->
 
 /// A JSON answer, or an error, as a response.
 pub(super) fn respond_json<T: Serialize>(status: http::StatusCode, result: Result<T, GatewayError>) -> Response {
-    respond_json_as(RequestShape::Openai, status, result)
+    respond_json_as(&Form::default(), status, result)
 }
 
-/// The same for a caller of one endpoint family.
-pub(super) fn respond_json_as<T: Serialize>(shape: RequestShape, status: http::StatusCode, result: Result<T, GatewayError>) -> Response {
-    respond_as(&Form { shape, ..Form::default() }, result.map(|value| json_response(status, &value)))
+/// The same for a caller who reads errors in this form.
+pub(super) fn respond_json_as<T: Serialize>(form: &Form, status: http::StatusCode, result: Result<T, GatewayError>) -> Response {
+    respond_as(form, result.map(|value| json_response(status, &value)))
 }
 
 fn json_response(status: http::StatusCode, value: &impl Serialize) -> Response {

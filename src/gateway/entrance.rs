@@ -94,6 +94,9 @@ fn take_keys(request: &mut Request) -> Option<String> {
 /// The path that was meant, where a base address was set without `/v1`, with a second one, or with a slash too many. Routes that manage something have one address only: a
 /// proxy in front may have a rule on it.
 fn meant(path: &str) -> Option<String> {
+    if ENDPOINTS.contains(&path) {
+        return None;
+    }
     let pieces = path.strip_prefix('/')?.split('/').filter(|piece| !piece.is_empty());
     let pieces: Vec<&str> = pieces.skip_while(|piece| *piece == "v1").collect();
     let target = format!("/v1/{}", pieces.join("/"));

@@ -1,4 +1,4 @@
-//! Waits for the first byte of the answer to a streamed request, and sees by it what the answer is.
+//! Waits for the first byte of the answer to a streamed request, which shows what the answer is.
 //!
 //! Until that byte another provider may be tried. What the answer is decides how it is read and metered, and the type that a provider states is not to be relied on.
 
@@ -12,7 +12,7 @@ use crate::translate::{media, sse};
 /// As much white space is taken for the beginning of an answer.
 const BLANK_BYTES_MAX: usize = 64 << 10;
 
-/// Waits until it can be told what the answer is. One that ends or breaks off before its first byte is none.
+/// Waits until the first bytes show what the answer is. One that ends or breaks off before them is a failure.
 pub(super) async fn wait(mut reply: Reply) -> Result<Reply, Failure> {
     let mut pieces: Vec<Result<Bytes, String>> = Vec::new();
     let mut beginning = BytesMut::new();

@@ -5,7 +5,7 @@ mod shape;
 
 use std::{collections::HashSet, sync::Arc};
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use super::{
     Gateway,
     authorise::{check_seller, payer},
     credential::key_in,
-    edge::{Response, respond_json_as},
+    edge::{Form, Response, respond_json_as},
     error::GatewayError,
     lengths::check_name,
     local::LocalServer,
@@ -46,18 +46,20 @@ struct Reader {
 }
 
 /// `GET /v1/models`.
-pub(super) async fn list(State(gateway): State<Arc<Gateway>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, RawQuery(query): RawQuery, request: Request) -> Response {
+    let (form, headers) = (Form::of(&request), request.into_parts().0.headers);
     let shape = Shape::of(&headers);
     let listed = async {
         let page = Page::read(shape, query.as_deref().unwrap_or_default())?;
         let reader = Reader::new(gateway, &headers, shape).await?;
         look_up(reader.asker(), move || shape.list(&reader.rows(), &page)).await.flatten()
     };
-    respond_json_as(shape.dialect(), StatusCode::OK, listed.await)
+    respond_json_as(&form, StatusCode::OK, listed.await)
 }
 
 /// `GET /v1/models/{id}`; an id may have slashes, as they are or encoded.
-pub(super) async fn retrieve(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn retrieve(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, request: Request) -> Response {
+    let (form, headers) = (Form::of(&request), request.into_parts().0.headers);
     let shape = Shape::of(&headers);
     let found = async {
         // Google's names of models begin so.
@@ -66,7 +68,7 @@ pub(super) async fn retrieve(State(gateway): State<Arc<Gateway>>, Path(id): Path
         load_catalog().await;
         Reader::new(gateway, &headers, shape).await?.find(&id).await
     };
-    respond_json_as(shape.dialect(), StatusCode::OK, found.await)
+    respond_json_as(&form, StatusCode::OK, found.await)
 }
 
 impl Reader {

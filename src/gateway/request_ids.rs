@@ -28,7 +28,7 @@ pub(super) fn stamp(id: &RequestId, headers: &mut HeaderMap) {
     headers.insert(GATEWAY, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
 }
 
-/// The provider's id of a request; one that quotes the key it was asked with is none.
+/// The provider's id of a request; one that quotes the key it was asked with does not count.
 pub(super) fn of_upstream(headers: &HeaderMap, key: Option<&Secret>) -> Option<HeaderValue> {
     let is_an_id = |value: &&HeaderValue| {
         let text = value.to_str().unwrap_or_default();

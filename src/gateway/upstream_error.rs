@@ -44,7 +44,7 @@ impl Said {
     }
 }
 
-/// Reads a refusal: an answer with a status that is no success.
+/// Reads a refusal: an answer whose status is not a success.
 pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationToken) -> (GatewayError, Known) {
     const NOT_BILLED: Known = Known::Nothing { dispatched: true };
     let route = &held.route;
@@ -75,6 +75,13 @@ pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationTo
     let is_from_an_edge = matches!(status.as_u16(), 504 | 520..=528 | 530) || (matches!(status.as_u16(), 502 | 503) && parsed.is_none());
     let known = if is_from_an_edge { Known::Unknown } else { NOT_BILLED };
     (GatewayError::Upstream { provider, status: status.as_u16(), said: Box::new(said), is_charged: is_from_an_edge }, known)
+}
+
+/// An error inside an answer or a stream without the key it was called with; `None` where nothing has to be hidden.
+pub(super) fn hidden(said: &[u8], key: Option<&Secret>) -> Option<Bytes> {
+    let text = std::str::from_utf8(said).ok()?;
+    let hidden = without_key(text, key);
+    (hidden != text).then(|| hidden.into())
 }
 
 /// A text of a provider without the key it was called with, as it is or as an address has it, whole or from its beginning on.

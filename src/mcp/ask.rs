@@ -192,6 +192,9 @@ impl<'a> Conversation<'a> {
 
     /// Whether the client can show forms, and pages.
     fn modes(&self) -> (bool, bool) {
+        if super::transport::hears_only_answers(&self.context.extensions) {
+            return (false, false);
+        }
         let Some(able) = self.context.client_capabilities().and_then(|able| able.elicitation) else { return (false, false) };
         // Clients from before there were pages say neither, and mean forms.
         (able.form.is_some() || able.url.is_none(), able.url.is_some())

@@ -108,6 +108,8 @@ pub(super) fn tool() -> Tool {
         .describe(
             "Requests an API address of the catalog and pays from the session's spend key; the gateway adds the provider's credential. Use it for addresses that \
              search returns, when prompt does not fit; needs login. Returns status, body, cost in USD and what is left. \
+             If the connection breaks, the same call with the same idempotency_key returns the answer that was paid for; without one a broken connection can cancel \
+             the call. \
              Example: {\"url\": \"https://api.openai.com/v1/embeddings\", \"body\": {\"model\": \"text-embedding-3-small\", \"input\": \"Hello\"}}",
         )
 }

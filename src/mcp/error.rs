@@ -260,4 +260,16 @@ mod tests {
             assert!(!refused(status, code), "{status} {code}");
         }
     }
+
+    #[test]
+    fn what_a_provider_called_its_refusal_stays_beside_our_code() {
+        let details = json!({
+            "code": "context_length_exceeded", "type": "t", "param": "messages", "message": "m", "lava_code": "upstream_error", "provider": "p",
+        });
+        let (code, message) = ("upstream_error".to_owned(), "m".to_owned());
+        let refused = ClientError::Refused { status: 400, code, message, details: Box::new(details), request_id: None };
+        let error = &ToolError::from(refused).to_structured()["error"];
+        assert_eq!((&error["code"], &error["upstream_code"]), (&json!("upstream_error"), &json!("context_length_exceeded")));
+        assert_eq!((&error["upstream_param"], &error["type"], &error["lava_code"]), (&json!("messages"), &Value::Null, &Value::Null));
+    }
 }

@@ -17,6 +17,7 @@ mod login;
 mod media;
 mod once;
 mod paid;
+mod params;
 mod progress;
 mod prompt;
 mod prompts;
@@ -39,9 +40,9 @@ use rmcp::{
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CancelledNotificationParam, CompleteRequestParams, CompleteResult,
         CompletionInfo, CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams, GetPromptResponse, Implementation,
-        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams, Prompt,
-        PromptsCapability, ReadResourceRequestParams, ReadResourceResponse, Reference, Resource, ResourceTemplate, ResourcesCapability,
-        ServerCapabilities, ServerConfig, Tool, ToolsCapability,
+        InitializeRequestParams, InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+        PaginatedRequestParams, Prompt, PromptsCapability, ReadResourceRequestParams, ReadResourceResponse, Reference, Resource,
+        ResourceTemplate, ResourcesCapability, ServerCapabilities, ServerConfig, Tool, ToolsCapability,
     },
     service::{NotificationContext, RequestContext},
 };
@@ -110,11 +111,14 @@ struct Call {
 impl Call {
     /// Whether the client speaks the protocol without sessions, in which a server cannot ask by itself.
     fn is_modern(&self) -> bool {
-        self.context.protocol_version().is_some_and(|version| !version.has_initialize())
+        is_modern(&self.context)
     }
 
     /// Whether the client can put a form before a person.
     fn can_ask(&self) -> bool {
+        if transport::hears_only_answers(&self.context.extensions) {
+            return false;
+        }
         let elicitation = self.context.client_capabilities().and_then(|capabilities| capabilities.elicitation);
         // Before there were kinds of questions, a client that could ask at all could do this.
         elicitation.is_some_and(|can| can.form.is_some() || can.url.is_none())
@@ -129,6 +133,18 @@ impl Call {
             true => cancellations.watch(&self.context.peer, &self.context.id),
             false => Arc::new(self.context.ct.clone()),
         }
+    }
+}
+
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| !version.has_initialize())
+}
+
+/// Looks at the page that is asked for. Every list is one page, so nobody has a cursor.
+fn first_page(asked: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
+    match asked.and_then(|asked| asked.cursor).filter(|cursor| !cursor.is_empty()) {
+        None => Ok(()),
+        Some(_) => Err(ErrorData::invalid_params("params.cursor: there is no such cursor; this list has one page, so leave it out", None)),
     }
 }
 
@@ -214,8 +230,26 @@ impl ServerHandler for LavaMcp {
         ServerConfig::new(capabilities).with_server_info(about).with_instructions(INSTRUCTIONS)
     }
 
-    async fn list_tools(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(Self::tools()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
+    async fn initialize(
+        &self,
+        mut request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        let begun = self.negotiate_initialize(&request)?;
+        // The era of what follows is the one that was agreed, whatever was asked for.
+        request.protocol_version = begun.protocol_version.clone();
+        context.peer.set_peer_info(request);
+        Ok(begun)
+    }
+
+    async fn list_tools(
+        &self,
+        asked: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        first_page(asked)?;
+        let tools = ListToolsResult::with_all_items(Self::tools());
+        Ok(if is_modern(&context) { tools.with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public) } else { tools })
     }
 
     async fn call_tool(
@@ -248,19 +282,22 @@ impl ServerHandler for LavaMcp {
 
     async fn list_resources(
         &self,
-        _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        asked: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Ok(ListResourcesResult::with_all_items(Self::resources()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
+        first_page(asked)?;
+        let list = ListResourcesResult::with_all_items(Self::resources());
+        Ok(if is_modern(&context) { list.with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public) } else { list })
     }
 
     async fn list_resource_templates(
         &self,
-        _: Option<PaginatedRequestParams>,
-        _: RequestContext<RoleServer>,
+        asked: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let templates = ListResourceTemplatesResult::with_all_items(Self::resource_templates());
-        Ok(templates.with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
+        first_page(asked)?;
+        let list = ListResourceTemplatesResult::with_all_items(Self::resource_templates());
+        Ok(if is_modern(&context) { list.with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public) } else { list })
     }
 
     async fn read_resource(
@@ -268,11 +305,21 @@ impl ServerHandler for LavaMcp {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        resources::read(self, &self.payer(&context), &request.uri).await.map(Into::into)
+        let mut read = resources::read(self, &self.payer(&context), &request.uri).await?;
+        if !is_modern(&context) {
+            (read.ttl_ms, read.cache_scope) = (None, None);
+        }
+        Ok(read.into())
     }
 
-    async fn list_prompts(&self, _: Option<PaginatedRequestParams>, _: RequestContext<RoleServer>) -> Result<ListPromptsResult, ErrorData> {
-        Ok(ListPromptsResult::with_all_items(Self::prompts()).with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public))
+    async fn list_prompts(
+        &self,
+        asked: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        first_page(asked)?;
+        let list = ListPromptsResult::with_all_items(Self::prompts());
+        Ok(if is_modern(&context) { list.with_ttl_ms(LISTS_TTL_MS).with_cache_scope(CacheScope::Public) } else { list })
     }
 
     async fn get_prompt(&self, request: GetPromptRequestParams, _: RequestContext<RoleServer>) -> Result<GetPromptResponse, ErrorData> {
@@ -280,6 +327,9 @@ impl ServerHandler for LavaMcp {
     }
 
     async fn on_custom_request(&self, request: CustomRequest, _: RequestContext<RoleServer>) -> Result<CustomResult, ErrorData> {
+        if let Some(fault) = params::fault(&request.method, request.params) {
+            return Err(ErrorData::invalid_params(fault, None));
+        }
         let method = text::one_line(&request.method, NAME_CHARS_MAX);
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method \"{method}\""), None))
     }

@@ -1,13 +1,16 @@
-//! Progress: tells a client that asked for it that a long call is alive, and what it has so far.
+//! Progress: tells a client that asked for it that a long call is alive, and what it has so far. A client that takes no notes gets fewer, and never holds up its call.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use rmcp::{
     RoleServer,
     model::{ProgressNotificationParam, ProgressToken},
     service::{Peer, RequestContext},
 };
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::text;
@@ -16,65 +19,134 @@ use super::text;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Clients give up on a call that says nothing; this is well below their limits.
 const HEARTBEAT: Duration = Duration::from_secs(8);
+/// A client that does not take a note for this long gets no more of them.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// So much of an answer waits for the next note; the rest is in the result.
+const NOTE_BYTES_MAX: usize = 8_000;
+/// What a note ends with that had no room for all of it.
+const CUT: &str = " …";
 
 /// Sends progress notes for one call, if its client asked for them. When it is dropped, as with a call that fails, there are no more.
 pub(super) struct Progress {
-    texts: mpsc::UnboundedSender<String>,
+    waiting: Arc<Waiting>,
     sender: AbortOnDropHandle<()>,
+}
+
+/// What the next note will say.
+#[derive(Default)]
+struct Waiting {
+    text: Mutex<Text>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Text {
+    pieces: String,
+    is_cut: bool,
+    is_over: bool,
+}
+
+impl Waiting {
+    fn change(&self, change: impl FnOnce(&mut Text)) {
+        change(&mut self.text.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
+
+    /// The text for a note, and whether it is the last one.
+    fn take(&self) -> (String, bool) {
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut note = std::mem::take(&mut text.pieces);
+        if std::mem::take(&mut text.is_cut) {
+            note.push_str(CUT);
+        }
+        (note, text.is_over)
+    }
+
+    fn is_over(&self) -> bool {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).is_over
+    }
+
+    fn is_empty(&self) -> bool {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).pieces.is_empty()
+    }
+}
+
+impl Text {
+    fn add(&mut self, piece: &str) {
+        if !self.is_cut {
+            let end = piece.floor_char_boundary(NOTE_BYTES_MAX - self.pieces.len());
+            self.pieces.push_str(&piece[..end]);
+            self.is_cut = end < piece.len();
+        }
+    }
 }
 
 impl Progress {
     /// Starts when the client gave a token.
     pub(super) fn start(context: &RequestContext<RoleServer>) -> Option<Self> {
         let token = context.meta.get_progress_token()?;
-        let (texts, received) = mpsc::unbounded_channel();
-        let sender = AbortOnDropHandle::new(tokio::spawn(send(context.peer.clone(), token, received)));
-        Some(Self { texts, sender })
+        let waiting = Arc::<Waiting>::default();
+        let sender = AbortOnDropHandle::new(tokio::spawn(send(context.peer.clone(), token, waiting.clone())));
+        Some(Self { waiting, sender })
     }
 
     /// Adds a piece of the answer.
     pub(super) fn add(&self, text: &str) {
-        let _ = self.texts.send(text.to_owned());
+        self.waiting.change(|waiting| waiting.add(text));
     }
 
     /// Sends what is left, so that every note comes before the result.
     pub(super) async fn finish(self) {
-        drop(self.texts);
+        self.waiting.change(|waiting| waiting.is_over = true);
         let _ = self.sender.await;
     }
 }
 
-async fn send(peer: Peer<RoleServer>, token: ProgressToken, mut texts: mpsc::UnboundedReceiver<String>) {
+async fn send(peer: Peer<RoleServer>, token: ProgressToken, waiting: Arc<Waiting>) {
     let mut count: u32 = 0;
-    let mut waiting = String::new();
     let began = Instant::now();
-    let mut last = began - PAUSE;
+    let mut last: Option<Instant> = None;
     loop {
-        let wait = if waiting.is_empty() { HEARTBEAT } else { PAUSE.saturating_sub(last.elapsed()) };
-        let is_over = match tokio::time::timeout(wait, texts.recv()).await {
-            Ok(Some(text)) => {
-                waiting.push_str(&text);
-                if last.elapsed() < PAUSE {
-                    continue;
-                }
-                false
-            }
-            Ok(None) => true,
-            Err(_) => false,
-        };
-        if is_over && waiting.is_empty() {
+        let mut is_heartbeat = false;
+        while waiting.is_empty() && !waiting.is_over() && !is_heartbeat {
+            is_heartbeat = tokio::time::timeout(HEARTBEAT, waiting.changed.notified()).await.is_err();
+        }
+        while let Some(wait) = last.and_then(|last| PAUSE.checked_sub(last.elapsed())).filter(|wait| !wait.is_zero() && !waiting.is_over())
+        {
+            let _ = tokio::time::timeout(wait, waiting.changed.notified()).await;
+        }
+        let (piece, is_over) = waiting.take();
+        if is_over && piece.is_empty() {
             return;
         }
         count += 1;
-        let message = match waiting.as_str() {
+        let message = match piece.as_str() {
             "" => format!("still waiting, {} s", began.elapsed().as_secs()),
             piece => text::visible(piece),
         };
-        waiting.clear();
         let note = ProgressNotificationParam::new(token.clone(), f64::from(count)).with_message(message);
-        if peer.notify_progress(note).await.is_err() || is_over {
+        let sent = tokio::time::timeout(PATIENCE, peer.notify_progress(note)).await;
+        if !matches!(sent, Ok(Ok(()))) || is_over {
             return;
         }
-        last = Instant::now();
+        last = Some(Instant::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_a_note_is_bounded_and_the_note_says_that_it_is_cut() {
+        let waiting = Waiting::default();
+        for _ in 0..10_000 {
+            waiting.change(|text| text.add("0123456789"));
+        }
+        let (note, is_over) = waiting.take();
+        assert!(note.len() <= NOTE_BYTES_MAX + CUT.len() && note.ends_with(CUT) && !is_over);
+        waiting.change(|text| text.add("more"));
+        waiting.change(|text| text.is_over = true);
+        assert_eq!(waiting.take(), ("more".to_owned(), true));
     }
 }

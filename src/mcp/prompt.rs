@@ -106,6 +106,8 @@ pub(super) fn tool() -> Tool {
         .describe(
             "Asks an AI model and pays from the session's spend key. Use it for any chat model that search finds; needs login. Returns the answer, tool calls, \
              tokens, cost in USD and what is left. It is refused, and nothing is spent, when the most it could cost is above the limit or max_cost. \
+             If the connection breaks, the same call with the same idempotency_key returns the answer that was paid for; without one a broken connection can cancel \
+             the call. \
              Example: {\"model\": \"gpt-4o-mini\", \"input\": \"Say hello\", \"max_tokens\": 50, \"max_cost\": \"0.01\"}",
         );
     // A client that cuts results lets those pass for which somebody has set max_tokens.

@@ -90,8 +90,7 @@ def expect_one_attempt(sdk: str, case: str, gateway: Gateway, wire: Recorder, st
     assert "retry-after" not in refusal.headers and "retry-after-ms" not in refusal.headers
     if expected.status == 401:
         assert refusal.headers["www-authenticate"].startswith("Bearer")
-    else:
-        assert refusal.headers["x-should-retry"] == "false"
+    assert refusal.headers["x-should-retry"] == "false"
     # The gateway's own sentence reaches whoever called the SDK.
     assert refusal.json["error"]["message"] in outcome.message, outcome
     if family(sdk) == "anthropic":

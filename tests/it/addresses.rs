@@ -5,6 +5,7 @@ use std::io::Write;
 use axum::body::Body;
 use flate2::{Compression, write::GzEncoder};
 use http::{Method, Request, StatusCode};
+use lava_mcp::gateway::server;
 use serde_json::{Value, json};
 
 use crate::{
@@ -117,6 +118,14 @@ async fn a_base_address_that_was_set_a_little_wrong_is_served() {
             assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text());
         }
     }
+    // They are counted as what they were meant to be.
+    let served = server::router(harness.gateway.clone(), "127.0.0.1:4040".parse().unwrap());
+    let page =
+        crate::harness::send(&served, Request::get("/metrics").header("host", "localhost").body(Body::empty()).unwrap()).await.text();
+    for route in ["/v1/chat/completions", "/v1/messages/count_tokens", "/v1/models"] {
+        assert!(page.contains(&format!("http_route=\"{route}\",status=\"2xx\"")), "{route}: {page}");
+    }
+    assert!(!page.contains("http_route=\"other\",status=\"2xx\""), "{page}");
     // The route that was meant, and never another one.
     for (method, path, status) in [
         (Method::GET, "/v1/chat/completions/", 405),
@@ -175,6 +184,12 @@ async fn what_is_not_there_says_what_helps() {
             assert!(body["error"]["message"].as_str().unwrap().contains(words), "{path}: {body}");
             assert_eq!(body["type"] == "error" && body["request_id"].is_string(), is_anthropic, "{path}: {body}");
         }
+    }
+    // What the router refuses by itself has the same form.
+    for path in ["/v1/requests?limit=many", "/v1/lava_mcp/search?limit=-1", "/v1/models/%ff"] {
+        let refused = send(&harness, Method::GET, path, &[("x-api-key", &key)], &Value::Null).await;
+        assert_eq!((refused.status.as_u16(), refused.code().as_str()), (400, "invalid_request"), "{path}");
+        assert_eq!(refused.header("x-should-retry"), Some("false"), "{path}");
     }
     for method in [Method::HEAD, Method::GET] {
         let answer = send(&harness, method.clone(), "/", &[], &Value::Null).await;

@@ -50,6 +50,7 @@ mod mcp_arguments;
 mod mcp_confirm;
 mod mcp_http;
 mod mcp_paid;
+mod mcp_protocol;
 mod mcp_resources;
 mod mcp_results;
 mod mcp_stdio;

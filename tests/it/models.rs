@@ -166,6 +166,7 @@ async fn each_model_has_one_row_and_can_be_looked_up_in_three_forms() {
     assert!(unknown.json()["error"]["nearest"].as_array().unwrap().contains(&json!("gpt-4o-mini")), "{}", unknown.text());
     let unknown = get("/v1/models/claude-none", "anthropic-version", "2023-06-01").await.json();
     assert_eq!((&unknown["type"], &unknown["error"]["type"]), (&json!("error"), &json!("not_found_error")));
+    assert!(unknown["request_id"].as_str().is_some_and(|id| id.starts_with("req_")), "{unknown}");
     harness.finish().await;
 }
 
@@ -201,6 +202,12 @@ async fn pages_are_turned_as_the_vendors_clients_turn_them() {
     // Google's clients: a key of their own, or one in the address.
     let google = get("/v1/models?pageSize=3", "x-goog-api-key").await.json();
     assert_eq!((google["models"].as_array().unwrap().len(), &google["nextPageToken"]), (3, &json!("3")));
+    for (query, rows) in [("", 50), ("?pageSize=0", 50), ("?pageSize=5000", 1_000)] {
+        assert_eq!(get(&format!("/v1/models{query}"), "x-goog-api-key").await.json()["models"].as_array().unwrap().len(), rows, "{query}");
+    }
+    for query in ["?pageSize=-1", "?pageSize=x", "?pageToken=x"] {
+        assert_eq!(get(&format!("/v1/models{query}"), "x-goog-api-key").await.status, StatusCode::BAD_REQUEST, "{query}");
+    }
     let next = get("/v1/models?pageSize=1000&pageToken=3", "x-goog-api-key").await.json();
     assert_ne!(next["models"][0], google["models"][0]);
     let asked = request(Method::GET, &format!("/v1/models/gpt-4o-mini?key={}", harness.secret.expose()), None, Value::Null);

@@ -362,7 +362,7 @@ async fn the_caller_gets_the_form_that_was_asked_for() {
     harness.finish().await;
 }
 
-/// A stream that was not asked for and does not come to its end is no answer, and is paid as a stream that breaks off.
+/// A stream that was not asked for and does not come to its end is not an answer, and is paid as a stream that breaks off.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_a_stream_is_not_an_answer() {
     let url = raw_provider::start(|_, _| vec![stream_head(), piece("hello")]);

@@ -177,5 +177,13 @@ async fn an_error_in_a_stream_keeps_its_code() {
     let piece = json!({"choices": [{"index": 0, "delta": {"content": "Hel"}}]});
     let answer = harness.send(chat_request(&key, "says", json!({"stream": true, "x_events": [piece, error]}))).await;
     assert!(answer.text().contains(&error.to_string()), "{}", answer.text());
+    // In it, and in an error with status 200, the gateway's key is hidden as well.
+    let error = json!({"error": {"message": format!("bad key {UPSTREAM_KEY}"), "code": "c"}});
+    for more in [json!({"stream": true, "x_events": [piece, error]}), json!({"x_answer": error})] {
+        // Two such answers to one key would pause the provider for it.
+        let (key, _) = harness.key_with_limit("1.00").await;
+        let answer = harness.send(chat_request(&key, "says", more)).await.text();
+        assert!(answer.contains(r#""message":"bad key ****","code":"c""#) && !answer.contains(UPSTREAM_KEY), "{answer}");
+    }
     harness.finish().await;
 }

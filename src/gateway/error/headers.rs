@@ -18,7 +18,7 @@ enum Outlook {
     Final,
     /// It may help after this many milliseconds.
     Wait { ms: u64, is_told_in_ms: bool },
-    /// It may help; nobody said when.
+    /// It may help; the provider did not say when, and the SDKs have times of their own.
     Open,
 }
 
@@ -62,15 +62,13 @@ impl GatewayError {
         let seconds = |seconds: u64| Outlook::Wait { ms: seconds.saturating_mul(1_000), is_told_in_ms: false };
         match self {
             Self::RateLimited { wait_ms, .. } => Outlook::Wait { ms: *wait_ms, is_told_in_ms: true },
-            // Those who are refused together must not all come back together.
-            Self::BudgetHeld { .. } | Self::LineFull | Self::BodiesFull { .. } | Self::Busy => {
+            // Those who are refused together must not all come back together. Of what could not be reached nothing was billed.
+            Self::BudgetHeld { .. } | Self::LineFull | Self::BodiesFull { .. } | Self::Busy | Self::Unreachable { .. } => {
                 seconds(1 + u64::from(getrandom::u32().unwrap_or(0) % 3))
             }
             Self::Ledger(_) | Self::ShuttingDown => seconds(1),
             Self::TooManyUnknownKeys { wait_s } | Self::BreakerOpen { wait_s, .. } => seconds(*wait_s),
             Self::Upstream { status, said, is_charged: false, .. } => of_provider(*status, said),
-            // Nothing was sent, so nothing was billed.
-            Self::Unreachable { .. } => Outlook::Open,
             // An answer that did not come may have been billed: trying again without thinking would pay for each of them.
             _ => Outlook::Final,
         }
@@ -92,10 +90,91 @@ fn of_provider(status: u16, said: &Said) -> Outlook {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
-    use crate::gateway::upstream_error::{Reason, Wait};
+    use crate::{
+        domain::{
+            Cycle, Money, RequestLimit, SpendLimit,
+            ledger::{RateState, Shortfall, Whose},
+        },
+        gateway::upstream_error::{Reason, Wait},
+        store::StoreError,
+    };
+
+    #[test]
+    fn every_refusal_is_final_or_states_a_wait() {
+        let text = || "x".to_owned();
+        let limit = SpendLimit { amount: Money::ZERO, cycle: Cycle::Daily };
+        let shortfall = || {
+            let (spent, held, asked, unverified) = (Money::ZERO, Money::ZERO, Money::ZERO, Money::ZERO);
+            Box::new(Shortfall { whose: Whose::Key, limit, spent, held, asked, unverified, resets_at: None })
+        };
+        let state = RateState { limit: 1, remaining: 0, reset_us: 0, at: Timestamp::UNIX_EPOCH };
+        let said = || Box::<Said>::default();
+        let last = [
+            GatewayError::InvalidKey("x"),
+            GatewayError::UnknownKey,
+            GatewayError::KeyPaused,
+            GatewayError::LiveKeyInSandbox,
+            GatewayError::ShapeNotAllowed { allowed: "a", received: "b" },
+            GatewayError::ModelNotAllowed { model: text(), allowed: Vec::new() },
+            GatewayError::ProviderNotAllowed { provider: text(), allowed: Vec::new() },
+            GatewayError::Forbidden("x"),
+            GatewayError::BadRequest(text()),
+            GatewayError::BadField { field: text(), message: text() },
+            GatewayError::NotFound(text()),
+            GatewayError::NoRoute { path: text(), hint: "x" },
+            GatewayError::LoginCode,
+            GatewayError::AlreadyWrittenOff(text()),
+            GatewayError::MethodNotAllowed { path: text(), method: text() },
+            GatewayError::TooLarge { limit_mib: 1 },
+            GatewayError::TooSlow,
+            GatewayError::Encoded(text()),
+            GatewayError::ModelNotFound { model: text(), nearest: Vec::new() },
+            GatewayError::ModelNotOffered(text()),
+            GatewayError::CredentialsMissing { model: text(), provider: text(), env: Vec::new() },
+            GatewayError::VaultLocked { provider: text(), reason: text() },
+            GatewayError::AddressMissing { provider: text() },
+            GatewayError::NotTranslated(text()),
+            GatewayError::TargetNotSupported { target: text(), hint: text() },
+            GatewayError::Budget { shortfall: shortfall(), affordable_output: None },
+            GatewayError::RequestQuota { limit: RequestLimit { count: 1, cycle: Cycle::Daily }, resets_at: None },
+            GatewayError::Mispriced { provider: text(), model: text() },
+            GatewayError::MaxCost { needed: Money::ZERO, max_cost: Money::ZERO },
+            GatewayError::Unpriceable(text()),
+            GatewayError::Timeout { provider: text() },
+            GatewayError::BrokenAnswer { provider: text(), detail: text() },
+            GatewayError::CredentialsRejected { provider: text(), status: 401, env: Vec::new(), said: said() },
+            GatewayError::Upstream { provider: text(), status: 504, said: said(), is_charged: true },
+        ];
+        let waits = [
+            GatewayError::TooManyUnknownKeys { wait_s: 600 },
+            GatewayError::Busy,
+            GatewayError::BodiesFull { is_own: true },
+            GatewayError::BodiesFull { is_own: false },
+            GatewayError::BudgetHeld { shortfall: shortfall() },
+            GatewayError::LineFull,
+            GatewayError::RateLimited { wait_ms: 600_000, state },
+            GatewayError::Ledger(StoreError::Unavailable(text())),
+            GatewayError::ShuttingDown,
+            GatewayError::BreakerOpen { provider: text(), wait_s: 300, is_for_all: true },
+            GatewayError::Unreachable { provider: text(), detail: text() },
+        ];
+        for shape in [RequestShape::Openai, RequestShape::Anthropic] {
+            for error in &last {
+                let headers = error.headers(shape);
+                assert_eq!(headers.get(SHOULD_RETRY).unwrap(), "false", "{error}");
+                assert!(!headers.contains_key(header::RETRY_AFTER) && error.is_final(), "{error}");
+            }
+            for error in &waits {
+                let headers = error.headers(shape);
+                let wait: u64 = headers[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+                assert!((1..=60).contains(&wait) && !headers.contains_key(SHOULD_RETRY) && !error.is_final(), "{error}");
+            }
+        }
+    }
 
     #[test]
     fn a_providers_refusal_is_final_or_not() {

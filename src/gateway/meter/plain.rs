@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     domain::{Metered as Known, Usage, ledger::Ending},
-    gateway::{edge::body_of, error::GatewayError, reported::Beside, request_ids, reserve::Held, upstream::Reply, waits::Waits},
+    gateway::{
+        edge::body_of, error::GatewayError, reported::Beside, request_ids, reserve::Held, upstream::Reply, upstream_error::hidden,
+        waits::Waits,
+    },
     translate::{Seen, media, mend, sse},
 };
 
@@ -78,6 +81,7 @@ pub(super) async fn read(held: &Held, reply: Reply, beside: &mut Beside) -> (Kno
     let body = mend::mended_answer(body, says("application/json"));
     let seen = held.ask.inspect(&body);
     let is_error = seen.as_ref().is_some_and(|seen| seen.is_error);
+    let body = if is_error { hidden(&body, held.route.credential.as_ref()).unwrap_or(body) } else { body };
     if let Some(seen) = &seen {
         beside.add(&held.route, &body, seen);
     }
@@ -118,7 +122,7 @@ async fn of_stream(held: &Held, sent: Whole, waits: Waits, beside: &mut Beside) 
         End::Complete => Ending::Complete,
         _ => Ending::Broken,
     };
-    let whole = held.ask.from_events(&sent.body).filter(|_| has_error || end == End::Complete).ok_or_else(|| GatewayError::BrokenAnswer {
+    let whole = held.ask.as_whole(&sent.body).filter(|_| has_error || end == End::Complete).ok_or_else(|| GatewayError::BrokenAnswer {
         provider: held.route.provider.clone(),
         detail: "it streamed what was not to be streamed, and not to the end".to_owned(),
     });

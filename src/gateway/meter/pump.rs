@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{RequestShape, ledger::Ending},
-    gateway::{ask::Ask, route::Route, upstream::DRAIN_TIMEOUT, waits::Waits},
+    gateway::{ask::Ask, route::Route, upstream::DRAIN_TIMEOUT, upstream_error::hidden, waits::Waits},
     translate::{
         Seen,
         mend::Mender,
@@ -265,6 +265,12 @@ impl<'a> Pump<'a> {
             None => (Taken::Part, Seen::default()),
         };
         self.counted.add(&seen);
+        if seen.is_error
+            && let Some(error) = hidden(event.raw(), self.route.credential.as_ref())
+        {
+            passed.add(&error);
+            return taken;
+        }
         match data.filter(|_| (seen.is_usage_only || seen.usage.is_some()) && self.ask.hides_usage()) {
             None => passed.add(event.raw()),
             // The gateway asked for usage, and not the caller: where it comes with a part of the answer, that part goes on without it.

@@ -7,7 +7,6 @@ use url::form_urlencoded;
 use super::Row;
 use crate::{
     catalog::Dialect,
-    domain::RequestShape,
     gateway::{credential::GOOGLE_HEADER, error::GatewayError, lengths::shown, upstream::ANTHROPIC_VERSION},
 };
 
@@ -60,7 +59,10 @@ impl Page {
             Shape::Google => {
                 let skip = of("pageToken").filter(|token| !token.is_empty()).map(|token| token.parse());
                 let skip = skip.transpose().map_err(|_| bad("pageToken", "this is not one of the list"))?.unwrap_or_default();
-                Ok(Self { limit: Some(number("pageSize", GOOGLE_DEFAULT)?), skip, ..Self::default() })
+                // None at all means as many as usual, too many as many as there may be.
+                let size = of("pageSize").map_or(Ok(0), |size| size.parse()).map_err(|_| bad("pageSize", "a number is needed"))?;
+                let limit = if size == 0 { GOOGLE_DEFAULT } else { size.min(ROWS_MAX) };
+                Ok(Self { limit: Some(limit), skip, ..Self::default() })
             }
         }
     }
@@ -95,14 +97,6 @@ impl Shape {
             Self::Google
         } else {
             Self::Openai
-        }
-    }
-
-    /// The dialect in which the caller reads errors.
-    pub(super) const fn dialect(self) -> RequestShape {
-        match self {
-            Self::Anthropic => RequestShape::Anthropic,
-            Self::Openai | Self::Google => RequestShape::Openai,
         }
     }
 

@@ -190,7 +190,7 @@ fn page(text: &str) -> String {
     }
 }
 
-/// What stands between tags, outside of what nobody sees.
+/// What is between tags, outside of what nobody sees.
 fn without_markup(text: &str, lower: &str) -> String {
     let mut words = String::new();
     let mut at = 0;

@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     card,
     guard::{self, Guard},
-    sessions::{self, Sessions},
-    sse,
+    message::MESSAGE_BYTES_MAX,
+    sessions::Sessions,
+    sse, streamable,
     wire::{self, refuse},
 };
 use crate::listen::{self, BodyBudget};
@@ -37,12 +38,17 @@ pub fn router<H: ServerHandler + Clone>(handler: H, guard: Guard, with_sse: bool
         .disable_allowed_hosts()
         .with_sse_keep_alive(Some(KEEP_ALIVE))
         .with_json_response(true)
-        .with_max_request_body_bytes(wire::MESSAGE_BYTES_MAX)
+        // Events without data belong to the revision 2025-11-25, and older clients break on them; the sessions send them where they are known.
+        .with_sse_retry(None)
+        .with_max_request_body_bytes(MESSAGE_BYTES_MAX)
         .with_cancellation_token(stop.clone());
     let fresh = handler.clone();
     let sessions = Arc::new(Sessions::default());
     let streamable = StreamableHttpService::new(move || Ok(fresh.clone()), sessions.clone(), config);
-    let mut router = Router::new().route_service("/mcp", streamable).layer(from_fn_with_state(sessions, sessions::keep_apart));
+    let mut router = Router::new()
+        .route_service("/mcp", streamable.clone())
+        .route_service("/mcp/", streamable)
+        .layer(from_fn_with_state(sessions, streamable::enter));
     if with_sse {
         router = router.merge(sse::router(handler, stop.clone()));
     }

@@ -1,17 +1,32 @@
 //! How clients connect.
 
+mod accept;
+mod batch;
 mod card;
+mod channel;
+mod envelope;
 mod guard;
+mod handshake;
 pub mod http;
+mod lines;
+mod message;
+mod replay;
 mod sessions;
 mod sse;
 pub mod stdio;
+mod streamable;
 mod wire;
 
 pub use guard::{Guard, KnowsKey};
 
 /// The log target whose warnings quote the errors that clients were sent, and those can quote what the client had sent.
 pub const QUOTING: &str = "rmcp::service";
+
+/// Whether the client of this request cannot be asked anything before its answer.
+pub(in crate::mcp) fn hears_only_answers(extensions: &rmcp::model::Extensions) -> bool {
+    let parts = extensions.get::<::http::request::Parts>();
+    parts.is_some_and(|parts| parts.extensions.get::<streamable::OnlyAnswers>().is_some())
+}
 
 /// Resolves when the process is told to end: by Ctrl-C, by SIGTERM, or because its terminal is gone. Some clients do that instead of closing stdin.
 pub async fn asked_to_stop() {

@@ -2,49 +2,40 @@
 //! Of a payer's own sessions the one that was idle longest makes room for a new one; one with a call under way is not idle.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use axum::{
-    Extension,
-    body::Body,
-    extract::{Request, State},
-    middleware::Next,
-};
-use futures_util::Stream;
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
-use http_body_util::BodyExt;
+use futures_util::{Stream, StreamExt};
+use http::{HeaderMap, HeaderName};
 use rmcp::{
-    model::{ClientJsonRpcMessage, ErrorData, ServerJsonRpcMessage},
+    model::{ClientJsonRpcMessage, JsonRpcMessage, ProtocolVersion, RequestId, ServerJsonRpcMessage, ServerResult},
     transport::streamable_http_server::session::{
         RestoreOutcome, ServerSseMessage, SessionId, SessionManager,
         local::{LocalSessionManager, SessionConfig, SessionError},
     },
 };
 
-use super::wire::refuse;
-use crate::session::Payer;
+use super::replay::{KEPT_FOR, Replays};
 
 /// Most sessions of one payer: all the programs of somebody who runs many agents.
 const SESSIONS_OF_PAYER_MAX: usize = 200;
 /// Most sessions in all, a quarter of a MiB each. New ones are refused then, because every other one belongs to somebody.
 const SESSIONS_MAX: usize = 1_000;
-/// When a place may be free again.
-const RETRY_AFTER_S: u64 = 30;
 /// A session that nobody uses ends after this long. Many clients do not start over when theirs has ended, so it is not short.
 const IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+pub(super) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 type Inner = LocalSessionManager;
 type Failed = <Inner as SessionManager>::Error;
 
 pub(super) struct Sessions {
     inner: Inner,
-    open: Mutex<HashMap<SessionId, Open>>,
+    open: Arc<Mutex<HashMap<SessionId, Open>>>,
+    replays: Arc<Replays>,
     /// Held while a session begins.
     beginning: tokio::sync::Mutex<()>,
 }
@@ -53,13 +44,15 @@ struct Open {
     used_at: Instant,
     /// Scope of the payer who began it.
     owner: String,
-    /// Calls that have not been answered.
-    under_way: usize,
+    /// Requests that have not been answered.
+    under_way: HashSet<RequestId>,
+    /// The revision that is spoken in it, once that is agreed.
+    version: Option<ProtocolVersion>,
 }
 
 /// Why there is no new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Full {
+pub(super) enum Full {
     /// Each of the payer's sessions has a call under way.
     Own,
     Everybody,
@@ -67,9 +60,20 @@ enum Full {
 
 /// Who asks, and whether they could have a session: told to the session manager, which is told nothing else about a request.
 #[derive(Clone)]
-struct Caller {
+pub(super) struct Caller {
     scope: String,
     refused: Arc<Mutex<Option<Full>>>,
+}
+
+impl Caller {
+    /// Does what the session manager is called in, for a payer; says why they could not have a session, if they could not.
+    pub(super) async fn scope<T>(scope: &str, work: impl Future<Output = T>) -> Result<T, Full> {
+        let caller = Self { scope: scope.to_owned(), refused: Arc::default() };
+        let refused = caller.refused.clone();
+        let done = CALLER.scope(caller, work).await;
+        let refused = *refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.map_or(Ok(done), Err)
+    }
 }
 
 tokio::task_local! {
@@ -80,9 +84,11 @@ impl Default for Sessions {
     fn default() -> Self {
         let mut config = SessionConfig::default();
         config.keep_alive = Some(IDLE_MAX);
+        // What is said to a client, and under which ids, is kept here.
+        config.sse_retry = None;
         let mut inner = Inner::default();
         inner.session_config = config;
-        Self { inner, open: Mutex::default(), beginning: tokio::sync::Mutex::default() }
+        Self { inner, open: Arc::default(), replays: Arc::default(), beginning: tokio::sync::Mutex::default() }
     }
 }
 
@@ -105,84 +111,63 @@ impl Sessions {
         if own().count() < SESSIONS_OF_PAYER_MAX && !is_full {
             return Ok(None);
         }
-        let idle = own().filter(|(_, session)| session.under_way == 0).min_by_key(|(_, session)| session.used_at);
+        let idle = own().filter(|(_, session)| session.under_way.is_empty()).min_by_key(|(_, session)| session.used_at);
         let oldest = idle.map(|(id, _)| id.clone()).ok_or(if is_full { Full::Everybody } else { Full::Own })?;
         open.remove(&oldest);
         Ok(Some(oldest))
     }
 
-    fn is_of_another(&self, id: &str, scope: &str) -> bool {
+    /// Whether there is such a session, and it is not this payer's.
+    pub(super) fn is_of_another(&self, id: &str, scope: &str) -> bool {
         self.lock().get(id).is_some_and(|session| session.owner != scope)
     }
 
-    /// Counts a call until the value is dropped.
-    fn under_way(self: &Arc<Self>, id: &str) -> Option<UnderWay> {
-        let mut open = self.lock();
-        let (id, session) = open.get_key_value(id).map(|(id, _)| id.clone()).and_then(|id| Some((id.clone(), open.get_mut(&id)?)))?;
-        session.under_way += 1;
-        Some(UnderWay { sessions: self.clone(), id })
+    pub(super) fn is_known(&self, id: &str) -> bool {
+        self.lock().contains_key(id)
+    }
+
+    /// Whether the session speaks the one revision with batches.
+    pub(super) fn takes_batches(&self, id: &str) -> bool {
+        self.lock().get(id).is_some_and(|session| session.version == Some(ProtocolVersion::V_2025_03_26))
+    }
+
+    /// Whether a request with this id waits for its answer.
+    pub(super) fn is_under_way(&self, id: &str, request: &RequestId) -> bool {
+        self.lock().get(id).is_some_and(|session| session.under_way.contains(request))
+    }
+
+    /// Whether what came after this event can still be told.
+    pub(super) fn can_resume(&self, id: &str, last_event: &str) -> bool {
+        self.replays.find(id, last_event).is_some()
+    }
+
+    /// Counts a request until the value is dropped.
+    fn under_way(&self, id: &SessionId, request: RequestId) -> UnderWay {
+        if let Some(session) = self.lock().get_mut(id) {
+            session.under_way.insert(request.clone());
+        }
+        UnderWay { open: self.open.clone(), id: id.clone(), request }
     }
 }
 
-/// A call in a session, up to the end of its answer.
+/// A request in a session, until its answer is ready.
 struct UnderWay {
-    sessions: Arc<Sessions>,
+    open: Arc<Mutex<HashMap<SessionId, Open>>>,
     id: SessionId,
+    request: RequestId,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if let Some(session) = self.sessions.lock().get_mut(&self.id) {
-            session.under_way = session.under_way.saturating_sub(1);
+        if let Some(session) = self.open.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&self.id) {
+            session.under_way.remove(&self.request);
             session.used_at = Instant::now();
         }
     }
 }
 
-fn session_id(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn session_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(SESSION_ID)?.to_str().ok()
-}
-
-/// Lets callers into their own sessions only. To anybody else a session is one that does not exist.
-pub(super) async fn keep_apart(
-    State(sessions): State<Arc<Sessions>>,
-    Extension(payer): Extension<Payer>,
-    request: Request,
-    next: Next,
-) -> Response<Body> {
-    let scope = payer.scope();
-    if session_id(request.headers()).is_some_and(|id| sessions.is_of_another(id, &scope)) {
-        let text = "There is no such session (any more). Begin a new one with initialize.";
-        return refuse(StatusCode::NOT_FOUND, ErrorData::invalid_request(text, None));
-    }
-    // Streams that only listen stay open for as long as the client likes; a message has an answer.
-    let under_way = session_id(request.headers()).filter(|_| request.method() == Method::POST).and_then(|id| sessions.under_way(id));
-    let caller = Caller { scope, refused: Arc::default() };
-    let refused = caller.refused.clone();
-    let response = CALLER.scope(caller, next.run(request)).await;
-    if let Some(full) = *refused.lock().unwrap_or_else(PoisonError::into_inner) {
-        return full.into_response();
-    }
-    response.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _ = &under_way;
-            frame
-        }))
-    })
-}
-
-impl Full {
-    fn into_response(self) -> Response<Body> {
-        let (status, text) = match self {
-            Self::Own => {
-                (StatusCode::TOO_MANY_REQUESTS, "Each of this key's sessions has a call under way. End one, or wait for an answer.")
-            }
-            Self::Everybody => (StatusCode::SERVICE_UNAVAILABLE, "There are as many sessions as this server keeps. Try again later."),
-        };
-        let mut response = refuse(status, ErrorData::invalid_request(text, None));
-        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
-        response
-    }
 }
 
 impl SessionManager for Sessions {
@@ -198,7 +183,7 @@ impl SessionManager for Sessions {
             refused()
         })?;
         let created = self.inner.create_session().await?;
-        let session = Open { used_at: Instant::now(), owner: caller.scope, under_way: 0 };
+        let session = Open { used_at: Instant::now(), owner: caller.scope, under_way: HashSet::new(), version: None };
         self.lock().insert(created.0.clone(), session);
         drop(turn);
         if let Some(oldest) = oldest {
@@ -210,7 +195,14 @@ impl SessionManager for Sessions {
     }
 
     async fn initialize_session(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<ServerJsonRpcMessage, Failed> {
-        self.inner.initialize_session(id, message).await
+        let answer = self.inner.initialize_session(id, message).await?;
+        if let JsonRpcMessage::Response(response) = &answer
+            && let ServerResult::InitializeResult(begun) = &response.result
+            && let Some(session) = self.lock().get_mut(id)
+        {
+            session.version = Some(begun.protocol_version.clone());
+        }
+        Ok(answer)
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, Failed> {
@@ -223,6 +215,7 @@ impl SessionManager for Sessions {
 
     async fn close_session(&self, id: &SessionId) -> Result<(), Failed> {
         self.lock().remove(id);
+        self.replays.forget_session(id);
         self.inner.close_session(id).await
     }
 
@@ -231,7 +224,26 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Failed> {
-        self.inner.create_stream(id, message).await
+        let (owner, is_primed) = self.lock().get(id).map_or_else(Default::default, |session| {
+            (session.owner.clone(), session.version.as_ref().is_some_and(|version| *version >= ProtocolVersion::V_2025_11_25))
+        });
+        let under_way = match &message {
+            JsonRpcMessage::Request(request) => Some(self.under_way(id, request.id.clone())),
+            _ => None,
+        };
+        let mut said = Box::pin(self.inner.create_stream(id, message).await?);
+        let log = self.replays.begin(id, &owner, is_primed);
+        let (replays, kept) = (self.replays.clone(), log.clone());
+        tokio::spawn(async move {
+            while let Some(event) = said.next().await {
+                event.message.into_iter().for_each(|message| kept.add(message));
+            }
+            drop(under_way);
+            replays.end(&kept);
+            tokio::time::sleep(KEPT_FOR).await;
+            replays.forget(&kept);
+        });
+        Ok(log.read(0))
     }
 
     async fn accept_message(&self, id: &SessionId, message: ClientJsonRpcMessage) -> Result<(), Failed> {
@@ -242,7 +254,12 @@ impl SessionManager for Sessions {
         &self,
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Failed> {
-        self.inner.create_standalone_stream(id).await
+        // Without ids: nothing is said here that would be told again.
+        let stream = self.inner.create_standalone_stream(id).await?;
+        Ok(stream.map(|mut event| {
+            event.event_id = None;
+            event
+        }))
     }
 
     async fn resume(
@@ -250,7 +267,8 @@ impl SessionManager for Sessions {
         id: &SessionId,
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Failed> {
-        self.inner.resume(id, last_event_id).await
+        let (log, index) = self.replays.find(id, &last_event_id).ok_or(SessionError::InvalidEventId)?;
+        Ok(log.read(index + 1))
     }
 
     async fn restore_session(&self, id: SessionId) -> Result<RestoreOutcome<Self::Transport>, Failed> {
@@ -268,12 +286,7 @@ mod tests {
     use super::*;
 
     async fn begin(sessions: &Sessions, scope: &str) -> Result<SessionId, Full> {
-        let caller = Caller { scope: scope.to_owned(), refused: Arc::default() };
-        let refused = caller.refused.clone();
-        match CALLER.scope(caller, sessions.create_session()).await {
-            Ok((id, _)) => Ok(id),
-            Err(_) => Err(refused.lock().unwrap().unwrap()),
-        }
+        Caller::scope(scope, sessions.create_session()).await.map(|created| created.unwrap().0)
     }
 
     #[tokio::test]
@@ -281,7 +294,7 @@ mod tests {
         let sessions = Arc::new(Sessions::default());
         let ann = begin(&sessions, "ann").await.unwrap();
         let busy = begin(&sessions, "bob").await.unwrap();
-        let call = sessions.under_way(&busy).unwrap();
+        let call = sessions.under_way(&busy, RequestId::Number(1));
         let idle = begin(&sessions, "bob").await.unwrap();
         for _ in 0..SESSIONS_OF_PAYER_MAX {
             begin(&sessions, "bob").await.unwrap();
@@ -306,7 +319,7 @@ mod tests {
         assert_eq!(begin(&sessions, "ann").await, Err(Full::Everybody));
         assert!(begin(&sessions, "payer 0").await.is_ok(), "one of its own made room");
         let ids: Vec<SessionId> = sessions.lock().iter().filter(|(_, open)| open.owner == "payer 1").map(|(id, _)| id.clone()).collect();
-        let _calls: Vec<_> = ids.iter().map(|id| sessions.under_way(id).unwrap()).collect();
+        let _calls: Vec<_> = ids.iter().map(|id| sessions.under_way(id, RequestId::Number(1))).collect();
         assert_eq!(begin(&sessions, "payer 1").await, Err(Full::Everybody));
         assert_eq!(sessions.lock().len(), SESSIONS_MAX);
     }

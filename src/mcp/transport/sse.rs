@@ -4,8 +4,10 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,25 +23,26 @@ use axum::{
 };
 use futures_util::stream;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::BodyExt;
 use rmcp::{
-    RoleServer, ServerHandler,
+    ServerHandler,
     model::{ClientJsonRpcMessage, ErrorCode, ErrorData, GetExtensions},
-    service::{RxJsonRpcMessage, TxJsonRpcMessage, serve_server_with_ct},
-    transport::Transport,
+    service::serve_server_with_ct,
 };
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{http::KEEP_ALIVE, wire::refuse};
+use super::{
+    channel::{Channel, QUEUE},
+    http::KEEP_ALIVE,
+    message::{Incoming, NO_BATCHES},
+    wire::{Parsed, answer, refuse},
+};
 use crate::{domain::id::hex, session::Payer};
 
 /// Most connections of one payer, and in all. One more is refused: each of the others belongs to a client that is there.
 const CONNECTIONS_OF_PAYER_MAX: usize = 100;
 const CONNECTIONS_MAX: usize = 400;
-/// Messages that may wait in one direction.
-const QUEUE: usize = 64;
 /// A client that reads nothing for this long is gone.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// A server that takes a message no sooner is overwhelmed.
@@ -54,7 +57,8 @@ struct Connections<H> {
 /// The way in to a connection, and whose it is.
 #[derive(Clone)]
 struct Connection {
-    incoming: mpsc::Sender<RxJsonRpcMessage<RoleServer>>,
+    incoming: mpsc::Sender<Incoming>,
+    takes_batches: Arc<AtomicBool>,
     owner: String,
 }
 
@@ -66,7 +70,11 @@ struct Sender {
 
 pub(super) fn router<H: ServerHandler + Clone>(handler: H, stop: CancellationToken) -> Router {
     let connections = Arc::new(Connections { handler, stop, open: Mutex::default() });
-    Router::new().route("/sse", get(connect::<H>)).route("/messages", post(message::<H>)).with_state(connections)
+    let mut router = Router::new();
+    for slash in ["", "/"] {
+        router = router.route(&format!("/sse{slash}"), get(connect::<H>)).route(&format!("/messages{slash}"), post(message::<H>));
+    }
+    router.with_state(connections)
 }
 
 async fn connect<H: ServerHandler + Clone>(
@@ -81,13 +89,13 @@ async fn connect<H: ServerHandler + Clone>(
     let (incoming, from_client) = mpsc::channel(QUEUE);
     let (to_client, outgoing) = mpsc::channel(QUEUE);
     let ended = connections.stop.child_token();
-    if let Err(status) = connections.admit(&id, Connection { incoming, owner: payer.scope() }) {
+    let transport = Channel::new(from_client, to_client).with_patience(READ_TIMEOUT, ended.clone());
+    if let Err(status) = connections.admit(&id, Connection { incoming, takes_batches: transport.takes_batches(), owner: payer.scope() }) {
         let text = "There are as many connections as this server keeps open at a time. End one, or try again later.";
         let mut refusal = refuse(status, ErrorData::invalid_request(text, None));
         refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
         return refusal;
     }
-    let transport = Line { from_client, to_client, ended: ended.clone() };
     let (handler, stop) = (connections.handler.clone(), ended.clone());
     tokio::spawn(async move {
         match serve_server_with_ct(handler, transport, stop.clone()).await {
@@ -129,20 +137,42 @@ async fn message<H: ServerHandler + Clone>(
     let Some(connection) = found else {
         return no(StatusCode::NOT_FOUND, "There is no such connection (any more). Connect again with GET /sse.");
     };
-    let (parts, body) = request.into_parts();
-    let Ok(body) = body.collect().await else { return no(StatusCode::BAD_REQUEST, "The message could not be read.") };
-    let mut message: ClientJsonRpcMessage = match serde_json::from_slice(&body.to_bytes()) {
-        Ok(message) => message,
-        Err(error) => return no(StatusCode::BAD_REQUEST, &format!("This is not a JSON-RPC message of MCP: {error}")),
+    let (mut parts, _) = request.into_parts();
+    let Some(parsed) = parts.extensions.remove::<Parsed>() else { return no(StatusCode::BAD_REQUEST, "A message is needed.") };
+    let mut incoming = parsed.into_incoming();
+    let refused = match &mut incoming {
+        Incoming::Refused(refusal) => Some(answer(StatusCode::BAD_REQUEST, refusal)),
+        Incoming::Ignored(error) => Some(refuse(StatusCode::BAD_REQUEST, error.clone())),
+        Incoming::Batch(_) if !connection.takes_batches.load(Ordering::Relaxed) => {
+            Some(refuse(StatusCode::BAD_REQUEST, ErrorData::invalid_request(NO_BATCHES, None)))
+        }
+        Incoming::Batch(items) => {
+            items.iter_mut().for_each(|item| attach(item, &parts));
+            None
+        }
+        message => {
+            attach(message, &parts);
+            None
+        }
     };
-    // As rmcp does for Streamable HTTP: a handler sees the request that a message came with, and so who pays.
-    if let ClientJsonRpcMessage::Request(request) = &mut message {
-        request.request.extensions_mut().insert(parts);
-    }
-    match tokio::time::timeout(ACCEPT_TIMEOUT, connection.incoming.send(message)).await {
-        Ok(Ok(())) => (StatusCode::ACCEPTED, "Accepted").into_response(),
+    // Whoever waits for an answer to it waits at the stream.
+    let refused = match refused {
+        Some(refused) if incoming.id().is_null() && !matches!(incoming, Incoming::Batch(_)) => return refused,
+        refused => refused,
+    };
+    match tokio::time::timeout(ACCEPT_TIMEOUT, connection.incoming.send(incoming)).await {
+        Ok(Ok(())) => refused.unwrap_or_else(|| (StatusCode::ACCEPTED, "Accepted").into_response()),
         Ok(Err(_)) => no(StatusCode::NOT_FOUND, "The connection has ended. Connect again with GET /sse."),
         Err(_) => no(StatusCode::SERVICE_UNAVAILABLE, "Too many messages are waiting. Send this one again in a moment."),
+    }
+}
+
+/// As rmcp does for Streamable HTTP: a handler sees the request that a message came with, and so who pays.
+fn attach(incoming: &mut Incoming, parts: &http::request::Parts) {
+    if let Incoming::Message { message, .. } = incoming
+        && let ClientJsonRpcMessage::Request(request) = &mut **message
+    {
+        request.request.extensions_mut().insert(parts.clone());
     }
 }
 
@@ -174,40 +204,5 @@ struct Open<H> {
 impl<H> Drop for Open<H> {
     fn drop(&mut self) {
         self.connections.lock().remove(&self.id);
-    }
-}
-
-/// The two directions as rmcp wants them.
-struct Line {
-    from_client: mpsc::Receiver<RxJsonRpcMessage<RoleServer>>,
-    to_client: mpsc::Sender<String>,
-    ended: CancellationToken,
-}
-
-impl Transport<RoleServer> for Line {
-    type Error = io::Error;
-
-    fn send(&mut self, item: TxJsonRpcMessage<RoleServer>) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        let (to_client, ended) = (self.to_client.clone(), self.ended.clone());
-        async move {
-            let text = serde_json::to_string(&item)?;
-            match tokio::time::timeout(READ_TIMEOUT, to_client.send(text)).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
-                Err(_) => {
-                    ended.cancel();
-                    Err(io::Error::from(io::ErrorKind::TimedOut))
-                }
-            }
-        }
-    }
-
-    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        self.from_client.recv().await
-    }
-
-    async fn close(&mut self) -> Result<(), io::Error> {
-        self.from_client.close();
-        Ok(())
     }
 }

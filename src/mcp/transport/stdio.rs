@@ -7,18 +7,19 @@ use std::{
     time::Duration,
 };
 
-use rmcp::{
-    RoleServer,
-    service::serve_server,
-    transport::{async_rw::AsyncRwTransport, stdio_pipes},
-};
+use rmcp::{service::serve_server, transport::stdio_pipes};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::watch,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::asked_to_stop;
+use super::{
+    asked_to_stop,
+    channel::{Channel, QUEUE},
+    lines::Lines,
+    message::Incoming,
+};
 use crate::mcp::LavaMcp;
 
 /// How long calls in flight may still run after the client has gone. With what it takes to settle them, the process ends within two seconds.
@@ -27,8 +28,6 @@ const GRACE: Duration = Duration::from_millis(500);
 const LAST_WORDS: Duration = Duration::from_millis(250);
 /// How often it is looked, while a client reads nothing, whether it is there at all.
 const LOOK: Duration = Duration::from_millis(250);
-/// Longest message. Above the gateway's limit for a body, so that a body over it is answered and not dropped.
-const LINE_BYTES_MAX: usize = 64 << 20;
 
 /// Serves until the client closes its end. Calls in flight get a moment to finish; the caller settles what is left.
 ///
@@ -41,7 +40,12 @@ pub async fn serve(server: LavaMcp) -> io::Result<()> {
     let (is_stuck, stuck) = watch::channel(false);
     let output = WatchedOutput { output, is_stuck };
     tokio::spawn(look_while_stuck(stuck, ended.clone()));
-    let transport = AsyncRwTransport::<RoleServer, _, _>::new(input, output).with_max_line_length(LINE_BYTES_MAX);
+    // One message waits while another is looked at: each can be large.
+    let (to_server, from_client) = mpsc::channel(1);
+    let (to_client, from_server) = mpsc::channel(QUEUE);
+    tokio::spawn(read(input, to_server));
+    let written = tokio::spawn(write(output, from_server));
+    let transport = Channel::new(from_client, to_client);
     let stop = ended.clone();
     tokio::spawn(async move {
         asked_to_stop().await;
@@ -61,7 +65,10 @@ pub async fn serve(server: LavaMcp) -> io::Result<()> {
             cancelled.cancelled().await;
             inner.cancel();
         });
-        running.waiting().await.map(|_| ()).map_err(io::Error::other)
+        let ended = running.waiting().await.map(|_| ()).map_err(io::Error::other);
+        // The connection is gone, and with it whoever could say more.
+        let _ = written.await;
+        ended
     };
     tokio::pin!(served);
     tokio::select! {
@@ -73,6 +80,24 @@ pub async fn serve(server: LavaMcp) -> io::Result<()> {
     }
     cancel.cancel();
     tokio::time::timeout(LAST_WORDS, served).await.unwrap_or(Ok(()))
+}
+
+async fn read(input: impl AsyncRead + Unpin, to_server: mpsc::Sender<Incoming>) {
+    let mut lines = Lines::new(input);
+    while let Some(incoming) = lines.next().await {
+        if to_server.send(incoming).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write(mut output: impl AsyncWrite + Unpin, mut from_server: mpsc::Receiver<String>) {
+    while let Some(mut text) = from_server.recv().await {
+        text.push('\n');
+        if output.write_all(text.as_bytes()).await.is_err() || output.flush().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Input that tells when it has ended. A client that is gone leaves no other sign on some systems.

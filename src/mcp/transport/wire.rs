@@ -1,4 +1,4 @@
-//! Bodies of HTTP requests, read within limits, and refusals as JSON-RPC errors without an id.
+//! Bodies of HTTP requests, read within limits, and refusals as JSON-RPC errors.
 //!
 //! rmcp answers a body that is no JSON with plain text; a client should rather be told in its own protocol what is wrong.
 
@@ -13,30 +13,58 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData};
+use rmcp::model::{ErrorCode, ErrorData};
 use serde_json::{Value, json};
 
+use super::{
+    envelope::Envelope,
+    message::{self, Incoming, MESSAGE_BYTES_MAX, Refusal},
+};
 use crate::{
     listen::{BodyBudget, BodyShare, OverBudget},
     session::Payer,
 };
 
-/// Largest message: as much as the gateway reads, and a little for the envelope.
-pub(super) const MESSAGE_BYTES_MAX: usize = 33 << 20;
 /// A caller who takes longer to send a message is not waited for.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An error that answers a request whose id is not known.
 pub(super) fn refuse(status: StatusCode, error: ErrorData) -> Response<Body> {
     let ErrorData { code, message, .. } = error;
-    let body = json!({"jsonrpc": "2.0", "id": null, "error": {"code": code.0, "message": message}}).to_string();
-    let mut response = Response::new(Body::from(body));
+    json_response(status, &json!({"jsonrpc": "2.0", "id": null, "error": {"code": code.0, "message": message}}))
+}
+
+/// An error that answers a request.
+pub(super) fn answer(status: StatusCode, refusal: &Refusal) -> Response<Body> {
+    json_response(status, &refusal.to_value())
+}
+
+pub(super) fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// Lets through what is one JSON-RPC message by its form. It is read for a payer who has been let in, within the room for their messages.
+/// The message of a request, beside its body.
+#[derive(Clone, Debug)]
+pub(super) struct Parsed(Arc<Incoming>);
+
+impl Parsed {
+    pub(super) fn into_incoming(self) -> Incoming {
+        Arc::unwrap_or_clone(self.0)
+    }
+}
+
+impl std::ops::Deref for Parsed {
+    type Target = Incoming;
+
+    fn deref(&self) -> &Incoming {
+        &self.0
+    }
+}
+
+/// Reads the message of a request. It is read for a payer who has been let in, within the room for their messages.
 pub(super) async fn check_message(
     State(bodies): State<Arc<BodyBudget>>,
     Extension(payer): Extension<Payer>,
@@ -54,16 +82,16 @@ pub(super) async fn check_message(
 }
 
 async fn read(request: Request, share: &mut BodyShare) -> Result<Request, Box<Response<Body>>> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let no = |status, code, text: String| Err(Box::new(refuse(status, ErrorData::new(code, text, None))));
     let whole = match tokio::time::timeout(MESSAGE_TIMEOUT, whole_of(body, share)).await {
         Err(_) => {
             let text = format!("The message did not arrive within {} seconds.", MESSAGE_TIMEOUT.as_secs());
             return no(StatusCode::REQUEST_TIMEOUT, ErrorCode::INVALID_REQUEST, text);
         }
-        Ok(Err(Unread::TooLarge)) => {
-            let text = format!("The message is larger than {} MiB.", MESSAGE_BYTES_MAX >> 20);
-            return no(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::INVALID_REQUEST, text);
+        Ok(Err(Unread::TooLarge(begun))) => {
+            let refusal = Refusal::too_large(Envelope::id_in(&begun));
+            return Err(Box::new(answer(StatusCode::PAYLOAD_TOO_LARGE, &refusal)));
         }
         Ok(Err(Unread::NoRoom(over))) => {
             let status = if over == OverBudget::Own { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -77,66 +105,37 @@ async fn read(request: Request, share: &mut BodyShare) -> Result<Request, Box<Re
         }
         Ok(Ok(whole)) => whole,
     };
-    match fault(&whole) {
-        None => Ok(Request::from_parts(parts, Body::from(whole))),
-        Some(error) => Err(Box::new(refuse(StatusCode::BAD_REQUEST, error))),
-    }
+    let mut incoming = message::read(&whole);
+    let whole = match &mut incoming {
+        Incoming::Message { rewritten: rewritten @ Some(_), .. } => rewritten.take().map_or(whole, Bytes::from),
+        // Behind the mark that some programs begin a text with.
+        _ if whole.starts_with(message::BYTE_ORDER_MARK) => whole.slice(message::BYTE_ORDER_MARK.len()..),
+        _ => whole,
+    };
+    parts.extensions.insert(Parsed(Arc::new(incoming)));
+    Ok(Request::from_parts(parts, Body::from(whole)))
 }
 
 /// Why a message was not read to its end.
 enum Unread {
-    TooLarge,
+    /// With what there was of it.
+    TooLarge(Bytes),
     NoRoom(OverBudget),
     Broken(axum::Error),
 }
 
 async fn whole_of(mut body: Body, share: &mut BodyShare) -> Result<Bytes, Unread> {
     if body.size_hint().lower() > MESSAGE_BYTES_MAX as u64 {
-        return Err(Unread::TooLarge);
+        return Err(Unread::TooLarge(Bytes::new()));
     }
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
         if whole.len() + data.len() > MESSAGE_BYTES_MAX {
-            return Err(Unread::TooLarge);
+            return Err(Unread::TooLarge(whole.freeze()));
         }
         share.grow(data.len()).map_err(Unread::NoRoom)?;
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())
-}
-
-/// What keeps bytes from being one message.
-fn fault(body: &Bytes) -> Option<ErrorData> {
-    if serde_json::from_slice::<ClientJsonRpcMessage>(body).is_ok() {
-        return None;
-    }
-    let text = match serde_json::from_slice::<Value>(body) {
-        Err(error) => return Some(ErrorData::parse_error(format!("The message is not JSON: {error}"), None)),
-        Ok(message) if !message.is_object() => {
-            "One JSON-RPC message, an object, is needed. Batches are not part of MCP since its revision 2025-06-18: send each message by itself."
-        }
-        Ok(_) => {
-            "This is not a message of JSON-RPC 2.0: it has \"jsonrpc\": \"2.0\", and a \"method\" with its \"params\" as an object, or a \"result\" or an \"error\"."
-        }
-    };
-    Some(ErrorData::invalid_request(text, None))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_message_is_told_apart() {
-        let code = |text: &'static str| fault(&Bytes::from_static(text.as_bytes())).map(|error| error.code);
-        assert_eq!(code(" {\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"ping\"}\n"), None);
-        assert_eq!(code("{\"jsonrpc\": \"2.0\"}"), Some(ErrorCode::INVALID_REQUEST));
-        assert_eq!(code("{\"jsonrpc\": "), Some(ErrorCode::PARSE_ERROR));
-        assert_eq!(code(""), Some(ErrorCode::PARSE_ERROR));
-        assert_eq!(code("\n[{}]"), Some(ErrorCode::INVALID_REQUEST));
-        assert_eq!(code("7"), Some(ErrorCode::INVALID_REQUEST));
-        let deep = Bytes::from("[".repeat(100_000));
-        assert_eq!(fault(&deep).map(|error| error.code), Some(ErrorCode::PARSE_ERROR));
-    }
 }

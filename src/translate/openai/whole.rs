@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn an_error_stays_one_and_what_is_not_an_answer_is_none() {
         let error = json!({"error": {"message": "m"}});
-        assert_eq!(chunks(&as_events(error.to_string().as_bytes(), false).unwrap()), [error.clone()]);
-        assert_eq!(from_events(&stream(&[error.clone()])).unwrap(), error.to_string());
+        assert_eq!(chunks(&as_events(error.to_string().as_bytes(), false).unwrap()), std::slice::from_ref(&error));
+        assert_eq!(from_events(&stream(std::slice::from_ref(&error))).unwrap(), error.to_string());
         for other in ["[]", "{}", "{\"choices\": 5}", "<html>", "{\"choices\": [5]}"] {
             assert_eq!(as_events(other.as_bytes(), true), None, "{other}");
         }

@@ -71,7 +71,7 @@ async fn what_contradicts_the_protocol_is_refused_as_it_says() {
 }
 
 /// A server that buys from a fake upstream, logged in.
-async fn buying(home: &std::path::Path, upstream: &FakeUpstream) -> Serving {
+pub(super) async fn buying(home: &std::path::Path, upstream: &FakeUpstream) -> Serving {
     let config = home.join("lava.toml");
     let text = format!(
         "local_servers = false\n[providers.openai]\nbase_url = \"{}\"\nprice = {{ input = \"1\", output = \"2\" }}\n",

@@ -1,8 +1,10 @@
 //! MCP over HTTP, spoken byte by byte to the built program: both eras of Streamable HTTP, and legacy HTTP+SSE.
 
 mod bad_input;
+mod forms;
 mod limit;
 mod many;
+mod resume;
 mod sessions;
 mod who_pays;
 
