@@ -53,17 +53,8 @@ def bought(machine, answers: list[str]) -> None:
     assert machine.ledger.spend_keys() == 1
 
 
-@pytest.mark.parametrize(
-    ("agent", "transport"),
-    [
-        ("gemini", "stdio"),
-        pytest.param("gemini", "http", marks=pytest.mark.xfail(strict=False, reason="it breaks on an event with empty data")),
-        ("opencode", "stdio"),
-        ("opencode", "http"),
-        ("cn", "stdio"),
-        ("cn", "http"),
-    ],
-)
+@by_stdio_and_http
+@pytest.mark.parametrize("agent", ["gemini", "opencode", "cn"])
 def test_it_buys_an_answer(machine, agent, transport):
     bought(machine, work(agent, machine, transport))
 
