@@ -6,7 +6,7 @@ A function takes the client's name, the step and an empty home, and gives the co
 import json
 import pathlib
 
-from conversation import FRAMEWORKS, Step, package, python_of
+from conversation import FRAMEWORKS, SILENT, Step, package, python_of
 from programs import native, node
 from scripted import Call, Say
 
@@ -25,6 +25,7 @@ TOOLS = {
 
 # Without any of the traffic beside the model's that it would have.
 CLAUDE_SILENT = {
+    **SILENT,
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
     "DISABLE_ERROR_REPORTING": "1",

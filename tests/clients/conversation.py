@@ -17,8 +17,14 @@ FRAMEWORKS = HERE / "frameworks"
 
 PRICE = {"input": "0.15", "output": "0.60"}
 
+# Nothing leaves this machine: what is not for it goes to a proxy that is not there.
+NOWHERE = "http://127.0.0.1:9"
+HERE_ONLY = "127.0.0.1,localhost"
+
 # No program of the tests reports to its maker.
 SILENT = {
+    **{name: NOWHERE for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")},
+    **{name: HERE_ONLY for name in ("NO_PROXY", "no_proxy")},
     "DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
     "OTEL_SDK_DISABLED": "true",

@@ -26,7 +26,10 @@ CLIENTS = {
     "openai-agents-js": ("openai", "js"),
 }
 
-STEPS = ["plain", "stream", "tool", "sandbox plain", "sandbox stream", "wrong", "used up"]
+STEPS = ["plain", "stream", "tool", "sandbox plain", "sandbox stream", "sandbox form", "wrong", "used up"]
+
+# These have no way of their own to ask for an answer in a form.
+WITHOUT_FORM = {"smolagents-openai", "crewai-openai", "crewai-anthropic", "llama-index"}
 
 # instructor always wants a form filled, crewai's own streaming ends in one text.
 FORM = {"instructor"}
@@ -74,6 +77,14 @@ def test_the_sandbox_answers_it(houses, outcomes, client):
             assert entry["kind"] == "charge" and entry["amount_n"] > 0, entry
 
 
+@pytest.mark.parametrize("client", [name for name in CLIENTS if name not in WITHOUT_FORM])
+def test_the_sandbox_fills_its_form(houses, outcomes, client):
+    """By the schema that the client sends; how it is sent is the client's own affair."""
+    outcome = outcomes(client)["sandbox form"]
+    assert outcome.text and outcome.text.lstrip("-").isdigit(), outcome
+    booked(houses.sandbox.machine, outcome.key_id, len(outcome.posts))
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_a_wrong_key_is_told_at_once(outcomes, client):
     outcome = outcomes(client)["wrong"]
@@ -87,3 +98,15 @@ def test_a_used_up_key_is_told_at_once(houses, outcomes, client):
     assert outcome.error and "Service key spend limit exceeded" in outcome.error and "It resets at" in outcome.error, outcome
     assert [exchange.status for exchange in outcome.posts] == [402], outcome
     booked(houses.own.machine, outcome.key_id, 0)
+
+
+@pytest.mark.parametrize("client", ["ai-anthropic", "ai-openai-chat"])
+def test_the_ai_sdk_sends_a_pdf(houses, machine, client):
+    """To Anthropic it names the beta of PDFs with each."""
+    dialect, where = CLIENTS[client]
+    outcome = houses.ask(["sandbox pdf"], dialect, library(command(where), client, machine))["sandbox pdf"]
+    assert outcome.text and "sandbox" in outcome.text, outcome
+    (post,) = outcome.posts
+    assert ("pdfs-2024-09-25" in post.request_headers.get("anthropic-beta", "")) == (dialect == "anthropic"), post.request_headers
+    (entry,) = booked(houses.sandbox.machine, outcome.key_id, 1)
+    assert entry["kind"] == "charge" and entry["amount_n"] > 0, entry

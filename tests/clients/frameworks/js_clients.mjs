@@ -8,6 +8,17 @@ const QUESTION = "How warm is it in Graz?";
 const weather = ({ city }) => `17 degrees in ${city}`;
 const description = "How warm it is in a city.";
 const city = z.object({ city: z.string() });
+// What an answer has to look like, where a client asks for a form.
+const form = z.object({ degrees: z.number().int() });
+
+// A page without anything on it.
+const PDF = Buffer.from(`%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
+2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 144]>>endobj
+trailer<</Root 1 0 R>>
+%%EOF
+`);
 
 async function joined(stream, text = (piece) => piece) {
   const pieces = [];
@@ -16,8 +27,13 @@ async function joined(stream, text = (piece) => piece) {
 }
 
 async function ai({ step }, model) {
-  const { generateText, stepCountIs, streamText, tool } = await import("ai");
+  const { generateText, Output, stepCountIs, streamText, tool } = await import("ai");
   const ask = { model, prompt: QUESTION };
+  if (step === "pdf") {
+    const content = [{ type: "text", text: QUESTION }, { type: "file", mediaType: "application/pdf", data: PDF }];
+    return (await generateText({ model, messages: [{ role: "user", content }] })).text;
+  }
+  if (step === "form") return String((await generateText({ ...ask, output: Output.object({ schema: form }) })).output.degrees);
   if (step === "stream") {
     let failed;
     const answer = await joined(streamText({ ...ask, onError: ({ error }) => (failed = error) }).textStream);
@@ -32,6 +48,7 @@ async function langchain({ step }, model) {
   const { HumanMessage } = await import("@langchain/core/messages");
   const { tool } = await import("@langchain/core/tools");
   if (step === "stream") return joined(await model.stream(QUESTION), (chunk) => chunk.text);
+  if (step === "form") return String((await model.withStructuredOutput(form, { method: "jsonSchema" }).invoke(QUESTION)).degrees);
   if (step !== "tool") return (await model.invoke(QUESTION)).text;
   const tools = { weather: tool(weather, { name: "weather", description, schema: city }) };
   const bound = model.bindTools(Object.values(tools));
@@ -45,7 +62,9 @@ const clients = {
   "ai-openai-responses": async (step) => ai(step, (await import("@ai-sdk/openai")).createOpenAI({ apiKey: step.key, baseURL: `${step.root}/v1` })(step.model)),
   "ai-compatible": async (step) => {
     const { createOpenAICompatible } = await import("@ai-sdk/openai-compatible");
-    return ai(step, createOpenAICompatible({ name: "lava", apiKey: step.key, baseURL: `${step.root}/v1` })(step.model));
+    // What it asks for by itself is any JSON object, which no form could be filled from.
+    const options = { name: "lava", apiKey: step.key, baseURL: `${step.root}/v1`, supportsStructuredOutputs: step.step === "form" };
+    return ai(step, createOpenAICompatible(options)(step.model));
   },
   "ai-anthropic": async (step) =>
     ai(step, (await import("@ai-sdk/anthropic")).createAnthropic({ apiKey: step.key, baseURL: `${step.root}/v1` })(step.model)),
@@ -63,8 +82,10 @@ const clients = {
     setTracingDisabled(true);
     const modelProvider = new OpenAIProvider({ apiKey: step.key, baseURL: `${step.root}/v1`, useResponses: false });
     const tools = step.step === "tool" ? [tool({ name: "weather", description, parameters: city, execute: async (values) => weather(values) })] : [];
-    const agent = new Agent({ name: "weatherman", instructions: "Say how warm it is.", model: step.model, tools });
+    const outputType = step.step === "form" ? { outputType: form } : {};
+    const agent = new Agent({ name: "weatherman", instructions: "Say how warm it is.", model: step.model, tools, ...outputType });
     const runner = new Runner({ modelProvider, tracingDisabled: true });
+    if (step.step === "form") return String((await runner.run(agent, QUESTION)).finalOutput.degrees);
     if (step.step !== "stream") return (await runner.run(agent, QUESTION)).finalOutput;
     const run = await runner.run(agent, QUESTION, { stream: true });
     const answer = await joined(run.toTextStream());

@@ -22,6 +22,16 @@ def weather(city: str) -> str:
     return f"17 degrees in {city}"
 
 
+def form():
+    """What an answer has to look like, where a client asks for a form."""
+    import pydantic
+
+    class Answer(pydantic.BaseModel):
+        degrees: int
+
+    return Answer
+
+
 @dataclasses.dataclass
 class Step:
     step: str
@@ -40,6 +50,8 @@ def langchain(step: Step, model):
     if step.step == "stream":
         pieces = [chunk.text for chunk in model.stream(QUESTION) if chunk.text]
         return "".join(pieces), len(pieces)
+    if step.step == "form":
+        return str(model.with_structured_output(form(), method="json_schema").invoke(QUESTION).degrees)
     if step.step != "tool":
         return model.invoke(QUESTION).text
     with_tools = model.bind_tools([weather])
@@ -61,8 +73,10 @@ def langchain_anthropic(step: Step):
 
 
 def pydantic_ai(step: Step, model):
-    from pydantic_ai import Agent
+    from pydantic_ai import Agent, NativeOutput
 
+    if step.step == "form":
+        return str(Agent(model, output_type=NativeOutput(form())).run_sync(QUESTION).output.degrees)
     agent = Agent(model, tools=[weather] if step.step == "tool" else [])
     if step.step != "stream":
         return agent.run_sync(QUESTION).output
@@ -106,6 +120,9 @@ def litellm(step: Step, model: str, base_url: str):
         said.append(message.model_dump())
         for call in message.tool_calls:
             said.append({"role": "tool", "tool_call_id": call.id, "content": weather(**json.loads(call.function.arguments))})
+    if step.step == "form":
+        answer = form()
+        return str(answer.model_validate_json(litellm.completion(**ask, response_format=answer).choices[0].message.content).degrees)
     return litellm.completion(**ask).choices[0].message.content
 
 
@@ -121,19 +138,15 @@ def instructor(step: Step):
     """It wants every answer in a form, by way of a tool or of a JSON schema."""
     import instructor
     import openai
-    import pydantic
-
-    class Answer(pydantic.BaseModel):
-        degrees: int
 
     client = openai.OpenAI(api_key=step.key, base_url=step.url)
     mode = instructor.Mode.JSON_SCHEMA if step.step == "form" else instructor.Mode.TOOLS
-    ask = {"model": step.model, "messages": [{"role": "user", "content": QUESTION}], "max_retries": 0}
+    ask = {"model": step.model, "messages": [{"role": "user", "content": QUESTION}], "max_retries": 0, "response_model": form()}
     wrapped = instructor.from_openai(client, mode=mode)
     if step.step == "stream":
-        pieces = list(wrapped.chat.completions.create_partial(response_model=Answer, **ask))
+        pieces = list(wrapped.chat.completions.create_partial(**ask))
         return str(pieces[-1].degrees), len(pieces)
-    return str(wrapped.chat.completions.create(response_model=Answer, **ask).degrees)
+    return str(wrapped.chat.completions.create(**ask).degrees)
 
 
 def smolagents(step: Step, model):
