@@ -134,6 +134,7 @@ async fn gateway(path: &std::path::Path, base_url: String) -> (Router, String) {
         prices: Some(Prices::flat(Rate::per_million("3").unwrap(), Rate::per_million("15").unwrap())),
         reported_cost: None,
         takes_stream_options: true,
+        context_window: None,
     };
     let credentials = Credentials::new(HashMap::new(), Arc::new(|_| None), None);
     let registry = Registry::new(vec![provider], credentials, false);

@@ -235,6 +235,7 @@ fn custom_provider(id: &str, provider: &ProviderConfig) -> Option<CustomProvider
             // A provider of the catalog at another address says it as at its own.
             None => Catalog::embedded().provider(id).and_then(|known| known.reported_cost.clone()),
         },
+        context_window: provider.context_window,
         takes_stream_options: provider
             .stream_options
             .unwrap_or_else(|| Catalog::embedded().provider(id).is_none_or(|known| known.takes_stream_options)),

@@ -107,6 +107,8 @@ pub struct ProviderConfig {
     pub reported_cost: Option<String>,
     /// Whether it takes `stream_options`, with which usage is asked for in streams. Where nothing is said, a provider of the catalog by this name decides; others do.
     pub stream_options: Option<bool>,
+    /// The most tokens that its models read. It bounds what a document costs, whose tokens cannot be counted beforehand.
+    pub context_window: Option<u64>,
 }
 
 /// The wire format of a provider of one's own.

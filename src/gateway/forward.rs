@@ -170,7 +170,7 @@ impl Owner {
             prices,
             reported_cost: self.reported_cost,
             takes_stream_options: sandbox || self.takes_stream_options,
-            context: known.and_then(|model| model.context),
+            context: custom.map_or_else(|| known.and_then(|model| model.context), |custom| custom.context_window),
             max_output: known.and_then(|model| model.max_output),
             reasons: known.is_some_and(|model| model.capabilities.has(Capability::Reasoning)),
             reach: match (sandbox, self.is_custom) {

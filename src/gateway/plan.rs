@@ -98,8 +98,14 @@ impl Quote {
             Some(input) => input,
             None if is_free => 0,
             None => {
-                let reason = "it refers to content that is not in the request, and the model's context window is not known";
-                return unpriceable(reason.to_owned());
+                let known_by = if route.is_own() {
+                    format!("; set context_window under [providers.{provider}] in the config file")
+                } else {
+                    String::new()
+                };
+                return unpriceable(format!(
+                    "it has content whose tokens cannot be counted beforehand, and the model's context window is not known{known_by}"
+                ));
             }
         };
         let (choices, asked_cap) = (ask.choices(), ask.output_cap());

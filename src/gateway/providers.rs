@@ -34,6 +34,8 @@ pub struct CustomProvider {
     pub reported_cost: Option<ReportedCost>,
     /// Whether it takes `stream_options`; one that does not refuses a request with it.
     pub takes_stream_options: bool,
+    /// The most tokens that its models read, if a person said so.
+    pub context_window: Option<u64>,
 }
 
 impl CustomProvider {

@@ -172,7 +172,7 @@ async fn custom_route(registry: &Registry, custom: &CustomProvider, ask: &Ask, m
         prices: custom.prices.clone(),
         reported_cost: custom.reported_cost.clone(),
         takes_stream_options: sandbox || custom.takes_stream_options,
-        context: None,
+        context: custom.context_window,
         max_output: None,
         reasons: false,
         reach: if sandbox { Reach::Sandbox } else { Reach::Private },

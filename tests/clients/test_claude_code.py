@@ -136,7 +136,6 @@ def test_it_searches_the_web_where_the_provider_does(houses, own):
     paid_as_listed(houses.own.machine, said.key_id, 3)
 
 
-@pytest.mark.xfail(strict=False, reason="the sandbox refuses its system messages, which come without a beta, and it asks a second time")
 @pytest.mark.parametrize("model", [None, "opus", "sonnet", "haiku", "claude-opus-4-8", "claude-sonnet-4-5"])
 def test_the_sandbox_answers_its_models(houses, sandbox, model):
     said = sandbox("--allowedTools=Bash", model=model)

@@ -290,7 +290,7 @@ USE = {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "n
 BAD_MESSAGES = [
     ({"messages": []}, "messages: at least one message is required"),
     ({"messages": [{"role": "robot", "content": "hi"}]}, "messages.0.role: Input should be 'user' or 'assistant'"),
-    ({"messages": [{"role": "system", "content": "hi"}]}, 'messages: Unexpected role "system"'),
+    ({"messages": [{"role": "system", "content": "hi"}]}, 'first message must use the "user" role'),
     ({"messages": [{"role": "assistant", "content": "hi"}]}, 'messages: first message must use the "user" role'),
     ({"messages": [{"role": "user", "content": ""}]}, "messages.0: all messages must have non-empty content"),
     ({"messages": [{"role": "user", "content": []}]}, "messages.0: all messages must have non-empty content"),

@@ -260,6 +260,7 @@ async fn open(path: PathBuf, upstream: &str, credentials: Credentials, clock: &T
         prices: Some(prices()),
         reported_cost: (id == "fake").then(|| ReportedCost { field: "usage.cost".into(), unit: CostUnit::Usd }),
         takes_stream_options: id != "strict",
+        context_window: None,
     };
     // A port on which nobody listens: bound and let go again.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::program,
+    fake_upstream::FakeUpstream,
     harness::{Answer, Harness, request},
+    server::{Gateway, http, json_of},
 };
 
 const SONNET: &str = "claude-sonnet-4-5";
@@ -215,4 +217,28 @@ fn a_name_can_stand_for_another_model_for_all_keys_or_for_one() {
     assert!(!run(&config, &["prompt", "some-other-name", "hi"]).0);
     let (is_ok, said) = run("[model_aliases]\n\"a\" = \" \"\n", &["prompt", "a", "hi"]);
     assert!(!is_ok && said.contains("model_aliases"), "{said}");
+}
+
+#[tokio::test]
+async fn a_document_is_bounded_by_the_context_window_that_the_config_file_names() {
+    let (home, upstream) = (tempfile::tempdir().unwrap(), FakeUpstream::start().await);
+    let config = home.path().join("lava.toml");
+    let of = |id: &str, more: &str| {
+        format!("[providers.{id}]\nbase_url = \"{}\"\nprice = {{ input = \"1\", output = \"2\" }}\n{more}\n", upstream.url)
+    };
+    std::fs::write(&config, format!("local_servers = false\n{}{}", of("plain", ""), of("known", "context_window = 100_000"))).unwrap();
+    let mut command = program(home.path());
+    command.env("LAVA_CONFIG", config);
+    let gateway = Gateway::start(home.path(), command);
+    let ask = async |model: &str| {
+        let file = json!([{"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}}]);
+        let body = json!({"model": model, "messages": [{"role": "user", "content": file}], "max_tokens": 9}).to_string();
+        let answer =
+            http().post(format!("{}/chat/completions", gateway.address)).bearer_auth(&gateway.secret).body(body).send().await.unwrap();
+        (answer.status().as_u16(), json_of(answer).await.to_string())
+    };
+    let (status, said) = ask("plain/ok").await;
+    assert!(status == 402 && said.contains("set context_window under [providers.plain]"), "{status} {said}");
+    let (status, said) = ask("known/ok").await;
+    assert_eq!(status, 200, "{said}");
 }

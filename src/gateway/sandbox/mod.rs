@@ -19,21 +19,20 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use self::refusal::Refusal;
-use super::{ask::Ask, reserve::Held, screen::ANTHROPIC_BETA, tokens, upstream::Reply, waits::Waits};
+use super::{ask::Ask, reserve::Held, tokens, upstream::Reply, waits::Waits};
 use crate::{domain::RequestShape, translate::sse::Event};
 
 /// Answers a request as a provider would. `now` is the time in seconds since 1970.
 pub(super) async fn answer(held: &Held, body: Bytes, now: i64) -> Reply {
     let (route, ask) = (held.route.clone(), held.ask.clone());
-    let betas = held.headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
     // Counting is work, and the first count loads the vocabulary.
     let made = tokens::counting(move || {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let model = route.model.as_str();
         let made = match *ask {
             Ask::Chat(_) => chat::answer(&body, &chat::Asked { model, now, wants_usage: !ask.hides_usage() }),
-            Ask::Messages(_) => anthropic::message(model, &body, &betas),
-            Ask::CountTokens(_) => anthropic::count_tokens(&body, &betas),
+            Ask::Messages(_) => anthropic::message(model, &body),
+            Ask::CountTokens(_) => anthropic::count_tokens(&body),
             Ask::Embeddings(_) => Ok(Made::Plain(embeddings::answer(model, &body))),
             Ask::Free => Ok(Made::Plain(json!({"object": "list", "data": [], "sandbox": words::NOTE}))),
         };

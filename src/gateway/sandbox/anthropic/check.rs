@@ -9,13 +9,11 @@ use crate::gateway::sandbox::{Refusal, input};
 
 /// Fields that are a number between zero and this.
 const RANGES: [(&str, i64); 3] = [("temperature", 1), ("top_p", 1), ("top_k", i64::MAX)];
-/// With this beta, instructions may come between the messages.
-const SYSTEM_BETA: &str = "mid-conversation-system";
 const THINKING_TOKENS_MIN: u64 = 1_024;
 const NAME_CHARS_MAX: usize = 128;
 const EFFORTS: [&str; 5] = ["low", "medium", "high", "xhigh", "max"];
 
-pub(super) fn check(body: &Value, betas: &str) -> Result<(), Refusal> {
+pub(super) fn check(body: &Value) -> Result<(), Refusal> {
     for (name, most) in RANGES {
         check_range(&body[name], name, most)?;
     }
@@ -23,7 +21,7 @@ pub(super) fn check(body: &Value, betas: &str) -> Result<(), Refusal> {
     if stops.clone().any(|stop| stop.trim().is_empty()) {
         return Err(Refusal::new("stop_sequences: each stop sequence must contain non-whitespace"));
     }
-    check_messages(messages(body), betas.contains(SYSTEM_BETA))?;
+    check_messages(messages(body))?;
     check_tools(body)?;
     check_thinking(body)?;
     check_form(body)
@@ -44,26 +42,21 @@ fn check_range(value: &Value, name: &str, most: i64) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_messages(messages: &[Value], has_system: bool) -> Result<(), Refusal> {
+/// Instructions may come between the messages: newer models take them there, and Claude Code sends them.
+fn check_messages(messages: &[Value]) -> Result<(), Refusal> {
     if messages.is_empty() {
         return Err(Refusal::new("messages: at least one message is required"));
     }
     for (at, message) in messages.iter().enumerate() {
         match message["role"].as_str() {
-            Some("user" | "assistant") => {}
-            Some("system") if has_system => {}
-            Some("system") => {
-                return Err(Refusal::new(
-                    "messages: Unexpected role \"system\". The Messages API accepts a top-level `system` parameter, not \"system\" as an input message role.",
-                ));
-            }
+            Some("user" | "assistant" | "system") => {}
             Some(_) => return Err(Refusal::new(format!("messages.{at}.role: Input should be 'user' or 'assistant'"))),
             None if message.is_object() => return Err(Refusal::new(format!("messages.{at}.role: Field required"))),
             None => return Err(Refusal::new(format!("messages.{at}: Input should be an object"))),
         }
         check_content(message, at, at + 1 == messages.len())?;
     }
-    if messages[0]["role"] == "assistant" {
+    if messages[0]["role"] != "user" {
         return Err(Refusal::new("messages: first message must use the \"user\" role"));
     }
     check_results(messages)
@@ -76,7 +69,8 @@ fn check_content(message: &Value, at: usize, is_last: bool) -> Result<(), Refusa
         Value::Array(blocks) => blocks.is_empty(),
         _ => return Err(Refusal::new(format!("messages.{at}.content: Input should be a valid string or a valid array"))),
     };
-    if is_empty && !(is_last && message["role"] == "assistant") {
+    // Instructions can be nothing but a setting beside the content.
+    if is_empty && message["role"] != "system" && !(is_last && message["role"] == "assistant") {
         return Err(Refusal::new(format!(
             "messages.{at}: all messages must have non-empty content except for the optional final assistant message"
         )));
@@ -256,12 +250,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instructions_come_between_messages_with_the_beta_only() {
+    fn instructions_may_come_between_messages() {
         let used = json!([{"type": "tool_use", "id": "t", "name": "n", "input": {}}]);
         let result = json!([{"type": "tool_result", "tool_use_id": "t", "content": "x"}]);
         let body = json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": used},
-            {"role": "system", "content": "b"}, {"role": "user", "content": result}]});
-        assert!(check(&body, "").is_err());
-        assert!(check(&body, "claude-code-20250219,mid-conversation-system-2026-04-07").is_ok());
+            {"role": "system", "content": "b"}, {"role": "system", "content": [], "output_config": {"effort": "low"}},
+            {"role": "user", "content": result}]});
+        assert!(check(&body).is_ok());
     }
 }

@@ -10,8 +10,8 @@ use self::blocks::Block;
 use super::{Made, Refusal, ids, input::Input, words::End};
 
 /// Counts the tokens of a request.
-pub(super) fn count_tokens(body: &Value, betas: &str) -> Result<Made, Refusal> {
-    check::check(body, betas)?;
+pub(super) fn count_tokens(body: &Value) -> Result<Made, Refusal> {
+    check::check(body)?;
     let tokens = Input::of_messages(body).total;
     let mut counted = json!({"input_tokens": tokens});
     if body.get("context_management").is_some_and(Value::is_object) {
@@ -21,8 +21,8 @@ pub(super) fn count_tokens(body: &Value, betas: &str) -> Result<Made, Refusal> {
 }
 
 /// Answers a request.
-pub(super) fn message(model: &str, body: &Value, betas: &str) -> Result<Made, Refusal> {
-    check::check(body, betas)?;
+pub(super) fn message(model: &str, body: &Value) -> Result<Made, Refusal> {
+    check::check(body)?;
     let blocks = blocks::write(body, model)?;
     let is_tool = blocks.iter().any(|block| matches!(block, Block::Tool { .. }));
     let (stop_reason, stop_sequence) = match blocks.last().map(|block| &block.written().end) {
