@@ -66,6 +66,12 @@ impl Money {
         Self(self.0.saturating_add(other.0))
     }
 
+    /// So many times this amount; the largest amount when that fits no number.
+    #[must_use]
+    pub fn times(self, count: u64) -> Self {
+        i64::try_from(count).map_or(Self::MAX, |count| Self(self.0.saturating_mul(count)))
+    }
+
     /// The difference, clamped at zero.
     pub fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0).max(0))

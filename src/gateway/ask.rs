@@ -109,6 +109,19 @@ impl Ask {
         }
     }
 
+    /// Fields that no provider gets.
+    pub(super) fn taken(&self) -> &[&'static str] {
+        match self {
+            Self::Messages(messages) | Self::CountTokens(messages) => messages.taken(),
+            Self::Chat(_) | Self::Embeddings(_) | Self::Free => &[],
+        }
+    }
+
+    /// Models that a tool of it asks beside the one that answers.
+    pub(super) fn advisors(&self) -> Vec<String> {
+        if let Self::Messages(messages) = self { messages.advisors() } else { Vec::new() }
+    }
+
     /// What hosted tools can add to its cost.
     pub(super) const fn hosted(&self) -> Option<&Hosted> {
         match self {

@@ -262,8 +262,10 @@ impl Terms {
         };
         let mut headers = HeaderMap::new();
         for name in PASSED_ON {
-            if let Some(value) = from.get(&name) {
-                headers.insert(name, value.clone());
+            // A list may come in several lines; of anything else the first one counts.
+            let lines = if name == ANTHROPIC_BETA { usize::MAX } else { 1 };
+            for value in from.get_all(&name).iter().take(lines) {
+                headers.append(name.clone(), value.clone());
             }
         }
         Ok(Self { fallbacks, max_cost, headers })

@@ -2,7 +2,7 @@
 
 use super::{ask::Ask, error::GatewayError, route::Route};
 use crate::{
-    catalog::{Catalog, Unit},
+    catalog::{Catalog, Model, Unit},
     domain::{Money, Rate},
 };
 
@@ -52,12 +52,12 @@ pub(super) fn bound(ask: &Ask, route: &Route) -> Result<Extra, GatewayError> {
         0 => None,
         rounds => Some((rounds, route.context.ok_or_else(|| no_bound("context window"))?)),
     };
-    let searches = times(search_fee(route), hosted.searches);
+    let searches = search_fee(route).times(hosted.searches);
     let mut fee = fixed_fee(ask, route).saturating_add(searches);
     for (name, uses) in &hosted.models {
         let model = Catalog::embedded().model(&route.provider, name);
         let most = model.and_then(|model| model.prices()?.bound(model.context?, model.max_output?).ok());
-        fee = fee.saturating_add(times(most.ok_or_else(|| no_bound("price"))?, *uses));
+        fee = fee.saturating_add(most.ok_or_else(|| no_bound("price"))?.times(*uses));
     }
     Ok(Extra { again, fee })
 }
@@ -67,7 +67,7 @@ pub(super) fn fee(ask: &Ask, route: &Route, searches: u64) -> Money {
     if route.is_own() {
         return Money::ZERO;
     }
-    fixed_fee(ask, route).saturating_add(times(search_fee(route), searches))
+    fixed_fee(ask, route).saturating_add(search_fee(route).times(searches))
 }
 
 /// What is due however much is used, beyond the fee of each request that the model's prices have already.
@@ -77,19 +77,17 @@ fn fixed_fee(ask: &Ask, route: &Route) -> Money {
     fee.saturating_sub(of_request).max(Money::ZERO)
 }
 
+/// The model's price of a search; where it has none, the highest of the same provider, and where that has none either, the highest of all.
 fn search_fee(route: &Route) -> Money {
-    let model = Catalog::embedded().model(&route.provider, &route.model);
-    let rate = model.and_then(|model| model.units.iter().find(|(unit, _)| *unit == Unit::WebSearch)).map(|(_, rate)| *rate);
-    rate.map_or(SEARCH_FEE_MAX, rounded_up)
+    let catalog = Catalog::embedded();
+    let fee_of = |model: &Model| model.units.iter().find(|(unit, _)| *unit == Unit::WebSearch).map(|(_, rate)| rounded_up(*rate));
+    let own = catalog.model(&route.provider, &route.model).and_then(fee_of);
+    own.or_else(|| catalog.models().iter().filter(|model| *model.provider == *route.provider).filter_map(fee_of).max())
+        .unwrap_or(SEARCH_FEE_MAX)
 }
 
 fn rounded_up(rate: Rate) -> Money {
     Money::from_picos_rounded_up(i128::from(rate.picos())).unwrap_or(Money::MAX)
-}
-
-fn times(amount: Money, count: u64) -> Money {
-    let nanos = i64::try_from(count).ok().and_then(|count| amount.nanos().checked_mul(count));
-    nanos.map_or(Money::MAX, Money::from_nanos)
 }
 
 #[cfg(test)]
@@ -125,8 +123,9 @@ mod tests {
         let extra = bound(&ask, &sold).unwrap();
         assert_eq!((extra.runs(), extra.input_max(), extra.fee), (4, Some(800_000), dollars("0.03")));
         assert_eq!((fee(&ask, &sold, 2), fee(&ask, &sold, 0)), (dollars("0.02"), Money::ZERO));
-        // Where no price of a search is known, the highest one counts.
-        assert_eq!(fee(&ask, &route("anthropic", "unheard-of", Reach::Public), 1), dollars("0.05"));
+        // Where no price of a search is known, the highest one of the provider counts, and then that of all.
+        assert_eq!(fee(&ask, &route("anthropic", "claude-haiku-4-5", Reach::Public), 1), dollars("0.01"));
+        assert_eq!(fee(&ask, &route("nobody", "unheard-of", Reach::Public), 1), dollars("0.05"));
         // A person vouches for what their own provider costs.
         let own = route("anthropic", "claude-sonnet-4-5", Reach::Private);
         assert_eq!((bound(&ask, &own).unwrap(), fee(&ask, &own, 2)), (Extra::default(), Money::ZERO));
@@ -143,7 +142,7 @@ mod tests {
         let most = big.prices().unwrap().bound(big.context.unwrap(), big.max_output.unwrap()).unwrap();
         assert_eq!(bound(&advisor("claude-opus-4-8"), &sold).unwrap().fee, most.saturating_add(most));
         assert!(bound(&advisor("unheard-of"), &sold).is_err());
-        assert_eq!(times(Money::MAX, 2), Money::MAX);
+        assert_eq!(Money::MAX.times(2), Money::MAX);
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Attempt<'_> {
                 route: (*route).clone(),
                 ask: call.ask.clone(),
                 headers: if route.is_own() { call.headers.clone() } else { call.screened.headers.clone() },
-                notes: if route.is_own() { HeaderMap::new() } else { call.screened.notes.clone() },
+                notes: if route.is_own() { &call.screened.own_notes } else { &call.screened.notes }.clone(),
                 plan,
                 input_tokens_max: quote.input_tokens_max(),
                 text_tokens_max: quote.text_tokens_max(),

@@ -27,6 +27,8 @@ pub(super) struct Screened {
     pub(super) headers: HeaderMap,
     /// Headers for the caller that say what was changed.
     pub(super) notes: HeaderMap,
+    /// The same where a person's own provider answers.
+    pub(super) own_notes: HeaderMap,
 }
 
 /// Screens a request for those of its routes that are not a person's own.
@@ -44,14 +46,22 @@ pub(super) fn screen(
     } else {
         HostedTools::Refused
     };
+    let taken: Vec<String> = ask.taken().iter().map(|name| (*name).to_owned()).collect();
+    let own_notes = notes(&taken, None);
+    // A person vouches for the prices of their own provider, and not for what a key allows there.
+    let advisors = ask.advisors();
+    for route in routes.iter().filter(|route| route.is_own()) {
+        advisors.iter().try_for_each(|model| check_seller(key, &route.provider, model))?;
+    }
     let screened = ask.screen(hosted);
     if routes.iter().all(|route| route.is_own()) {
-        return Ok(Screened::default());
+        return Ok(Screened { own_notes, ..Screened::default() });
     }
     let (mut dropped, max_uses, models) = match screened? {
         Some(screened) => (screened.dropped.clone(), screened.max_uses, screened.hosted.models.clone()),
         None => (Vec::new(), None, Vec::new()),
     };
+    dropped.extend(taken);
     for route in routes.iter().filter(|route| !route.is_own()) {
         for (model, _) in &models {
             if gateway.registry.catalog().model(&route.provider, model).is_none() {
@@ -62,25 +72,28 @@ pub(super) fn screen(
     }
     let mut headers = headers.clone();
     screen_betas(&mut headers, hosted, &mut dropped);
+    let notes = notes(&dropped, max_uses);
+    Ok(Screened { headers, notes, own_notes })
+}
+
+fn notes(dropped: &[String], max_uses: Option<u64>) -> HeaderMap {
     let mut notes = HeaderMap::new();
     if !dropped.is_empty() {
-        notes.insert(DROPPED, listed(&dropped));
+        notes.insert(DROPPED, listed(dropped));
     }
     if let Some(uses) = max_uses {
         notes.insert(MAX_USES, HeaderValue::from(uses));
     }
-    Ok(Screened { headers, notes })
+    notes
 }
 
 fn screen_betas(headers: &mut HeaderMap, hosted: HostedTools, dropped: &mut Vec<String>) {
-    let Some(value) = headers.remove(ANTHROPIC_BETA) else { return };
-    let (sent, others): (Vec<&str>, Vec<&str>) = value
-        .to_str()
-        .unwrap_or("unreadable")
-        .split(',')
-        .map(str::trim)
-        .filter(|beta| !beta.is_empty())
-        .partition(|beta| betas::is_sent(beta, hosted));
+    // A header may come in several lines.
+    let lines = headers.get_all(ANTHROPIC_BETA).iter().map(|value| value.to_str().unwrap_or("unreadable"));
+    let text = lines.collect::<Vec<_>>().join(",");
+    headers.remove(ANTHROPIC_BETA);
+    let betas = text.split(',').map(str::trim).filter(|beta| !beta.is_empty());
+    let (sent, others): (Vec<&str>, Vec<&str>) = betas.partition(|beta| betas::is_sent(beta, hosted));
     if let Some(value) = HeaderValue::from_str(&sent.join(",")).ok().filter(|value| !value.is_empty()) {
         headers.insert(ANTHROPIC_BETA, value);
     }
@@ -125,9 +138,17 @@ mod tests {
             ("claude-code-20250219, unknown-2030-01-01", Some("claude-code-20250219"), &["anthropic-beta:unknown-2030-01-01"][..]),
             ("fast-mode-2026-02-01", None, &["anthropic-beta:fast-mode-2026-02-01"]),
             (" , ", None, &[]),
+            // In two lines.
+            (
+                "effort-2025-11-24;fast-mode-2026-02-01,pdfs-2024-09-25",
+                Some("effort-2025-11-24,pdfs-2024-09-25"),
+                &["anthropic-beta:fast-mode-2026-02-01"],
+            ),
         ] {
             let (mut headers, mut dropped) = (HeaderMap::new(), Vec::new());
-            headers.insert(ANTHROPIC_BETA, HeaderValue::from_static(value));
+            for line in value.split(';') {
+                headers.append(ANTHROPIC_BETA, HeaderValue::from_static(line));
+            }
             screen_betas(&mut headers, HostedTools::Refused, &mut dropped);
             assert_eq!(headers.get(ANTHROPIC_BETA).map(|value| value.to_str().unwrap()), sent);
             assert_eq!(dropped, not_sent);

@@ -89,14 +89,17 @@ fn without_key(text: &str, key: Option<&Secret>) -> String {
     const HIDDEN: &str = "****";
     let Some(key) = key.map(Secret::expose).filter(|key| !key.is_empty()) else { return text.to_owned() };
     let in_address: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
-    let mut text = text.replace(key, HIDDEN).replace(&in_address, HIDDEN);
+    let text = text.replace(key, HIDDEN).replace(&in_address, HIDDEN);
     let Some(start) = key.get(..KEY_START).filter(|_| key.len() >= KEY_CHARS_MIN) else { return text };
-    while let Some(at) = text.find(start) {
-        let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*' | '…');
-        let end = text[at..].find(|c| !is_of_key(c)).map_or(text.len(), |length| at + length.max(start.len()));
-        text.replace_range(at..end, HIDDEN);
+    let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*' | '…');
+    let mut hidden = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(start) {
+        hidden.push_str(&rest[..at]);
+        hidden.push_str(HIDDEN);
+        rest = rest[at + start.len()..].trim_start_matches(is_of_key);
     }
-    text
+    hidden + rest
 }
 
 #[cfg(test)]

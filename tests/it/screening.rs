@@ -52,7 +52,7 @@ async fn claude_code_is_served_as_it_is_and_told_what_was_not_sent() {
         (
             "server-side-fallback-2026-06-01",
             json!({"fallbacks": [{"model": "claude-opus-4-8"}]}),
-            "anthropic-beta:server-side-fallback-2026-06-01",
+            "fallbacks, anthropic-beta:server-side-fallback-2026-06-01",
         ),
         ("fast-mode-2026-02-01", json!({"speed": "fast"}), "speed, anthropic-beta:fast-mode-2026-02-01"),
         ("from-the-future-2030-01-01", json!({"future": {"a": 1}}), "future, anthropic-beta:from-the-future-2030-01-01"),
@@ -87,9 +87,7 @@ async fn what_cannot_be_taken_out_is_a_bad_request_that_names_the_field() {
         assert_eq!((&error["type"], &error["error"]["type"]), (&json!("error"), &json!("invalid_request_error")), "{more}");
         assert!(error["error"]["message"].as_str().unwrap().starts_with(field), "{more}: {error}");
         // Counting is free: it is never refused for what it would cost.
-        let mut counted = more;
-        counted.as_object_mut().unwrap().remove("thread");
-        let counted = ask(&harness, &key, "/v1/messages/count_tokens", "thinking-token-count-2026-05-13,unknown-2030-01-01", counted).await;
+        let counted = ask(&harness, &key, "/v1/messages/count_tokens", "thinking-token-count-2026-05-13,unknown-2030-01-01", more).await;
         assert_eq!(counted.status, StatusCode::OK, "{}", counted.text());
     }
     assert_eq!(harness.entries().await.iter().filter(|entry| entry.amount_n > 0).count(), 0);
@@ -159,6 +157,25 @@ async fn a_provider_of_ones_own_gets_the_request_as_it_came() {
     assert_eq!((served.status, served.header("x-lava-dropped")), (StatusCode::OK, None), "{}", served.text());
     let sent = harness.upstream.seen().remove(0).body;
     assert!(sent["from_the_future"].is_object() && sent["plugins"].is_array() && sent["tools"][0]["type"] == "web_search", "{sent}");
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn what_would_let_another_model_answer_is_named_and_checked_at_ones_own_provider_too() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key(json!({"request_shape": "anthropic", "allowed_models": ["claude/ok"]})).await;
+    let ask = async |more: Value| {
+        let mut body = json!({"model": "claude/ok", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        harness.send(request(Method::POST, "/v1/messages", Some(&key), body)).await
+    };
+    let served = ask(json!({"fallbacks": [{"model": "another"}]})).await;
+    assert_eq!((served.status, served.header("x-lava-dropped")), (StatusCode::OK, Some("fallbacks")), "{}", served.text());
+    let sent = harness.upstream.seen().pop().unwrap().body;
+    assert!(sent.get("fallbacks").is_none(), "{sent}");
+    let advisor = |model: &str| json!({"tools": [{"type": "advisor_20260301", "name": "advisor", "model": model}]});
+    assert_eq!(ask(advisor("another")).await.code(), "model_not_allowed");
+    assert_eq!(ask(advisor("ok")).await.status, StatusCode::OK);
     harness.finish().await;
 }
 

@@ -243,6 +243,8 @@ impl Params {
             return Err(format!("{method}: params._meta must be an object."));
         }
         let says_what_it_can = meta.contains(CAPABILITIES);
+        // Where each request says what its client can, there is no such method.
+        let is_initialize = is_initialize && !says_what_it_can;
         let (true, Ok(mut params)) = (is_initialize || says_what_it_can, serde_json::from_str::<Value>(text)) else {
             return Ok(Self { changed: None });
         };

@@ -67,26 +67,23 @@ pub(super) fn check_names(body: &RawObject) -> Result<(), BadRequest> {
     Ok(())
 }
 
-/// Takes out what no provider gets. `None` when there is nothing of it.
-pub(super) fn without_fallbacks(body: &RawObject) -> Option<RawObject> {
-    NEVER_SENT.iter().find(|name| body.get(name).is_some())?;
-    let mut body = body.clone();
-    for name in NEVER_SENT {
-        body.remove(name);
-    }
-    Some(body)
+/// The body without what no provider gets, and the names of that. `None` when there is nothing of it.
+pub(super) fn without_fallbacks(body: &RawObject) -> Option<(RawObject, Vec<&'static str>)> {
+    let mut without = body.clone();
+    let taken: Vec<&'static str> = NEVER_SENT.into_iter().filter(|name| without.remove(name)).collect();
+    (!taken.is_empty()).then_some((without, taken))
 }
 
 /// What is sent of a request, and what that can cost.
 pub(super) fn screen(body: &RawObject, hosted: HostedTools) -> Result<Screened, BadRequest> {
     let mut screened = Screened::default();
-    if body.get(THREAD).is_some_and(|thread| thread.get().contains("previous_message_id")) {
-        let expected = "what the model reads of a thread has no bound here; send the whole conversation as messages";
-        return Err(BadRequest::Field { field: THREAD, expected });
-    }
     screened.drop_unknown(body, |name| is_in(HARMLESS, name) || is_in(PRICED, name));
     if hosted == HostedTools::Free {
         return Ok(screened);
+    }
+    if body.get(THREAD).is_some_and(|thread| thread.get().contains("previous_message_id")) {
+        let expected = "what the model reads of a thread has no bound here; send the whole conversation as messages";
+        return Err(BadRequest::Field { field: THREAD, expected });
     }
     screen_service(body, &mut screened)?;
     screen_servers(body, hosted, &mut screened)?;

@@ -35,6 +35,7 @@ pub struct MessagesRequest {
     stream: bool,
     cap: Option<u64>,
     bound: Bound,
+    taken: Vec<&'static str>,
     screened: Screened,
 }
 
@@ -66,11 +67,11 @@ impl MessagesRequest {
         }
         fields::check_names(&body)?;
         let bound = bounds::measure::<reads::Messages>(&body)?;
-        let (original, body) = match fields::without_fallbacks(&body) {
-            Some(without) => (without.to_bytes().into(), without),
-            None => (bytes.clone(), body),
+        let (original, body, taken) = match fields::without_fallbacks(&body) {
+            Some((without, taken)) => (without.to_bytes().into(), without, taken),
+            None => (bytes.clone(), body, Vec::new()),
         };
-        Ok(Self { original, body, model, stream, cap, bound, screened: Screened::default() })
+        Ok(Self { original, body, model, stream, cap, bound, taken, screened: Screened::default() })
     }
 
     /// Decides what is sent to a provider of which only the price list is known, and what that can cost.
@@ -98,6 +99,16 @@ impl MessagesRequest {
     /// The output cap the caller set, in tokens, hidden reasoning included.
     pub const fn output_cap(&self) -> Option<u64> {
         self.cap
+    }
+
+    /// Fields that no provider gets.
+    pub fn taken(&self) -> &[&'static str] {
+        &self.taken
+    }
+
+    /// Models that a tool of it asks beside the one that answers.
+    pub fn advisors(&self) -> Vec<String> {
+        tools::advisors(&self.body)
     }
 
     /// What hosted tools can add to its cost at a provider of which only the price list is known.

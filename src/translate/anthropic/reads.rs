@@ -1,5 +1,7 @@
 //! What a model reads of a messages request.
 
+use std::cell::OnceCell;
+
 use serde_json::value::RawValue;
 
 use super::tools;
@@ -8,6 +10,7 @@ use crate::translate::{
     bounds::{Readable, Reader, Walk},
     members::Members,
     raw::RawObject,
+    rendering::longest,
 };
 
 /// Fields that the model does not read. Source: Anthropic's Messages API reference.
@@ -46,7 +49,9 @@ impl Readable for Messages {
     fn read<R: Reader>(body: &RawObject, walk: &mut Walk<'_, R>) -> Result<(), BadRequest> {
         const MESSAGES: BadRequest = BadRequest::Field { field: "messages", expected: "an array of messages is needed" };
         let messages = body.get("messages").map_or("[]", RawValue::get);
-        let tools = tools::largest(body);
+        // Written out once, however often it is referred to.
+        let size = OnceCell::new();
+        let largest = &|| *size.get_or_init(|| tools::largest(body).map_or(0, |tool| longest(tool.get())));
         for message in serde_json::from_str::<Vec<&RawValue>>(messages).map_err(|_| MESSAGES)? {
             walk.piece();
             let Some(members) = walk.members(message, &MESSAGE)? else {
@@ -56,14 +61,14 @@ impl Readable for Messages {
             for (name, raw) in members.iter().filter(|(_, raw)| raw.get() != "null") {
                 match name {
                     "role" => walk.text_or_json(raw),
-                    "content" => read_content(raw, false, 0, tools, walk)?,
+                    "content" => read_content(raw, false, 0, largest, walk)?,
                     _ => walk.member(name, raw),
                 }
             }
         }
         if let Some(system) = body.get("system").filter(|raw| raw.get() != "null") {
             walk.features().system = true;
-            read_content(system, false, 0, tools, walk)?;
+            read_content(system, false, 0, largest, walk)?;
         }
         for (name, raw) in body.fields().filter(|(name, raw)| raw.get() != "null" && NOT_READ.binary_search(name).is_err()) {
             match name {
@@ -92,7 +97,7 @@ fn read_content<R: Reader>(
     content: &RawValue,
     is_result: bool,
     depth: usize,
-    largest: Option<&RawValue>,
+    largest: &dyn Fn() -> u64,
     walk: &mut Walk<'_, R>,
 ) -> Result<(), BadRequest> {
     let json = content.get();
@@ -121,7 +126,7 @@ fn read_block<R: Reader>(
     block: &RawValue,
     is_result: bool,
     depth: usize,
-    largest: Option<&RawValue>,
+    largest: &dyn Fn() -> u64,
     walk: &mut Walk<'_, R>,
 ) -> Result<(), BadRequest> {
     let Some(members) = walk.members(block, &BLOCK)? else {
@@ -140,7 +145,7 @@ fn read_block<R: Reader>(
         // The tool is written out where it is first used.
         Some("tool_reference" | "tool_addition" | "tool_removal") => {
             walk.json(block);
-            largest.into_iter().for_each(|tool| walk.json(tool));
+            walk.added(largest());
         }
         Some("image") if is_image(&members) => {
             walk.image();

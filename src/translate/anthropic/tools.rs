@@ -62,6 +62,12 @@ pub(super) fn largest(body: &RawObject) -> Option<&RawValue> {
     tools(body).unwrap_or_default().into_iter().max_by_key(|tool| tool.get().len())
 }
 
+/// Models that tools ask beside the one that answers.
+pub(super) fn advisors(body: &RawObject) -> Vec<String> {
+    let heads = tools(body).unwrap_or_default().into_iter().filter_map(|tool| ToolHead::read(tool).ok());
+    heads.filter(|head| matches!(whose(head.kind.as_deref()), Tool::Provider(Runs::Advisor))).filter_map(|head| head.model).collect()
+}
+
 /// How many tools the provider describes to the model by itself.
 pub(super) fn typed_count(body: &RawObject) -> u64 {
     let kinds = tools(body).unwrap_or_default().into_iter().filter_map(|tool| ToolHead::read(tool).ok()?.kind);

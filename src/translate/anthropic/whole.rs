@@ -58,7 +58,7 @@ pub fn from_events(stream: &[u8]) -> Option<Bytes> {
     splitter.push(stream).ok()?;
     splitter.push(b"\n\n").ok()?;
     let mut whole: Option<Map<String, Value>> = None;
-    let mut blocks: Vec<Value> = Vec::new();
+    let mut blocks: Vec<Map<String, Value>> = Vec::new();
     let mut input = String::new();
     while let Some(event) = splitter.next_event() {
         let Some(mut event) = event.data().and_then(|data| serde_json::from_slice::<Value>(&data).ok()) else { continue };
@@ -67,10 +67,12 @@ pub fn from_events(stream: &[u8]) -> Option<Bytes> {
             "message_start" => whole = event["message"].as_object().cloned(),
             "content_block_start" => {
                 input.clear();
-                blocks.push(event["content_block"].take());
+                blocks.push(event["content_block"].as_object()?.clone());
             }
             "content_block_delta" => add_piece(blocks.last_mut()?, &mut input, event["delta"].take()),
-            "content_block_stop" if !input.is_empty() => blocks.last_mut()?["input"] = serde_json::from_str(&input).ok()?,
+            "content_block_stop" if !input.is_empty() => {
+                blocks.last_mut()?.insert("input".to_owned(), serde_json::from_str(&input).ok()?);
+            }
             "message_delta" => {
                 let whole = whole.as_mut()?;
                 whole.extend(event["delta"].as_object().cloned().unwrap_or_default());
@@ -81,11 +83,11 @@ pub fn from_events(stream: &[u8]) -> Option<Bytes> {
         }
     }
     let mut whole = whole?;
-    whole.insert("content".to_owned(), blocks.into());
+    whole.insert("content".to_owned(), blocks.into_iter().map(Value::Object).collect());
     Some(Value::Object(whole).to_string().into())
 }
 
-fn add_piece(block: &mut Value, input: &mut String, mut delta: Value) {
+fn add_piece(block: &mut Map<String, Value>, input: &mut String, mut delta: Value) {
     let name = match delta["type"].as_str() {
         Some("text_delta") => "text",
         Some("thinking_delta") => "thinking",
@@ -93,21 +95,35 @@ fn add_piece(block: &mut Value, input: &mut String, mut delta: Value) {
         Some("input_json_delta") => return input.push_str(delta["partial_json"].as_str().unwrap_or_default()),
         Some("citations_delta") => {
             let citation = delta["citation"].take();
-            match block["citations"].as_array_mut() {
+            match block.get_mut("citations").and_then(Value::as_array_mut) {
                 Some(citations) => citations.push(citation),
-                None => block["citations"] = json!([citation]),
+                None => drop(block.insert("citations".to_owned(), json!([citation]))),
             }
             return;
         }
         _ => return,
     };
-    let whole = format!("{}{}", block[name].as_str().unwrap_or_default(), delta[name].as_str().unwrap_or_default());
-    block[name] = whole.into();
+    let piece = delta[name].as_str().unwrap_or_default();
+    match block.get_mut(name) {
+        Some(Value::String(whole)) => whole.push_str(piece),
+        _ => drop(block.insert(name.to_owned(), piece.into())),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_that_is_not_an_object_is_no_answer() {
+        for block in [r#""x""#, "5", "[]", "null"] {
+            let start = r#"data: {"type":"message_start","message":{"id":"m"}}"#;
+            let piece = r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#;
+            let events =
+                format!("{start}\n\ndata: {{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{block}}}\n\n{piece}\n\n");
+            assert_eq!(from_events(events.as_bytes()), None, "{block}");
+        }
+    }
 
     #[test]
     fn an_answer_and_its_stream_say_the_same() {

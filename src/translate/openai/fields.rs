@@ -172,7 +172,10 @@ pub(super) fn screen(body: &RawObject, hosted: HostedTools) -> Result<Screened, 
     }
     if body.get(WEB_SEARCH).is_some_and(|raw| raw.get() != "null") {
         if hosted == HostedTools::Bounded {
-            screened.hosted.fee = SEARCH_FEE;
+            // What it finds is read as input, in each of the answers.
+            screened.hosted.rounds = 1;
+            let answers = field::<u64>(body, "n", "a whole number of at least 1")?.unwrap_or(1);
+            screened.hosted.fee = SEARCH_FEE.times(answers);
         } else {
             screened.drop_field(body, WEB_SEARCH);
         }
@@ -278,7 +281,7 @@ mod tests {
     fn a_search_is_paid_for_where_the_key_allows_it() {
         let search = body(&json!({"web_search_options": {}}));
         let screened = screen(&search, HostedTools::Bounded).unwrap();
-        assert_eq!((screened.dropped.len(), screened.hosted.fee), (0, SEARCH_FEE));
+        assert_eq!((screened.dropped.len(), screened.hosted.fee, screened.hosted.rounds), (0, SEARCH_FEE, 1));
     }
 
     #[test]

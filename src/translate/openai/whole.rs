@@ -88,10 +88,15 @@ fn chunks(stream: &[u8]) -> Vec<Value> {
 }
 
 /// Adds items to a list: those with an index to the item with the same one.
+/// So many of the last items are searched for the one that a piece belongs to: more than any answer has choices or calls.
+const NEAR_ITEMS: usize = 1_024;
+
 fn merge_items(items: &mut Vec<Value>, more: &[Value]) {
     for value in more {
         let index = value.get("index").filter(|index| !index.is_null());
-        match items.iter_mut().find(|item| index.is_some() && item.get("index") == index) {
+        // What belongs together comes close together: a long list is not searched whole for each of its items.
+        let near = if index.is_some() { NEAR_ITEMS } else { 0 };
+        match items.iter_mut().rev().take(near).find(|item| item.get("index") == index) {
             Some(item) => merge(item, value),
             None => items.push(value.clone()),
         }

@@ -52,7 +52,7 @@ fn function(n: usize) -> Value {
     json!({"type": "function", "function": {"name": format!("f{n}"), "parameters": {"type": "object", "properties": {"a": {"type": "string"}}}}})
 }
 
-const BODIES: [(&str, Make); 12] = [
+const BODIES: [(&str, Make); 13] = [
     ("fields", |n| (CHAT, chat(object(n * 4)))),
     ("fields of an inner object", |n| (CHAT, chat(json!({"metadata": object(n)})))),
     ("messages", |n| (CHAT, chat(json!({"messages": repeated(n, |n| json!({"role": "user", "content": n.to_string()}))})))),
@@ -72,6 +72,15 @@ const BODIES: [(&str, Make); 12] = [
         let inner = repeated(n, |_| json!({"type": "text", "text": "a"}));
         let result = json!({"type": "tool_result", "tool_use_id": "t", "content": inner});
         (MESSAGES, json!({"model": "claude-sonnet-4-5", "max_tokens": 5, "messages": [{"role": "user", "content": [result]}]}))
+    }),
+    ("references to a large tool", |n| {
+        let tools = json!([{"name": "t", "description": "d".repeat(n * 8), "input_schema": {"type": "object"}}]);
+        let blocks = repeated(n, |_| json!({"type": "tool_reference", "tool_name": "t"}));
+        let result = json!([{"type": "tool_result", "tool_use_id": "t", "content": blocks}]);
+        (
+            MESSAGES,
+            json!({"model": "claude-sonnet-4-5", "max_tokens": 5, "tools": tools, "messages": [{"role": "user", "content": result}]}),
+        )
     }),
     ("tools of Anthropic's", |n| {
         let tools = repeated(n / 4, |n| json!({"name": format!("f{n}"), "input_schema": {"type": "object"}}));

@@ -129,6 +129,9 @@ fn a_name_that_decides_who_answers_or_what_is_paid_goes_to_no_provider() {
         assert!(check_names(&body(&more)).is_err(), "{more}");
     }
     assert!(check_names(&body(&json!({"speed": null, "models": null, "system": "s", "fallbacks": ["m"]}))).is_ok());
-    assert!(without_fallbacks(&body(&json!({"fallbacks": ["m"]}))).is_some_and(|body| body.get("fallbacks").is_none()));
+    assert!(
+        without_fallbacks(&body(&json!({"fallbacks": ["m"]})))
+            .is_some_and(|(body, taken)| body.get("fallbacks").is_none() && taken == ["fallbacks"])
+    );
     assert!(without_fallbacks(&body(&json!({}))).is_none());
 }
