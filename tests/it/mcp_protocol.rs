@@ -323,6 +323,10 @@ fn a_batch_is_answered_by_a_batch_in_the_revision_that_has_them() {
             assert_eq!((&error["id"], &error["error"]["code"]), (&json!(id), &json!(-32600)), "{revision}: {error}");
             assert!(error["error"]["message"].as_str().unwrap().contains("2025-03-26"), "{error}");
         }
+        // A thousand answers might never be read, and then nothing would be any more.
+        let one = raw.ask(&(0..1_000).map(ping).collect::<Value>());
+        assert_eq!((&one["id"], &one["error"]["code"]), (&Value::Null, &json!(-32600)), "{revision}: {one}");
+        assert_eq!(raw.ask(&ping(3))["id"], 3);
         raw.close();
     }
 }

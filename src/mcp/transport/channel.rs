@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::message::{Incoming, NO_BATCHES, Refusal};
 
+/// A batch that is refused as a whole has an answer for each of its requests, up to so many.
+const REFUSED_ONE_BY_ONE_MAX: usize = 64;
 /// Messages that may wait for the client to read them.
 pub(super) const QUEUE: usize = 64;
 /// And bytes of answers that have no place among them. While there are more, nothing is read from the client.
@@ -98,8 +100,9 @@ impl Channel {
             Incoming::Batch(items) if self.takes_batches.load(Ordering::Relaxed) => self.admit_batch(items),
             Incoming::Batch(items) => {
                 let mut ids: Vec<Value> = items.iter().map(Incoming::id).filter(|id| !id.is_null()).collect();
-                if ids.is_empty() {
-                    ids.push(Value::Null);
+                // Who sends so many may not read so many answers, and then neither side would go on.
+                if ids.is_empty() || ids.len() > REFUSED_ONE_BY_ONE_MAX {
+                    ids = vec![Value::Null];
                 }
                 for id in ids {
                     self.answer(&Refusal::new(id, ErrorCode::INVALID_REQUEST, NO_BATCHES).to_value());
