@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{error::GatewayError, meter::read_whole, request_ids, reserve::Held, upstream::Reply};
-use crate::domain::{Metered as Known, Secret};
+use crate::{
+    domain::{Metered as Known, Secret},
+    translate::media,
+};
 pub(super) use reason::Reason;
 pub(super) use wait::Wait;
 
@@ -53,10 +56,10 @@ pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationTo
         return (GatewayError::BrokenAnswer { provider, detail: format!("it answered with status {status} instead") }, NOT_BILLED);
     }
     let mut said = Said::read(&reply.headers, route.credential.as_ref(), (held.clock)());
-    let is_markup = reply.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
-        let kind = kind.as_bytes().to_ascii_lowercase();
-        kind.starts_with(b"text/html") || kind.starts_with(b"application/xhtml")
-    });
+    let is_markup = reply
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| ["text/html", "application/xhtml+xml"].iter().any(|markup| media::is_type(kind.as_bytes(), markup)));
     let body = tokio::select! {
         body = read_whole(reply, ERROR_BYTES_MAX) => body.unwrap_or_default(),
         () = stopping.cancelled() => Bytes::new(),
