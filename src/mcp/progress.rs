@@ -21,6 +21,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 const HEARTBEAT: Duration = Duration::from_secs(8);
 /// A client that does not take a note for this long gets no more of them.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The least time between the last note and the result. The TypeScript SDK hands a note on a turn later than a result, so one that it reads together with the result
+/// belongs to no call any more and is reported as an error.
+const BEFORE_RESULT: Duration = Duration::from_millis(20);
 /// So much of an answer waits for the next note; the rest is in the result.
 const NOTE_BYTES_MAX: usize = 8_000;
 /// What a note ends with that had no room for all of it.
@@ -52,14 +55,14 @@ impl Waiting {
         self.changed.notify_one();
     }
 
-    /// The text for a note, and whether it is the last one.
-    fn take(&self) -> (String, bool) {
+    /// The text for a note.
+    fn take(&self) -> String {
         let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         let mut note = std::mem::take(&mut text.pieces);
         if std::mem::take(&mut text.is_cut) {
             note.push_str(CUT);
         }
-        (note, text.is_over)
+        note
     }
 
     fn is_over(&self) -> bool {
@@ -95,7 +98,7 @@ impl Progress {
         self.waiting.change(|waiting| waiting.add(text));
     }
 
-    /// Sends what is left, so that every note comes before the result.
+    /// Ends the notes, so that all of them come well before the result. What they have not told is in there.
     pub(super) async fn finish(self) {
         self.waiting.change(|waiting| waiting.is_over = true);
         let _ = self.sender.await;
@@ -115,18 +118,20 @@ async fn send(peer: Peer<RoleServer>, token: ProgressToken, waiting: Arc<Waiting
         {
             let _ = tokio::time::timeout(wait, waiting.changed.notified()).await;
         }
-        let (piece, is_over) = waiting.take();
-        if is_over && piece.is_empty() {
+        if waiting.is_over() {
+            if let Some(wait) = last.and_then(|last| BEFORE_RESULT.checked_sub(last.elapsed())) {
+                tokio::time::sleep(wait).await;
+            }
             return;
         }
         count += 1;
-        let message = match piece.as_str() {
+        let message = match waiting.take().as_str() {
             "" => format!("still waiting, {} s", began.elapsed().as_secs()),
             piece => text::visible(piece),
         };
         let note = ProgressNotificationParam::new(token.clone(), f64::from(count)).with_message(message);
         let sent = tokio::time::timeout(PATIENCE, peer.notify_progress(note)).await;
-        if !matches!(sent, Ok(Ok(()))) || is_over {
+        if !matches!(sent, Ok(Ok(()))) {
             return;
         }
         last = Some(Instant::now());
@@ -143,10 +148,9 @@ mod tests {
         for _ in 0..10_000 {
             waiting.change(|text| text.add("0123456789"));
         }
-        let (note, is_over) = waiting.take();
-        assert!(note.len() <= NOTE_BYTES_MAX + CUT.len() && note.ends_with(CUT) && !is_over);
+        let note = waiting.take();
+        assert!(note.len() <= NOTE_BYTES_MAX + CUT.len() && note.ends_with(CUT));
         waiting.change(|text| text.add("more"));
-        waiting.change(|text| text.is_over = true);
-        assert_eq!(waiting.take(), ("more".to_owned(), true));
+        assert_eq!(waiting.take(), "more");
     }
 }

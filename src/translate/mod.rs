@@ -68,8 +68,16 @@ pub enum BadRequest {
 
 impl BadRequest {
     fn look_alike(name: &str, meant: &'static str) -> Self {
-        Self::LookAlike { name: name.chars().take(SHOWN_CHARS).collect(), meant }
+        Self::LookAlike { name: shown(name), meant }
     }
+
+    fn unknown_tool(kind: &str) -> Self {
+        Self::Tool { kind: shown(kind) }
+    }
+}
+
+fn shown(name: &str) -> String {
+    name.chars().take(SHOWN_CHARS).collect()
 }
 
 fn parse_object(bytes: &[u8]) -> Result<RawObject, BadRequest> {

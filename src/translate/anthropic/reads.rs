@@ -145,7 +145,8 @@ fn read_block<R: Reader>(
         // The tool is written out where it is first used.
         Some("tool_reference" | "tool_addition" | "tool_removal") => {
             walk.json(block);
-            walk.added(largest());
+            let is_definition = members.get("tool").is_some_and(|tool| tool.get().contains("\"definition\""));
+            walk.added(if is_definition { longest(block.get()) + TOKENS_PER_TYPED_TOOL } else { largest() });
         }
         Some("image") if is_image(&members) => {
             walk.image();

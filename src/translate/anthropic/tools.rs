@@ -1,7 +1,7 @@
 //! The tools of a messages request: which the caller runs, which the provider runs, and what those can cost.
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     domain::Money,
@@ -9,6 +9,7 @@ use crate::{
         BadRequest,
         raw::RawObject,
         screening::{HostedTools, Screened, ToolHead, tools},
+        shown,
     },
 };
 
@@ -25,6 +26,8 @@ const HOSTED: [(&str, Runs, &str); 6] = [
 ];
 /// Versions of searching and fetching that hand each result to the model as it is; later ones let it run code over them.
 const UNFILTERED: [&str; 2] = ["web_search_20250305", "web_fetch_20250910"];
+/// The type of a tool's definition within a message.
+const DEFINITION: &str = "tool_definition";
 /// How often the provider lets the model run for one answer. Source: "server-side sampling loop", docs.claude.com/en/docs/agents-and-tools/tool-use/server-tools.
 pub(super) const ROUNDS_MAX: u64 = 10;
 /// How often a hosted tool may be used where the caller did not say.
@@ -86,10 +89,10 @@ pub(super) fn screen(body: &RawObject, hosted: HostedTools, screened: &mut Scree
     let heads: Vec<ToolHead> = sent.iter().map(|tool| ToolHead::read(tool)).collect::<Result<_, _>>()?;
     let refuse = |head: &ToolHead| BadRequest::Hosted {
         field: "tools",
-        what: format!("a tool of the type \"{}\" runs at the provider", head.kind.as_deref().unwrap_or_default()),
+        what: format!("a tool of the type \"{}\" runs at the provider", shown(head.kind.as_deref().unwrap_or_default())),
     };
     if let Some(head) = heads.iter().find(|head| matches!(whose(head.kind.as_deref()), Tool::Unknown)) {
-        return Err(BadRequest::Tool { kind: head.kind.clone().unwrap_or_default() });
+        return Err(BadRequest::unknown_tool(head.kind.as_deref().unwrap_or_default()));
     }
     let of_provider = |head: &ToolHead| if let Tool::Provider(runs) = whose(head.kind.as_deref()) { Some(runs) } else { None };
     if !heads.iter().any(|head| of_provider(head).is_some()) {
@@ -123,6 +126,41 @@ pub(super) fn screen(body: &RawObject, hosted: HostedTools, screened: &mut Scree
     }
     screened.body_mut(body).set("tools", &kept);
     Ok(())
+}
+
+/// Refuses a message that defines a tool which the provider runs: those are limited among the `tools` only.
+///
+/// Source: `tool_definition`, in the blocks `tool_addition` and `compaction` of Anthropic's API reference.
+pub(super) fn check_definitions(body: &RawObject) -> Result<(), BadRequest> {
+    let messages = body.get("messages").map_or("[]", RawValue::get);
+    // Letters may be written as escapes.
+    if ![DEFINITION, "\\u005", "\\u006", "\\u007"].iter().any(|part| messages.contains(part)) {
+        return Ok(());
+    }
+    let messages: Value = serde_json::from_str(messages).map_err(|error| BadRequest::NotJson(error.to_string()))?;
+    let mut kinds = Vec::new();
+    defined(&messages, &mut kinds);
+    match kinds.into_iter().find(|kind| !matches!(whose(Some(kind)), Tool::Caller)) {
+        Some(kind) => {
+            let kind = shown(kind);
+            Err(BadRequest::Member(format!("a tool of the type \"{kind}\" runs at the provider; define it in \"tools\", not in a message")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The types of tools that are defined anywhere in a value.
+fn defined<'a>(value: &'a Value, kinds: &mut Vec<&'a str>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| defined(value, kinds)),
+        Value::Object(members) => {
+            if members.get("type").is_some_and(|kind| kind == DEFINITION) {
+                kinds.extend(members.get("definition").and_then(|tool| tool.get("type")?.as_str()));
+            }
+            members.values().for_each(|value| defined(value, kinds));
+        }
+        _ => {}
+    }
 }
 
 /// Counts what a hosted tool can cost, and limits its uses where the caller did not.

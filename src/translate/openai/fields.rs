@@ -205,14 +205,14 @@ fn screen_tools(body: &RawObject, screened: &mut Screened) -> Result<(), BadRequ
                 screened.dropped.push(format!("tools:{kind}"));
                 last = Some(kind.to_owned());
             }
-            kind => return Err(BadRequest::Tool { kind: kind.to_owned() }),
+            kind => return Err(BadRequest::unknown_tool(kind)),
         }
     }
     if kept.len() == sent.len() {
         return Ok(());
     }
     if let Some(kind) = last.filter(|_| kept.is_empty()) {
-        return Err(BadRequest::Tool { kind });
+        return Err(BadRequest::unknown_tool(&kind));
     }
     screened.body_mut(body).set("tools", &kept);
     Ok(())

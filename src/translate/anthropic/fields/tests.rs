@@ -87,6 +87,36 @@ fn what_would_make_no_sense_without_it_is_refused_by_name() {
 }
 
 #[test]
+fn a_tool_that_a_message_defines_is_the_callers_own() {
+    let adds = |definition: Value| {
+        let block = json!({"type": "tool_addition", "tool": {"type": "tool_definition", "definition": definition}});
+        json!({"messages": [{"role": "user", "content": "Hi"}, {"role": "system", "content": [block]}]})
+    };
+    let kept = json!({"messages": [{"role": "user", "content": [{"type": "compaction", "tool_changes": [{"tool": {
+        "type": "tool_definition", "definition": {"type": "web_search_20250305", "name": "web_search"}}}]}]}]});
+    let escaped = adds(json!({"type": "web_search_20250305", "name": "s"})).to_string().replace("tool_definition", "tool\\u005fdefinition");
+    let by_reference = json!({"messages": [{"role": "system", "content": [{"type": "tool_addition", "tool": {"type": "tool_reference", "tool_name": "t"}}]}]});
+    for (more, is_sent) in [
+        (adds(json!({"name": "mine", "input_schema": {}})), true),
+        (adds(json!({"type": "custom", "name": "mine", "input_schema": {}})), true),
+        (adds(json!({"type": "bash_20250124", "name": "bash"})), true),
+        (by_reference, true),
+        (adds(json!({"type": "web_search_20250305", "name": "web_search"})), false),
+        (adds(json!({"type": "from_the_future", "name": "x"})), false),
+        (kept, false),
+    ] {
+        for hosted in [HostedTools::Refused, HostedTools::Bounded] {
+            let screened = screen(&body(&more), hosted).map_err(|error| error.to_string());
+            assert_eq!(screened.is_ok(), is_sent, "{more}");
+            assert!(
+                screened.map_or_else(|error| error.starts_with("messages: a tool of the type"), |screened| screened.dropped.is_empty())
+            );
+        }
+    }
+    assert!(screen(&RawObject::parse(escaped.as_bytes()).unwrap(), HostedTools::Refused).is_err());
+}
+
+#[test]
 fn where_the_key_allows_it_hosted_tools_are_sent_and_bounded() {
     let hosted = |more: Value| {
         let body = body(&more);
