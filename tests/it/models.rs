@@ -51,13 +51,41 @@ async fn a_client_of_anthropic_gets_its_own_list_and_others_theirs() {
     let (_, openai) = list(None, &gateway.secret).await;
     assert_eq!(openai, json!({"object": "list", "data": [{"id": "house-chat", "object": "model", "created": 0, "owned_by": "house"}]}));
     // A key's list of models holds here too, and nothing is listed as nothing.
-    let body = json!({"name": "narrow", "spend_limit": {"amount": "1", "cycle": "daily"}, "allowed_models": ["house*"]}).to_string();
+    let body = json!({"name": "narrow", "spend_limit": {"amount": "1", "cycle": "daily"}, "allowed_models": ["none"]}).to_string();
     let made = http().post(format!("{}/spend_keys", gateway.address)).bearer_auth(&gateway.secret).body(body).send().await.unwrap();
     let key = json_of(made).await["key"].as_str().unwrap().to_owned();
     let (_, none) = list(Some("2023-06-01"), &key).await;
     assert_eq!(none, json!({"data": [], "has_more": false, "first_id": null, "last_id": null}));
     let (status, refused) = list(Some("2023-06-01"), "lava_sk_mistyped").await;
     assert_eq!((status, &refused["type"], &refused["error"]["type"]), (401, &json!("error"), &json!("authentication_error")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_shown_what_it_may_buy_in_its_own_dialect_whichever_form_the_list_has() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("lava.toml");
+    std::fs::write(&config, CONFIG).unwrap();
+    let mut command = program(home.path());
+    command.env("LAVA_CONFIG", config);
+    let gateway = Gateway::start(home.path(), command);
+    for (shape, listed) in [("openai", &["house-chat"][..]), ("anthropic", &["claude-a", "claude-b"])] {
+        let key = key(&gateway, json!({"request_shape": shape})).await;
+        for header in [("accept", "*/*"), ("x-goog-api-key", ""), ("anthropic-version", "2023-06-01")] {
+            let get = async |path: &str| {
+                let asked = http().get(format!("{}/models{path}", gateway.address)).bearer_auth(&key).header(header.0, header.1);
+                let answer = asked.send().await.unwrap();
+                (answer.status().as_u16(), json_of(answer).await)
+            };
+            let (_, list) = get("").await;
+            let rows = list["data"].as_array().or(list["models"].as_array()).unwrap_or_else(|| panic!("{list}"));
+            let ids: Vec<&str> = rows.iter().map(|row| row["id"].as_str().or(row["name"].as_str()).unwrap()).collect();
+            assert_eq!(ids.iter().map(|id| id.trim_start_matches("models/")).collect::<Vec<_>>(), listed, "{shape} {header:?}");
+            for id in ["house-chat", "claude-a"] {
+                let (status, one) = get(&format!("/{id}")).await;
+                assert_eq!(status == 200, listed.contains(&id), "{shape} {header:?} {id}: {one}");
+            }
+        }
+    }
 }
 
 /// A gateway with two providers that both sell `ok`, at an upstream that answers.

@@ -100,8 +100,8 @@ impl Shape {
         }
     }
 
-    /// The dialect of the providers to which the caller's requests go.
-    pub(super) const fn wire(self) -> Dialect {
+    /// What a caller speaks who reads this form.
+    pub(super) const fn dialect(self) -> Dialect {
         match self {
             Self::Anthropic => Dialect::Anthropic,
             Self::Openai | Self::Google => Dialect::Openai,
