@@ -77,7 +77,7 @@ struct Open {
 pub(super) enum Verdict {
     /// It answered, if only with a refusal.
     Answered,
-    /// Its answer did not come, and was charged in full.
+    /// Its answer did not come, or did not say what it cost, and was charged in full.
     Lost,
     /// There was no connection.
     Unreachable,

@@ -86,7 +86,7 @@ pub(super) fn router_with(gateway: Arc<Gateway>, more: Router<Arc<Gateway>>) -> 
         .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/forward", axum::routing::any(forward))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::retrieve))
+        .route("/v1/models/{*id}", get(models::retrieve).post(no_route::ask_of_google))
         .route("/v1/lava_mcp/search", get(discover::search))
         .route("/v1/lava_mcp/providers/{id}", get(discover::provider))
         .merge(books)

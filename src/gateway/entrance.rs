@@ -35,6 +35,9 @@ const ENDPOINTS: [&str; 16] = [
     "/v1/images/generations",
     "/v1/audio/speech",
 ];
+/// The same, with more behind them.
+const OPEN: [&str; 3] = ["/v1/models/", "/v1beta/", "/v1alpha/"];
+
 /// The routes behind the entrance.
 pub(super) fn behind(is_sandbox: bool, routes: Router) -> Router {
     Router::new().fallback_service(service_fn(move |mut request: Request| {
@@ -99,8 +102,12 @@ fn meant(path: &str) -> Option<String> {
     }
     let pieces = path.strip_prefix('/')?.split('/').filter(|piece| !piece.is_empty());
     let pieces: Vec<&str> = pieces.skip_while(|piece| *piece == "v1").collect();
-    let target = format!("/v1/{}", pieces.join("/"));
-    let is_open = ENDPOINTS.contains(&target.as_str()) || target.starts_with("/v1/models/");
+    let target = match pieces.first() {
+        None if path.bytes().all(|byte| byte == b'/') => "/".to_owned(),
+        Some(&("v1beta" | "v1alpha")) => format!("/{}", pieces.join("/")),
+        _ => format!("/v1/{}", pieces.join("/")),
+    };
+    let is_open = ENDPOINTS.contains(&target.as_str()) || OPEN.iter().any(|open| target.starts_with(open)) || target == "/";
     (is_open && target != path).then_some(target)
 }
 
@@ -131,6 +138,8 @@ mod tests {
                 assert_eq!(meant(&wrong).as_deref(), Some(endpoint), "{wrong}");
             }
         }
+        assert_eq!(meant("//").as_deref(), Some("/"));
+        assert_eq!(meant("/v1/v1beta/models/a:generateContent").as_deref(), Some("/v1beta/models/a:generateContent"));
     }
 
     #[test]
@@ -139,7 +148,6 @@ mod tests {
             "/",
             "/v1",
             "/v1/",
-            "//",
             "*",
             "/healthz",
             "//auth/connect",

@@ -15,6 +15,7 @@ const DOCS: &str = "README.md and docs/ of lava-mcp; `lava-mcp --help`";
 const RESPONSES: &str = "The Responses API is not here yet; set the tool to chat completions: `openai.chat(…)` or @ai-sdk/openai-compatible in the AI SDK and opencode, \
                          `useResponsesApi: false` in Continue and LangChain.js (`use_responses_api=False` in Python), `openai-chat:` in Pydantic AI, \
                          `set_default_openai_api(\"chat_completions\")` in OpenAI's Agents SDK, `wire_api = \"chat\"` in versions of Codex that have it.";
+const GOOGLE: &str = "Google's own API is not here yet; use /v1/chat/completions, with an OpenAI client.";
 const NOT_THERE: [(&str, &str); 14] = [
     ("/v1/responses", RESPONSES),
     ("/v1/messages/batches", "Batches are not here yet; send each message to /v1/messages."),
@@ -30,8 +31,8 @@ const NOT_THERE: [(&str, &str); 14] = [
     ("/v1/images", "Images are not here yet."),
     ("/v1/audio", "Audio is not here yet."),
     ("/v1/moderations", "Moderations are not here yet."),
-    ("/v1beta", "Google's own API is not here yet; use /v1/chat/completions, with an OpenAI client."),
-    ("/v1alpha", "Google's own API is not here yet; use /v1/chat/completions, with an OpenAI client."),
+    ("/v1beta", GOOGLE),
+    ("/v1alpha", GOOGLE),
     ("/mcp", "This is the gateway; `lava-mcp serve` serves MCP."),
 ];
 const BASE_ADDRESSES: &str =
@@ -47,5 +48,14 @@ pub(super) async fn not_found(request: Request) -> Response {
     let path = request.uri().path();
     let is_at = |at: &str| path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let hint = NOT_THERE.iter().find(|(at, _)| is_at(at)).map_or(BASE_ADDRESSES, |(_, hint)| hint);
-    respond_as(&Form::of(&request), Err(GatewayError::NoRoute { path: shown(path), hint }))
+    refuse(&request, hint)
+}
+
+/// `POST /v1/models/{id}`, where Google's clients ask a model.
+pub(super) async fn ask_of_google(request: Request) -> Response {
+    refuse(&request, GOOGLE)
+}
+
+fn refuse(request: &Request, hint: &'static str) -> Response {
+    respond_as(&Form::of(request), Err(GatewayError::NoRoute { path: shown(request.uri().path()), hint }))
 }

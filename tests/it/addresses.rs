@@ -170,6 +170,7 @@ async fn what_is_not_there_says_what_helps() {
         ("/v1/messages/batches", &[], "Batches are not here", true),
         ("/v1/messages/batches/b_1/results", &[], "Batches are not here", true),
         ("/v1beta/models/gemini-2.5-flash:generateContent", &[], "Google's own API", false),
+        ("/v1/v1beta/models/gemini-2.5-flash:generateContent", &[], "Google's own API", false),
         ("/anthropic/v1/messages", &[], "ANTHROPIC_BASE_URL", true),
         ("/v1/complete", &[("anthropic-version", "2023-06-01")], "ends without /v1", true),
         ("/openai/chat/completions", &[], "OPENAI_BASE_URL", false),
@@ -191,8 +192,10 @@ async fn what_is_not_there_says_what_helps() {
         assert_eq!((refused.status.as_u16(), refused.code().as_str()), (400, "invalid_request"), "{path}");
         assert_eq!(refused.header("x-should-retry"), Some("false"), "{path}");
     }
-    for method in [Method::HEAD, Method::GET] {
-        let answer = send(&harness, method.clone(), "/", &[], &Value::Null).await;
+    let asked = send(&harness, Method::POST, "/v1/models/gemini-2.5-flash:generateContent", &[("x-goog-api-key", &key)], &json!({})).await;
+    assert!(asked.status == 404 && asked.text().contains("Google's own API"), "{}", asked.text());
+    for (method, path) in [(Method::HEAD, "/"), (Method::GET, "/"), (Method::HEAD, "//"), (Method::GET, "//")] {
+        let answer = send(&harness, method.clone(), path, &[], &Value::Null).await;
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(method == Method::GET, answer.text().contains(env!("CARGO_PKG_VERSION")), "{}", answer.text());
     }

@@ -446,6 +446,9 @@ async fn usage_that_nobody_asked_for_is_not_passed_on() {
                 let more = json!({"stream": true, "stream_options": options, "x_events": events, "model": format!("{provider}/says")});
                 let text = harness.chat(&key, "says", more).await.text();
                 assert_eq!(text.matches("\n\n").count(), if options["include_usage"] == true { 4 } else { 3 }, "{last}: {text}");
+                let chunks = text.lines().filter_map(|line| line.strip_prefix("data: {").map(|rest| format!("{{{rest}")));
+                let chunks: Vec<Value> = chunks.map(|chunk| serde_json::from_str(&chunk).unwrap()).collect();
+                assert!(chunks.iter().all(|chunk| chunk["choices"].is_array()), "clients go through the choices of each chunk: {text}");
                 assert_eq!(booked(&harness).await, measured(COST_N), "{last}");
                 let asked = harness.upstream.seen().pop().unwrap().body["stream_options"].clone();
                 assert_eq!(asked, if provider == "strict" { Value::Null } else { json!({"include_usage": true}) });

@@ -42,7 +42,7 @@ pub(super) fn breaker_sentence(provider: &str, wait_s: u64, is_for_all: bool) ->
     let why = if is_for_all {
         format!("{provider} could not be reached, or did not finish its answers to several keys")
     } else {
-        format!("The last answers of {provider} to this key did not come, and each was charged in full")
+        format!("The last answers of {provider} to this key did not come or did not say what they cost, and each was charged in full")
     };
     format!("{why}. So nothing is bought there for another {wait_s} s; use another provider, or try again then.")
 }

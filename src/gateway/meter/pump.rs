@@ -271,14 +271,18 @@ impl<'a> Pump<'a> {
             passed.add(&error);
             return taken;
         }
-        match data.filter(|_| (seen.is_usage_only || seen.usage.is_some()) && self.ask.hides_usage()) {
+        let changed = data.filter(|_| seen.usage.is_some() || seen.is_usage_only).and_then(|data| match self.ask.hides_usage() {
+            // The gateway asked for usage, and not the caller.
+            true if seen.is_usage_only => Some(None),
+            // Where it comes with a part of the answer, that part goes on without it.
+            true => openai::without_usage(&data).map(Some),
+            false if seen.is_usage_only => openai::with_choices(&data).map(Some),
+            false => None,
+        });
+        match changed {
             None => passed.add(event.raw()),
-            // The gateway asked for usage, and not the caller: where it comes with a part of the answer, that part goes on without it.
-            Some(_) if seen.is_usage_only => {}
-            Some(data) => match openai::without_usage(&data) {
-                Some(rest) => passed.add(Event::of_data(&rest).raw()),
-                None => passed.add(event.raw()),
-            },
+            Some(None) => {}
+            Some(Some(data)) => passed.add(Event::of_data(&data).raw()),
         }
         taken
     }

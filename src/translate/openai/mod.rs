@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use reply::{inspect, usage, without_usage};
+pub use reply::{inspect, usage, with_choices, without_usage};
 pub use whole::{as_events, from_events};
 
 use super::{

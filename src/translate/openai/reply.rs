@@ -155,6 +155,16 @@ pub fn without_usage(payload: &[u8]) -> Option<Vec<u8>> {
     chunk.remove("usage").then(|| chunk.to_bytes())
 }
 
+/// A chunk that only reports usage, as OpenAI has it: with an empty list of choices, which clients go through. `None` when it has a list.
+pub fn with_choices(payload: &[u8]) -> Option<Vec<u8>> {
+    let mut chunk = RawObject::parse(payload).ok()?;
+    let has_list = chunk.get("choices").is_some_and(|choices| choices.get().starts_with('['));
+    (!has_list).then(|| {
+        chunk.set("choices", &Vec::<()>::new());
+        chunk.to_bytes()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
