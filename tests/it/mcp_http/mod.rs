@@ -151,9 +151,31 @@ async fn last_message(answer: Response) -> Value {
     messages(answer).await.pop().unwrap()
 }
 
+type Lines = std::pin::Pin<Box<dyn futures_util::Stream<Item = String> + Send>>;
+
+/// The lines of an answer, as they come.
+fn lines_of(answer: Response) -> Lines {
+    let mut rest = String::new();
+    Box::pin(answer.bytes_stream().flat_map(move |bytes| {
+        rest.push_str(std::str::from_utf8(&bytes.unwrap_or_default()).unwrap());
+        let mut whole: Vec<String> = rest.split('\n').map(str::to_owned).collect();
+        rest = whole.pop().unwrap();
+        futures_util::stream::iter(whole)
+    }))
+}
+
+async fn next_message(lines: &mut Lines) -> Value {
+    loop {
+        let line = lines.next().await.expect("the stream goes on");
+        if let Some(data) = line.strip_prefix("data: ").filter(|data| data.starts_with('{')) {
+            return serde_json::from_str(data).unwrap();
+        }
+    }
+}
+
 /// An SSE connection of the oldest era.
 struct Sse {
-    lines: std::pin::Pin<Box<dyn futures_util::Stream<Item = String> + Send>>,
+    lines: Lines,
     endpoint: String,
 }
 
@@ -161,14 +183,7 @@ impl Sse {
     async fn connect(serving: &Client) -> Self {
         let answer = serving.http.get(format!("{}/sse", serving.root)).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
-        let mut rest = String::new();
-        let lines = answer.bytes_stream().flat_map(move |bytes| {
-            rest.push_str(std::str::from_utf8(&bytes.unwrap_or_default()).unwrap());
-            let mut whole: Vec<String> = rest.split('\n').map(str::to_owned).collect();
-            rest = whole.pop().unwrap();
-            futures_util::stream::iter(whole)
-        });
-        let mut sse = Self { lines: Box::pin(lines), endpoint: String::new() };
+        let mut sse = Self { lines: lines_of(answer), endpoint: String::new() };
         assert_eq!(sse.lines.next().await.unwrap(), "event: endpoint");
         let endpoint = sse.lines.next().await.unwrap();
         sse.endpoint = format!("{}{}", serving.root, endpoint.strip_prefix("data: ").unwrap());
@@ -181,12 +196,7 @@ impl Sse {
     }
 
     async fn receive(&mut self) -> Value {
-        loop {
-            let line = self.lines.next().await.expect("the stream goes on");
-            if let Some(data) = line.strip_prefix("data: ") {
-                return serde_json::from_str(data).unwrap();
-            }
-        }
+        next_message(&mut self.lines).await
     }
 
     async fn request(&mut self, http: &reqwest::Client, method: &str, params: Value) -> Value {
