@@ -118,7 +118,8 @@ async fn send(peer: Peer<RoleServer>, token: ProgressToken, waiting: Arc<Waiting
         {
             let _ = tokio::time::timeout(wait, waiting.changed.notified()).await;
         }
-        if waiting.is_over() {
+        // A call that was quick has had one note all the same, if there was anything to say.
+        if waiting.is_over() && (last.is_some() || waiting.is_empty()) {
             if let Some(wait) = last.and_then(|last| BEFORE_RESULT.checked_sub(last.elapsed())) {
                 tokio::time::sleep(wait).await;
             }

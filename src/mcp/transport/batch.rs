@@ -1,21 +1,26 @@
 //! Batches over Streamable HTTP, in the one revision that has them: each message goes its own way, and their answers come back together.
 
+use std::collections::HashSet;
+
 use axum::{body::Body, extract::Request};
 use futures_util::future::join_all;
 use http::{Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
+use rmcp::model::{ClientJsonRpcMessage, RequestId};
 use serde_json::Value;
 
 use super::{
     accept::last_message,
     message::{Incoming, Refusal},
+    sessions::{Sessions, session_id},
     streamable::{OnlyAnswers, Passage, about},
     wire::json_response,
 };
 
 /// Answers a batch: with the answers to its requests, or with nothing where there are none.
-pub(super) async fn answer(items: Vec<Incoming>, request: Request, passage: Passage) -> Response<Body> {
+pub(super) async fn answer(mut items: Vec<Incoming>, request: Request, passage: Passage, sessions: &Sessions) -> Response<Body> {
     let (mut parts, _) = request.into_parts();
+    refuse_taken(&mut items, |id| session_id(&parts.headers).is_some_and(|session| sessions.is_under_way(session, id)));
     parts.headers.remove(header::CONTENT_LENGTH);
     // Nothing else has a place in the answer to a batch.
     parts.extensions.insert(OnlyAnswers);
@@ -27,6 +32,18 @@ pub(super) async fn answer(items: Vec<Incoming>, request: Request, passage: Pass
         return accepted;
     }
     json_response(StatusCode::OK, &Value::Array(answers))
+}
+
+/// Two requests with one id would share one answer, and one of them would wait for ever.
+fn refuse_taken(items: &mut [Incoming], is_under_way: impl Fn(&RequestId) -> bool) {
+    let mut seen = HashSet::new();
+    for item in items {
+        let Incoming::Message { message, .. } = &*item else { continue };
+        let ClientJsonRpcMessage::Request(asked) = &**message else { continue };
+        if is_under_way(&asked.id) || !seen.insert(asked.id.clone()) {
+            *item = Incoming::Refused(Refusal::taken(item.id()));
+        }
+    }
 }
 
 async fn one(item: Incoming, parts: Parts, passage: Passage) -> Option<Value> {

@@ -1,6 +1,7 @@
 //! What a client has sent, told apart by its form: a message to hand on, a batch of them, or one that is answered here. Every transport reads through this, so that
 //! the same bytes get the same answer everywhere, under the id that they have.
 
+use http::StatusCode;
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json, value::RawValue};
@@ -12,6 +13,8 @@ use super::{
 
 /// Largest message: as much as the gateway reads, and a little for the envelope.
 pub(super) const MESSAGE_BYTES_MAX: usize = 33 << 20;
+/// Most messages of a batch.
+const BATCH_MAX: usize = 1_000;
 /// What some programs begin a text with.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Where a request of the era without sessions says what its client can do.
@@ -36,17 +39,23 @@ pub(super) struct Refusal {
     /// Of the request, or `null` where it cannot be told.
     pub(super) id: Value,
     pub(super) error: ErrorData,
+    is_too_large: bool,
 }
 
 impl Refusal {
     pub(super) fn new(id: Value, code: ErrorCode, text: impl Into<String>) -> Self {
-        Self { id, error: ErrorData::new(code, text.into(), None) }
+        Self { id, error: ErrorData::new(code, text.into(), None), is_too_large: false }
+    }
+
+    /// The status over HTTP.
+    pub(super) const fn status(&self) -> StatusCode {
+        if self.is_too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
     }
 
     /// For a message that is not read to its end.
     pub(super) fn too_large(id: Id) -> Self {
         let text = format!("The message is larger than {} MiB.", MESSAGE_BYTES_MAX >> 20);
-        Self::new(id.into_value(), ErrorCode::INVALID_REQUEST, text)
+        Self { is_too_large: true, ..Self::new(id.into_value(), ErrorCode::INVALID_REQUEST, text) }
     }
 
     /// For an id that another request has.
@@ -118,12 +127,31 @@ pub(super) fn read(bytes: &[u8]) -> Incoming {
         return one(bytes);
     }
     match serde_json::from_slice::<Vec<&RawValue>>(bytes) {
-        Err(error) => Incoming::Refused(not_json(Value::Null, &error)),
+        Err(error) => with_broken_characters(bytes).unwrap_or_else(|| Incoming::Refused(not_json(Value::Null, &error))),
         Ok(items) if items.is_empty() => {
             Incoming::Refused(Refusal::new(Value::Null, ErrorCode::INVALID_REQUEST, "Batches have at least one message in them."))
         }
+        Ok(items) if items.len() > BATCH_MAX => {
+            let text = format!("A batch has at most {BATCH_MAX} messages; this one has {}.", items.len());
+            Incoming::Refused(Refusal::new(Value::Null, ErrorCode::INVALID_REQUEST, text))
+        }
         Ok(items) => Incoming::Batch(items.into_iter().map(|item| one(item.get().as_bytes())).collect()),
     }
+}
+
+/// A batch in which some bytes are not UTF-8: the messages with those are refused one by one.
+fn with_broken_characters(bytes: &[u8]) -> Option<Incoming> {
+    let error = std::str::from_utf8(bytes).err()?;
+    let text = String::from_utf8_lossy(bytes);
+    let items = serde_json::from_str::<Vec<&RawValue>>(&text).ok().filter(|items| items.len() <= BATCH_MAX)?;
+    let read = |item: &RawValue| match one(item.get().as_bytes()) {
+        Incoming::Message { .. } if item.get().contains(char::REPLACEMENT_CHARACTER) => {
+            let id = Envelope::id_in(item.get().as_bytes()).into_value();
+            Incoming::Refused(Refusal::new(id, ErrorCode::PARSE_ERROR, format!("The message is not JSON that can be read: {error}")))
+        }
+        read => read,
+    };
+    Some(Incoming::Batch(items.into_iter().map(read).collect()))
 }
 
 fn not_json(id: Value, error: &serde_json::Error) -> Refusal {
@@ -158,7 +186,11 @@ fn one(bytes: &[u8]) -> Incoming {
     if top.id.is_some() && !is_usable(&id) {
         return invalid("The id of a request must be a string or a whole number of 64 bits; a notification has none.");
     }
-    let Ok(method) = serde_json::from_str::<String>(method.get()) else { return invalid("\"method\" must be a string.") };
+    let method = match serde_json::from_str::<String>(method.get()) {
+        Ok(method) => method,
+        Err(error) if method.get().starts_with('"') => return Incoming::Refused(not_json(id.into_value(), &error)),
+        Err(_) => return invalid("\"method\" must be a string."),
+    };
     if top.result.is_some() || top.error.is_some() {
         return invalid("A message has either a \"method\" or a \"result\" or an \"error\".");
     }

@@ -23,6 +23,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Most bytes of answers that are kept for one payer, and for all; the oldest of a payer make room, and those of whoever has the most.
 const BYTES_OF_PAYER_MAX: usize = 16 << 20;
 const BYTES_MAX: usize = 64 << 20;
+/// What an answer takes beside its text, in bytes: it bounds how many small ones are kept.
+const LOG_BYTES: usize = 4 << 10;
 /// Most progress notes that are kept of one answer.
 const NOTES_MAX: usize = 32;
 
@@ -36,6 +38,12 @@ pub(super) struct Replays {
 struct Kept {
     last: u64,
     logs: HashMap<u64, Entry>,
+    /// Answers that are ready, the oldest first; some of them are forgotten already.
+    over: VecDeque<(Instant, u64)>,
+    payers: HashMap<String, Share>,
+    bytes: usize,
+    /// Whether somebody sweeps out what is past.
+    is_swept: bool,
 }
 
 struct Entry {
@@ -44,6 +52,13 @@ struct Entry {
     payer: String,
     /// When the answer was ready, and its bytes.
     over: Option<(Instant, usize)>,
+}
+
+/// Answers of one payer that are ready.
+#[derive(Default)]
+struct Share {
+    bytes: usize,
+    over: VecDeque<u64>,
 }
 
 impl Replays {
@@ -65,27 +80,47 @@ impl Replays {
         log
     }
 
-    /// Ends an answer; it is kept a while.
-    pub(super) fn end(&self, log: &Log) {
+    /// Ends an answer; it is kept a while. Whoever gets `true` is to [`sweep`](Self::sweep).
+    pub(super) fn end(&self, log: &Log) -> bool {
         log.end();
         let mut kept = self.lock();
-        let Some(entry) = kept.logs.get_mut(&log.id) else { return };
-        entry.over = Some((Instant::now(), log.said().bytes));
-        let payer = entry.payer.clone();
-        kept.logs.retain(|_, entry| entry.over.is_none_or(|(since, _)| since.elapsed() < KEPT_FOR));
+        let Some(payer) = kept.keep(log) else { return false };
         while kept.bytes_of(&payer) > BYTES_OF_PAYER_MAX && kept.forget_oldest_of(&payer) {}
         while let Some(payer) = kept.greediest()
             && kept.forget_oldest_of(&payer)
         {}
+        !std::mem::replace(&mut kept.is_swept, true)
     }
 
-    /// Forgets an answer, or all of a session.
-    pub(super) fn forget(&self, log: &Log) {
-        self.lock().logs.remove(&log.id);
+    /// Ends what has no answer, such as a request that was cancelled: there is nothing to come back for.
+    pub(super) fn drop_log(&self, log: &Log) {
+        log.end();
+        self.lock().forget(log.id);
+    }
+
+    /// Forgets answers as their time passes, until there are none.
+    pub(super) async fn sweep(&self) {
+        loop {
+            let wait = {
+                let mut kept = self.lock();
+                match kept.forget_past() {
+                    Some(wait) => wait,
+                    None => {
+                        kept.is_swept = false;
+                        return;
+                    }
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
     }
 
     pub(super) fn forget_session(&self, session: &SessionId) {
-        self.lock().logs.retain(|_, entry| entry.session != *session);
+        let mut kept = self.lock();
+        let ids: Vec<u64> = kept.logs.iter().filter(|(_, entry)| entry.session == *session).map(|(id, _)| *id).collect();
+        for id in ids {
+            kept.forget(id);
+        }
     }
 
     /// The answer in which a client of this session has heard this event, and where in it.
@@ -100,25 +135,58 @@ impl Replays {
 }
 
 impl Kept {
-    fn over(&self) -> impl Iterator<Item = (&u64, &Entry, Instant, usize)> {
-        self.logs.iter().filter_map(|(id, entry)| entry.over.map(|(since, bytes)| (id, entry, since, bytes)))
+    /// Counts an answer that is ready; gives its payer, where it is not forgotten already.
+    fn keep(&mut self, log: &Log) -> Option<String> {
+        let entry = self.logs.get_mut(&log.id)?;
+        let (now, bytes) = (Instant::now(), log.said().bytes + LOG_BYTES);
+        entry.over = Some((now, bytes));
+        let payer = entry.payer.clone();
+        let share = self.payers.entry(payer.clone()).or_default();
+        share.over.push_back(log.id);
+        (share.bytes, self.bytes) = (share.bytes + bytes, self.bytes + bytes);
+        self.over.push_back((now, log.id));
+        Some(payer)
     }
 
     fn bytes_of(&self, payer: &str) -> usize {
-        self.over().filter(|(_, entry, ..)| entry.payer == payer).map(|(.., bytes)| bytes).sum()
+        self.payers.get(payer).map_or(0, |share| share.bytes)
     }
 
     /// The payer with the most bytes, while there are too many of all payers.
     fn greediest(&self) -> Option<String> {
-        let mut bytes: HashMap<&str, usize> = HashMap::new();
-        self.over().for_each(|(_, entry, _, size)| *bytes.entry(&entry.payer).or_default() += size);
-        let is_full = bytes.values().sum::<usize>() > BYTES_MAX;
-        bytes.into_iter().filter(|_| is_full).max_by_key(|(_, bytes)| *bytes).map(|(payer, _)| payer.to_owned())
+        let most = || self.payers.iter().max_by_key(|(_, share)| share.bytes);
+        (self.bytes > BYTES_MAX).then(most).flatten().map(|(payer, _)| payer.clone())
     }
 
     fn forget_oldest_of(&mut self, payer: &str) -> bool {
-        let oldest = self.over().filter(|(_, entry, ..)| entry.payer == payer).min_by_key(|(_, _, since, _)| *since).map(|(id, ..)| *id);
-        oldest.is_some_and(|id| self.logs.remove(&id).is_some())
+        let oldest = self.payers.get(payer).and_then(|share| share.over.front().copied());
+        oldest.is_some_and(|id| self.forget(id))
+    }
+
+    /// Forgets what is past, and says when there will be more; `None` where nothing is left.
+    fn forget_past(&mut self) -> Option<Duration> {
+        while let Some((since, id)) = self.over.front().copied() {
+            if let Some(wait) = KEPT_FOR.checked_sub(since.elapsed()).filter(|wait| !wait.is_zero()) {
+                return Some(wait);
+            }
+            self.forget(id);
+            self.over.pop_front();
+        }
+        None
+    }
+
+    fn forget(&mut self, id: u64) -> bool {
+        let Some(entry) = self.logs.remove(&id) else { return false };
+        if let (Some((_, bytes)), Some(share)) = (entry.over, self.payers.get_mut(&entry.payer)) {
+            (share.bytes, self.bytes) = (share.bytes - bytes, self.bytes - bytes);
+            while share.over.front().is_some_and(|id| !self.logs.contains_key(id)) {
+                share.over.pop_front();
+            }
+            if share.bytes == 0 {
+                self.payers.remove(&entry.payer);
+            }
+        }
+        true
     }
 }
 
@@ -281,11 +349,40 @@ mod tests {
         for n in 0..8 {
             (0..3).for_each(|_| drop(fill(&format!("payer {n}"), 5 << 20)));
         }
-        let bytes: usize = replays.lock().over().map(|(.., bytes)| bytes).sum();
+        let bytes = replays.lock().bytes;
         assert!(bytes <= BYTES_MAX && replays.find("s", &anns).is_some(), "{bytes}");
+        assert_eq!(bytes, replays.lock().logs.values().filter_map(|entry| entry.over).map(|(_, bytes)| bytes).sum::<usize>());
         let log = replays.begin(&session, "ann", false);
         (0..1_000).for_each(|_| log.add(note()));
         assert_eq!(log.said().events.len(), NOTES_MAX);
         assert!(log.said().bytes < NOTES_MAX * 500);
+    }
+
+    #[test]
+    fn small_answers_are_bounded_too_and_nothing_is_left_of_what_is_forgotten() {
+        let (replays, session) = (Replays::default(), SessionId::from("s"));
+        let begun = Instant::now();
+        for n in 0..20_000 {
+            let log = replays.begin(&session, "ann", false);
+            log.add(answer(1));
+            assert_eq!(replays.end(&log), n == 0, "one sweeps");
+        }
+        let count = replays.lock().logs.len();
+        assert!(count <= BYTES_OF_PAYER_MAX / LOG_BYTES && count > 1_000, "{count}");
+        // Looking through all of them each time took minutes.
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        let (cancelled, other) = (replays.begin(&session, "ann", true), SessionId::from("t"));
+        replays.drop_log(&cancelled);
+        assert!(replays.find("s", &cancelled.event_id(0)).is_none());
+        replays.end(&replays.begin(&other, "bob", false));
+        replays.forget_session(&session);
+        let left = |kept: &Kept| (kept.logs.len(), kept.payers.len());
+        assert_eq!(left(&replays.lock()), (1, 1));
+        assert!(replays.lock().forget_past().is_some(), "when its minute is over");
+        let long_ago = Instant::now().checked_sub(KEPT_FOR).unwrap();
+        replays.lock().over.iter_mut().for_each(|(since, _)| *since = long_ago);
+        assert!(replays.lock().forget_past().is_none());
+        let kept = replays.lock();
+        assert_eq!((kept.logs.len(), kept.payers.len(), kept.over.len(), kept.bytes), (0, 0, 0, 0));
     }
 }

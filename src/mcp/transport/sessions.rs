@@ -18,7 +18,7 @@ use rmcp::{
     },
 };
 
-use super::replay::{KEPT_FOR, Replays};
+use super::replay::Replays;
 
 /// Most sessions of one payer: all the programs of somebody who runs many agents.
 const SESSIONS_OF_PAYER_MAX: usize = 200;
@@ -141,12 +141,10 @@ impl Sessions {
         self.replays.find(id, last_event).is_some()
     }
 
-    /// Counts a request until the value is dropped.
-    fn under_way(&self, id: &SessionId, request: RequestId) -> UnderWay {
-        if let Some(session) = self.lock().get_mut(id) {
-            session.under_way.insert(request.clone());
-        }
-        UnderWay { open: self.open.clone(), id: id.clone(), request }
+    /// Counts a request until the value is dropped; `None` where another one has its id.
+    fn under_way(&self, id: &SessionId, request: RequestId) -> Option<UnderWay> {
+        let is_new = self.lock().get_mut(id).is_none_or(|session| session.under_way.insert(request.clone()));
+        is_new.then(|| UnderWay { open: self.open.clone(), id: id.clone(), request })
     }
 }
 
@@ -227,21 +225,31 @@ impl SessionManager for Sessions {
         let (owner, is_primed) = self.lock().get(id).map_or_else(Default::default, |session| {
             (session.owner.clone(), session.version.as_ref().is_some_and(|version| *version >= ProtocolVersion::V_2025_11_25))
         });
-        let under_way = match &message {
-            JsonRpcMessage::Request(request) => Some(self.under_way(id, request.id.clone())),
+        let mut under_way = match &message {
+            // The two would share one answer, and one of them would wait for ever.
+            JsonRpcMessage::Request(request) => Some(self.under_way(id, request.id.clone()).ok_or_else(refused)?),
             _ => None,
         };
         let mut said = Box::pin(self.inner.create_stream(id, message).await?);
         let log = self.replays.begin(id, &owner, is_primed);
         let (replays, kept) = (self.replays.clone(), log.clone());
         tokio::spawn(async move {
+            let mut is_answered = false;
             while let Some(event) = said.next().await {
-                event.message.into_iter().for_each(|message| kept.add(message));
+                let Some(message) = event.message else { continue };
+                if matches!(&*message, JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_)) {
+                    is_answered = true;
+                    // Before anybody hears it, and uses the id again.
+                    drop(under_way.take());
+                }
+                kept.add(message);
             }
             drop(under_way);
-            replays.end(&kept);
-            tokio::time::sleep(KEPT_FOR).await;
-            replays.forget(&kept);
+            if !is_answered {
+                replays.drop_log(&kept);
+            } else if replays.end(&kept) {
+                replays.sweep().await;
+            }
         });
         Ok(log.read(0))
     }
@@ -276,9 +284,9 @@ impl SessionManager for Sessions {
     }
 }
 
-/// What the transport is told where there is no new session; the caller reads another answer.
+/// What the transport is told where there is no new session, or no stream; the caller reads another answer.
 fn refused() -> Failed {
-    Failed::SessionError(SessionError::Io(io::Error::other("too many sessions")))
+    Failed::SessionError(SessionError::Io(io::Error::other("refused")))
 }
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ async fn message<H: ServerHandler + Clone>(
     let Some(parsed) = parts.extensions.remove::<Parsed>() else { return no(StatusCode::BAD_REQUEST, "A message is needed.") };
     let mut incoming = parsed.into_incoming();
     let refused = match &mut incoming {
-        Incoming::Refused(refusal) => Some(answer(StatusCode::BAD_REQUEST, refusal)),
+        Incoming::Refused(refusal) => Some(answer(refusal.status(), refusal)),
         Incoming::Ignored(error) => Some(refuse(StatusCode::BAD_REQUEST, error.clone())),
         Incoming::Batch(_) if !connection.takes_batches.load(Ordering::Relaxed) => {
             Some(refuse(StatusCode::BAD_REQUEST, ErrorData::invalid_request(NO_BATCHES, None)))

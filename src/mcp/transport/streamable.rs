@@ -24,6 +24,7 @@ use crate::session::Payer;
 
 /// When a place may be free again.
 const RETRY_AFTER_S: u64 = 30;
+const NO_SESSION: &str = "There is no such session (any more). Begin a new one with initialize.";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Put to a request whose client hears nothing but the answer: it cannot be asked anything on the way.
@@ -70,7 +71,7 @@ pub(super) async fn enter(
     accept::take_both(request.headers_mut());
     let passage = Passage { scope, next };
     let response = match incoming {
-        Some(Incoming::Batch(items)) => batch::answer(items, request, passage).await,
+        Some(Incoming::Batch(items)) => batch::answer(items, request, passage, &sessions).await,
         _ => {
             if !takes.events {
                 request.extensions_mut().insert(OnlyAnswers);
@@ -104,10 +105,13 @@ fn admit(
             None
         }
         Some(id) if sessions.is_of_another(id, scope) => {
-            return no(StatusCode::NOT_FOUND, "There is no such session (any more). Begin a new one with initialize.");
+            return no(StatusCode::NOT_FOUND, NO_SESSION);
         }
         session => session,
     };
+    if request.method() == Method::DELETE && session.is_some_and(|id| !sessions.is_known(id)) {
+        return no(StatusCode::NOT_FOUND, NO_SESSION);
+    }
     if request.method() == Method::GET
         && let (Some(id), Some(last)) = (session, request.headers().get(LAST_EVENT_ID))
         && sessions.is_known(id)
@@ -116,7 +120,7 @@ fn admit(
         return no(StatusCode::NOT_FOUND, "There is no event with this id in this session (any more): an answer is kept for a minute.");
     }
     match incoming {
-        Some(Incoming::Refused(refusal)) => Err(Box::new(answer(StatusCode::BAD_REQUEST, refusal))),
+        Some(Incoming::Refused(refusal)) => Err(Box::new(answer(refusal.status(), refusal))),
         Some(Incoming::Ignored(error)) => Err(Box::new(refuse(StatusCode::BAD_REQUEST, error.clone()))),
         Some(Incoming::Batch(_)) if !session.is_some_and(|id| sessions.takes_batches(id)) => no(StatusCode::BAD_REQUEST, NO_BATCHES),
         Some(Incoming::Message { message, .. }) => match (&**message, session) {

@@ -25,6 +25,8 @@ use crate::{
     session::Payer,
 };
 
+/// Where the id of a message that is too large is looked for.
+const ID_BYTES_MAX: usize = 64 << 10;
 /// A caller who takes longer to send a message is not waited for.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -90,8 +92,10 @@ async fn read(request: Request, share: &mut BodyShare) -> Result<Request, Box<Re
             return no(StatusCode::REQUEST_TIMEOUT, ErrorCode::INVALID_REQUEST, text);
         }
         Ok(Err(Unread::TooLarge(begun))) => {
-            let refusal = Refusal::too_large(Envelope::id_in(&begun));
-            return Err(Box::new(answer(StatusCode::PAYLOAD_TOO_LARGE, &refusal)));
+            // The route knows where an answer to it is waited for.
+            let refusal = Incoming::Refused(Refusal::too_large(Envelope::id_in(&begun)));
+            parts.extensions.insert(Parsed(Arc::new(refusal)));
+            return Ok(Request::from_parts(parts, Body::empty()));
         }
         Ok(Err(Unread::NoRoom(over))) => {
             let status = if over == OverBudget::Own { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -125,13 +129,12 @@ enum Unread {
 }
 
 async fn whole_of(mut body: Body, share: &mut BodyShare) -> Result<Bytes, Unread> {
-    if body.size_hint().lower() > MESSAGE_BYTES_MAX as u64 {
-        return Err(Unread::TooLarge(Bytes::new()));
-    }
+    let bytes_max = if body.size_hint().lower() > MESSAGE_BYTES_MAX as u64 { ID_BYTES_MAX } else { MESSAGE_BYTES_MAX };
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Unread::Broken)?.into_data() else { continue };
-        if whole.len() + data.len() > MESSAGE_BYTES_MAX {
+        if whole.len() + data.len() > bytes_max {
+            whole.extend_from_slice(&data[..data.len().min(ID_BYTES_MAX)]);
             return Err(Unread::TooLarge(whole.freeze()));
         }
         share.grow(data.len()).map_err(Unread::NoRoom)?;

@@ -1,5 +1,7 @@
 //! In which form a request may come over HTTP, and in which its answer goes back: `Accept`, ids, batches, and ends of sessions.
 
+use std::time::Duration;
+
 use reqwest::{StatusCode, header::HeaderValue};
 use serde_json::{Value, json};
 
@@ -98,6 +100,7 @@ async fn errors_say_which_request_they_are_about() {
     let cases: Vec<(Vec<u8>, Value, i32)> = vec![
         (br#"{"jsonrpc":"2.0","id":5,"method":"ping","params":{"a":"\ud83d"}}"#.to_vec(), json!(5), -32700),
         (b"{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"method\":\"caf\xe9\"}".to_vec(), json!("x"), -32700),
+        (br#"{"jsonrpc":"2.0","id":5,"method":"pi\ud83dng"}"#.to_vec(), json!(5), -32700),
         (br#"{"id":6,"method":"ping"}"#.to_vec(), json!(6), -32600),
         (br#"{"jsonrpc":"2.0","id":7.5,"method":"ping"}"#.to_vec(), json!(7.5), -32600),
         (br#"{"jsonrpc":"2.0","id":8,"method":"tools/list","params":[]}"#.to_vec(), json!(8), -32602),
@@ -184,6 +187,73 @@ async fn a_batch_comes_back_as_one_in_the_revision_that_has_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_message_of_a_batch_is_answered_whatever_the_others_are() {
+    let home = tempfile::tempdir().unwrap();
+    let serving = Serving::sandbox(home.path());
+    let session = begin(&serving, "2025-03-26").await;
+    let send = |body: Vec<u8>| serving.post(&Value::Null).header("mcp-session-id", &session).body(body).send();
+    let mut many = (0..1_001).map(ping).collect::<Vec<_>>();
+    let too_many = json_of(send(serde_json::to_vec(&many).unwrap()).await.unwrap()).await;
+    assert!(too_many["error"]["message"].as_str().unwrap().contains("at most 1000"), "{too_many}");
+    many.pop();
+    assert_eq!(json_of(send(serde_json::to_vec(&many).unwrap()).await.unwrap()).await.as_array().map(Vec::len), Some(1_000));
+    let broken = b"[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"},{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ping\",\"params\":{\"a\":\"\xff\"}}]";
+    for (body, expected) in [
+        (json!([ping(5), ping(5), ping(6)]).to_string().into_bytes(), vec![(json!(5), 0), (json!(5), -32600), (json!(6), 0)]),
+        (
+            b"[{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"ping\"},{\"jsonrpc\":\"2.0\",\"id\":7.0,\"method\":\"ping\"}]".to_vec(),
+            vec![(json!(7), 0), (json!(7), -32600)],
+        ),
+        (broken.to_vec(), vec![(json!(1), 0), (json!(2), -32700)]),
+    ] {
+        let shown = String::from_utf8_lossy(&body).into_owned();
+        let answers = tokio::time::timeout(Duration::from_secs(20), async { json_of(send(body).await.unwrap()).await }).await;
+        let answers = answers.unwrap_or_else(|_| panic!("no answer to {shown}"));
+        let got: Vec<(Value, i64)> = answers
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|answer| (answer["id"].clone(), answer["error"]["code"].as_i64().unwrap_or(0)))
+            .collect();
+        let as_written = |id: &Value| id.as_f64().unwrap();
+        assert_eq!(got.len(), expected.len(), "{shown}: {answers}");
+        for ((id, code), (wanted_id, wanted)) in got.iter().zip(&expected) {
+            assert_eq!((as_written(id), code), (as_written(wanted_id), wanted), "{shown}: {answers}");
+        }
+    }
+    // An id of a call that is under way elsewhere.
+    let call = json!({"jsonrpc": "2.0", "id": 50, "method": "tools/call", "params": {"name": "login", "arguments": {}}});
+    let (alone, batch) = tokio::join!(send(call.to_string().into_bytes()), async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        json_of(send(json!([ping(50), ping(51)]).to_string().into_bytes()).await.unwrap()).await
+    });
+    assert_eq!(batch[1]["result"], json!({}), "{batch}");
+    assert_eq!(last_message(alone.unwrap()).await["result"]["isError"], false, "it has its answer, whatever the other one got");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_large_is_refused_where_its_answer_is_waited_for() {
+    let home = tempfile::tempdir().unwrap();
+    let serving = Serving::sandbox(home.path());
+    let large = format!("{{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"ping\",\"params\":{{\"a\":\"{}\"}}}}", "x".repeat(34 << 20));
+    let session = begin(&serving, "2025-11-25").await;
+    let mut sse = Sse::connect(&serving).await;
+    sse.introduce(&serving.http).await;
+    for url in [format!("{}/mcp", serving.root), sse.endpoint.clone()] {
+        let request =
+            serving.http.post(&url).header("accept", "application/json, text/event-stream").header("content-type", "application/json");
+        let answer = request.header("mcp-session-id", &session).body(large.clone()).send().await;
+        // The rest is not read, so a client may find the connection closed before it has read this.
+        if let Ok(answer) = answer {
+            assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+            assert_eq!(json_of(answer).await["id"], 5);
+        }
+    }
+    let told = sse.receive().await;
+    assert!(told["id"] == 5 && told["error"]["message"].as_str().unwrap().contains("33 MiB"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_and_begins_as_clients_expect() {
     let home = tempfile::tempdir().unwrap();
     let serving = Serving::sandbox(home.path());
@@ -191,6 +261,7 @@ async fn a_session_ends_and_begins_as_clients_expect() {
     let end = || serving.http.delete(format!("{}/mcp", serving.root)).header("mcp-session-id", &session).send();
     let ended = end().await.unwrap();
     assert_eq!((ended.status(), ended.text().await.unwrap().len()), (StatusCode::NO_CONTENT, 0));
+    assert_eq!(end().await.unwrap().status(), StatusCode::NOT_FOUND);
     // A client that begins again may still name the session that has ended.
     let again = serving.post(&about("2025-11-25")).header("mcp-session-id", &session).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::OK);

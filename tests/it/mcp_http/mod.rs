@@ -167,7 +167,7 @@ fn lines_of(answer: Response) -> Lines {
 async fn next_message(lines: &mut Lines) -> Value {
     loop {
         let line = lines.next().await.expect("the stream goes on");
-        if let Some(data) = line.strip_prefix("data: ").filter(|data| data.starts_with('{')) {
+        if let Some(data) = line.strip_prefix("data: ").filter(|data| !data.is_empty()) {
             return serde_json::from_str(data).unwrap();
         }
     }

@@ -113,3 +113,24 @@ async fn older_revisions_are_sent_no_event_without_data_and_resume_from_what_the
         assert!(tokio::time::timeout(Duration::from_millis(300), events(listening, |_| true)).await.is_err());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_cancelled_has_nothing_to_come_back_for() {
+    let upstream = FakeUpstream::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let serving = buying(home.path(), &upstream).await;
+    let session = begin(&serving, "2025-11-25").await;
+    let answer = serving.in_session(&session, &prompt("openai/slow-5000", None)).send().await.unwrap();
+    let mut lines = super::lines_of(answer);
+    let id = loop {
+        let line = lines.next().await.unwrap();
+        if let Some(id) = line.strip_prefix("id:") {
+            break id.trim().to_owned();
+        }
+    };
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 30}});
+    assert_eq!(serving.in_session(&session, &cancel).send().await.unwrap().status(), StatusCode::ACCEPTED);
+    let rest = tokio::time::timeout(Duration::from_secs(4), lines.collect::<Vec<_>>()).await.expect("the stream ends");
+    assert!(!rest.iter().any(|line| line.contains("result")), "{rest:?}");
+    assert_eq!(resume(&serving, &session, &id).await.status(), StatusCode::NOT_FOUND, "else a client would ask again and again");
+}
