@@ -56,7 +56,7 @@ pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationTo
     };
     let parsed = document::parse(&body);
     let mut said = Said {
-        reason: Reason::read(&body, parsed.as_ref(), is_markup(&headers), |text| without_key(text, key)),
+        reason: Reason::read(&body, parsed.as_ref(), is_markup(&headers), |text| without_key(text, key)).or_kind(kind_in(&headers, key)),
         wait: Wait::read(status, &headers, parsed.as_ref(), (held.clock)()),
         should_retry: headers.get("x-should-retry").and_then(|value| value.to_str().ok()?.trim().parse().ok()),
         request_id: request_ids::of_upstream(&headers, key).or_else(|| request_ids::in_body(parsed.as_ref()?, key)),
@@ -75,6 +75,12 @@ pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationTo
     let is_from_an_edge = matches!(status.as_u16(), 504 | 520..=528 | 530) || (matches!(status.as_u16(), 502 | 503) && parsed.is_none());
     let known = if is_from_an_edge { Known::Unknown } else { NOT_BILLED };
     (GatewayError::Upstream { provider, status: status.as_u16(), said: Box::new(said), is_charged: is_from_an_edge }, known)
+}
+
+/// What AWS says beside a body with nothing but a message, before a colon and an address.
+fn kind_in(headers: &HeaderMap, key: Option<&Secret>) -> Option<String> {
+    let kind = headers.get("x-amzn-errortype")?.to_str().ok()?.split(':').next()?.trim();
+    Some(without_key(kind, key)).filter(|kind| !kind.is_empty())
 }
 
 fn is_markup(headers: &HeaderMap) -> bool {

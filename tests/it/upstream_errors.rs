@@ -103,7 +103,7 @@ async fn no_field_of_a_refusal_says_the_gateways_key() {
             json!(format!("{}{quote}", "x".repeat(1_985))),
             json!("it begins with sk-upstream-se..."),
         ] {
-            let head = format!("x-request-id: {UPSTREAM_KEY}\r\n");
+            let head = format!("x-request-id: {UPSTREAM_KEY}\r\nx-amzn-errortype: {UPSTREAM_KEY}\r\n");
             let answer = refused_as_json(&harness, &key, status, &head, body.clone()).await;
             let whole = format!("{:?} {}", answer.headers, answer.text());
             assert!(!whole.contains("sk-upstr"), "{status} {body}: {whole}");
@@ -161,6 +161,13 @@ async fn a_provider_that_forbids_something_is_not_one_that_rejects_the_key() {
         // What is not accepted is the gateway's key: what the provider calls that must not be read as a word about the caller's.
         assert_eq!((&error["upstream_code"], &error["upstream_type"], &error["upstream_param"]), (&code, &kind, &json!("model")));
         assert!(answer.text().contains("it said 403: the reason"), "{}", answer.text());
+    }
+    // AWS says its type in the head alone.
+    for (kind, status) in [("AccessDeniedException", 403), ("UnrecognizedClientException:http://internal.amazon.com/", 502)] {
+        let answer = refused_as_json(&harness, &key, 403, &format!("x-amzn-errortype: {kind}\r\n"), json!({"message": "m"})).await;
+        let error = &answer.json()["error"];
+        let shown = if status == 403 { &error["type"] } else { &error["upstream_type"] };
+        assert_eq!((answer.status.as_u16(), shown.as_str()), (status, kind.split(':').next()), "{kind}");
     }
     let error = &refused_as_json(&harness, &key, 401, "", error(json!("invalid_api_key"), Value::Null)).await.json()["error"];
     assert_eq!((&error["code"], &error["upstream_code"]), (&json!("provider_credentials_rejected"), &Value::Null), "{error}");

@@ -63,6 +63,12 @@ impl Reason {
         }
     }
 
+    /// With a type that was stated elsewhere, if it has none.
+    pub(super) fn or_kind(mut self, kind: Option<String>) -> Self {
+        self.kind = self.kind.or_else(|| Some(cut(&kind?, NAME_CHARS_MAX)));
+        self
+    }
+
     /// Whether money is used up at the provider: that does not pass by waiting.
     pub(in crate::gateway) fn is_quota(&self) -> bool {
         let is_it = |name: &str| matches!(name, "insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active");
