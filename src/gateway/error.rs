@@ -152,6 +152,9 @@ impl GatewayError {
         match self {
             Self::Upstream { provider, status, .. } => format!("{provider} answered {status}"),
             Self::BrokenAnswer { provider, .. } => format!("{provider} broke off its answer"),
+            Self::CredentialsRejected { provider, status, .. } => {
+                format!("{provider} did not accept the key set for it (it said {status})")
+            }
             other => other.to_string(),
         }
     }

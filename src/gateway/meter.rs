@@ -50,7 +50,7 @@ pub(super) struct Metered {
 }
 
 impl Metered {
-    /// Whether the provider did not accept the gateway's key.
+    /// Whether the gateway's key may be why the provider refused: some say that as if the key were known and not allowed to do this.
     pub(super) fn is_credential_refused(&self) -> bool {
         matches!(self.upstream_status, Some(401 | 403)) && !self.held.route.is_callers_key
     }

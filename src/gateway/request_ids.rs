@@ -3,6 +3,7 @@
 //! Nothing else of a provider's head is handed on: its rate limits are those of the gateway's account, and say nothing about the caller's key.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
 
 use crate::domain::{RequestId, Secret};
 
@@ -14,7 +15,32 @@ const OF_UPSTREAM: HeaderName = HeaderName::from_static("x-lava-upstream-request
 /// On every answer too: shows a client that this gateway has the routes and fields that Lava does not.
 const GATEWAY: HeaderName = HeaderName::from_static("x-lava-mcp-gateway");
 /// Where providers put their id, the best first. The last one is of a network in front of them.
-const NAMES: [&str; 6] = ["x-request-id", "request-id", "x-amzn-requestid", "apim-request-id", "x-ms-request-id", "cf-ray"];
+const NAMES: [&str; 12] = [
+    // OpenAI, Groq, xAI, Together, Fireworks and most others.
+    "x-request-id",
+    // Anthropic.
+    "request-id",
+    // AWS Bedrock.
+    "x-amzn-requestid",
+    // Azure: API Management, then the service behind it.
+    "apim-request-id",
+    "x-ms-request-id",
+    // Mistral: its own, then that of the Kong gateway in front of it.
+    "mistral-correlation-id",
+    "x-kong-request-id",
+    // NVIDIA's cloud functions.
+    "nvcf-reqid",
+    // OpenRouter.
+    "x-generation-id",
+    // SiliconFlow.
+    "x-siliconcloud-trace-id",
+    // DeepSeek.
+    "x-ds-trace-id",
+    // Cloudflare.
+    "cf-ray",
+];
+/// Where it is in an error: Anthropic and Alibaba, Azure, Volcano Engine, those who put it inside.
+const IN_BODY: [&str; 4] = ["/request_id", "/requestId", "/ResponseMetadata/RequestId", "/error/request_id"];
 /// A longer one is not an id.
 const BYTES_MAX: usize = 256;
 
@@ -28,13 +54,21 @@ pub(super) fn stamp(id: &RequestId, headers: &mut HeaderMap) {
     headers.insert(GATEWAY, HeaderValue::from_static(env!("CARGO_PKG_VERSION")));
 }
 
-/// The provider's id of a request; one that quotes the key it was asked with does not count.
+/// The provider's id of a request.
 pub(super) fn of_upstream(headers: &HeaderMap, key: Option<&Secret>) -> Option<HeaderValue> {
-    let is_an_id = |value: &&HeaderValue| {
-        let text = value.to_str().unwrap_or_default();
-        (1..=BYTES_MAX).contains(&text.len()) && key.is_none_or(|key| !text.contains(key.expose()))
-    };
-    NAMES.iter().filter_map(|name| headers.get(*name)).find(is_an_id).cloned()
+    NAMES.iter().filter_map(|name| headers.get(*name)).find(|value| is_an_id(value, key)).cloned()
+}
+
+/// The same where only an error says it.
+pub(super) fn in_body(body: &Value, key: Option<&Secret>) -> Option<HeaderValue> {
+    let mut ids = IN_BODY.iter().filter_map(|path| HeaderValue::from_str(body.pointer(path)?.as_str()?).ok());
+    ids.find(|value| is_an_id(value, key))
+}
+
+/// One that quotes the key it was asked with does not count.
+fn is_an_id(value: &HeaderValue, key: Option<&Secret>) -> bool {
+    let text = value.to_str().unwrap_or_default();
+    (1..=BYTES_MAX).contains(&text.len()) && key.is_none_or(|key| !text.contains(key.expose()))
 }
 
 /// Puts the provider's id on an answer, where it gave one.

@@ -1,11 +1,11 @@
 //! What a provider's refusal means: for the caller, and for the bill. What it says is handed on, in whichever shape it came, but never a key in it.
 
+mod document;
 mod reason;
 mod wait;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{error::GatewayError, meter::read_whole, request_ids, reserve::Held, upstream::Reply};
@@ -39,12 +39,6 @@ impl Said {
     pub(super) fn message(&self) -> &str {
         if self.reason.message.is_empty() { "it gave no reason" } else { &self.reason.message }
     }
-
-    fn read(headers: &HeaderMap, key: Option<&Secret>, now: Timestamp) -> Self {
-        let should_retry = headers.get("x-should-retry").and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let request_id = request_ids::of_upstream(headers, key);
-        Self { reason: Reason::default(), wait: Wait::read(headers, now), should_retry, request_id }
-    }
 }
 
 /// Reads a refusal: an answer whose status is not a success.
@@ -55,18 +49,21 @@ pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationTo
     if status.is_redirection() || status.is_informational() {
         return (GatewayError::BrokenAnswer { provider, detail: format!("it answered with status {status} instead") }, NOT_BILLED);
     }
-    let mut said = Said::read(&reply.headers, route.credential.as_ref(), (held.clock)());
-    let is_markup = reply
-        .headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| ["text/html", "application/xhtml+xml"].iter().any(|markup| media::is_type(kind.as_bytes(), markup)));
+    let (headers, key) = (reply.headers.clone(), route.credential.as_ref());
     let body = tokio::select! {
         body = read_whole(reply, ERROR_BYTES_MAX) => body.unwrap_or_default(),
         () = stopping.cancelled() => Bytes::new(),
     };
-    let parsed = reason::parse(&body);
-    said.reason = Reason::read(&body, parsed.as_ref(), is_markup, |text| without_key(text, route.credential.as_ref()));
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) && !route.is_callers_key {
+    let parsed = document::parse(&body);
+    let mut said = Said {
+        reason: Reason::read(&body, parsed.as_ref(), is_markup(&headers), |text| without_key(text, key)).or_kind(kind_in(&headers, key)),
+        wait: Wait::read(status, &headers, parsed.as_ref(), (held.clock)()),
+        should_retry: headers.get("x-should-retry").and_then(|value| value.to_str().ok()?.trim().parse().ok()),
+        request_id: request_ids::of_upstream(&headers, key).or_else(|| request_ids::in_body(parsed.as_ref()?, key)),
+    };
+    // A provider that forbids something knows its key, and refuses what the caller asked for.
+    let is_about_the_key = status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && said.reason.is_about_the_key());
+    if is_about_the_key && !route.is_callers_key {
         // The caller's key is fine; ours for the provider is not. Who does not know a key often says a part of it.
         if status == StatusCode::UNAUTHORIZED {
             said.reason = Reason::default();
@@ -78,6 +75,17 @@ pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationTo
     let is_from_an_edge = matches!(status.as_u16(), 504 | 520..=528 | 530) || (matches!(status.as_u16(), 502 | 503) && parsed.is_none());
     let known = if is_from_an_edge { Known::Unknown } else { NOT_BILLED };
     (GatewayError::Upstream { provider, status: status.as_u16(), said: Box::new(said), is_charged: is_from_an_edge }, known)
+}
+
+/// What AWS says beside a body with nothing but a message, before a colon and an address.
+fn kind_in(headers: &HeaderMap, key: Option<&Secret>) -> Option<String> {
+    let kind = headers.get("x-amzn-errortype")?.to_str().ok()?.split(':').next()?.trim();
+    Some(without_key(kind, key)).filter(|kind| !kind.is_empty())
+}
+
+fn is_markup(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| ["text/html", "application/xhtml+xml"].iter().any(|markup| media::is_type(kind.as_bytes(), markup)))
 }
 
 /// An error inside an answer or a stream without the key it was called with; `None` where nothing has to be hidden.

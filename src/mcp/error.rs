@@ -158,8 +158,13 @@ impl From<ClientError> for ToolError {
         match error {
             ClientError::Refused { status, code, message, details, request_id } => {
                 let wait = details.get("retry_after_s").and_then(Value::as_u64);
-                let hint =
-                    wait.map_or_else(|| hint_for(&code).to_owned(), |seconds| format!("Wait {seconds} seconds, then repeat the call."));
+                // What a server says of a failure of its own, or of too much at a time, passes.
+                let is_final = (400..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429);
+                let hint = match wait {
+                    Some(seconds) => format!("Wait {seconds} seconds, then repeat the call."),
+                    None if is_final && code == "upstream_error" => REFUSED_HINT.to_owned(),
+                    None => hint_for(&code).to_owned(),
+                };
                 let mut details = details.as_object().cloned().unwrap_or_default();
                 name_providers_own(&mut details);
                 // Said already, or meant for SDKs.
@@ -196,6 +201,9 @@ fn name_providers_own(details: &mut JsonObject) {
         }
     }
 }
+
+/// The provider answers the same however often it is asked.
+const REFUSED_HINT: &str = "The provider refuses this call as it is. Change what its message names, or use another model.";
 
 fn hint_for(code: &str) -> &'static str {
     match code {
@@ -271,5 +279,20 @@ mod tests {
         let error = &ToolError::from(refused).to_structured()["error"];
         assert_eq!((&error["code"], &error["upstream_code"]), (&json!("upstream_error"), &json!("context_length_exceeded")));
         assert_eq!((&error["upstream_param"], &error["type"], &error["lava_code"]), (&json!("messages"), &Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn what_a_provider_forbids_is_not_to_be_repeated() {
+        let hint = |status: u16, details: Value| {
+            let (code, message) = ("upstream_error".to_owned(), "m".to_owned());
+            ToolError::from(ClientError::Refused { status, code, message, details: Box::new(details), request_id: None }).hint
+        };
+        for status in [400, 402, 403, 404, 413, 422] {
+            assert_eq!(hint(status, json!({})), REFUSED_HINT, "{status}");
+        }
+        for status in [408, 409, 425, 429, 500, 503, 529] {
+            assert!(hint(status, json!({})).contains("Try again later"), "{status}");
+        }
+        assert!(hint(403, json!({"retry_after_s": 3})).contains("Wait 3 seconds"));
     }
 }

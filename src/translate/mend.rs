@@ -17,7 +17,7 @@ const REPLACEMENT: &str = "\u{fffd}";
 const ESCAPE_LEN: usize = 6;
 
 /// Text with its broken characters replaced, in JSON escapes too.
-fn mended(text: &[u8]) -> Cow<'_, [u8]> {
+pub fn mended(text: &[u8]) -> Cow<'_, [u8]> {
     let text = match String::from_utf8_lossy(text) {
         Cow::Borrowed(_) => Cow::Borrowed(text),
         Cow::Owned(text) => Cow::Owned(text.into_bytes()),

@@ -103,16 +103,106 @@ async fn no_field_of_a_refusal_says_the_gateways_key() {
             json!(format!("{}{quote}", "x".repeat(1_985))),
             json!("it begins with sk-upstream-se..."),
         ] {
-            let head = format!("x-request-id: {UPSTREAM_KEY}\r\n");
+            let head = format!("x-request-id: {UPSTREAM_KEY}\r\nx-amzn-errortype: {UPSTREAM_KEY}\r\n");
             let answer = refused_as_json(&harness, &key, status, &head, body.clone()).await;
             let whole = format!("{:?} {}", answer.headers, answer.text());
             assert!(!whole.contains("sk-upstr"), "{status} {body}: {whole}");
         }
     }
-    let denied =
-        refused_as_json(&harness, &key, 403, "", json!({"error": {"message": "not in your country", "code": "unsupported_country"}})).await;
-    assert_eq!(denied.code(), "provider_credentials_rejected");
-    assert!(denied.text().contains("it said 403: not in your country"), "{}", denied.text());
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_forbids_something_is_not_one_that_rejects_the_key() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    let (anthropic_key, _) = harness.key(json!({"request_shape": "anthropic", "spend_limit": {"amount": "1.00", "cycle": "daily"}})).await;
+    let error = |code: Value, kind: Value| json!({"error": {"message": "the reason", "code": code, "type": kind, "param": "model"}});
+    for (code, kind, shown) in [
+        (json!("unsupported_country_region_territory"), json!("request_forbidden"), json!("unsupported_country_region_territory")),
+        (json!("model_not_found"), json!("invalid_request_error"), json!("model_not_found")),
+        (json!(403), Value::Null, json!(403)),
+        (Value::Null, json!("permission_error"), json!("upstream_error")),
+        (json!("AccessDeniedException"), json!("PERMISSION_DENIED"), json!("AccessDeniedException")),
+        (json!("unauthorized_region"), json!("authorization_error"), json!("unauthorized_region")),
+    ] {
+        let answer = refused_as_json(&harness, &key, 403, "", error(code.clone(), kind.clone())).await;
+        let error = &answer.json()["error"];
+        assert_eq!((answer.status.as_u16(), answer.header("x-should-retry")), (403, Some("false")), "{code} {kind}");
+        assert_eq!(
+            (&error["code"], &error["param"], &error["lava_code"], &error["message"]),
+            (&shown, &json!("model"), &json!("upstream_error"), &json!("fake answered 403: the reason"))
+        );
+        assert_eq!(error["type"], if kind.is_null() { json!("permission_error") } else { kind });
+    }
+    let answer =
+        refused_message(&harness, &anthropic_key, 403, json!({"type": "error", "error": {"type": "permission_error", "message": "m"}}))
+            .await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["type"]), (403, &json!("permission_error")));
+
+    for (code, kind) in [
+        (json!("invalid_api_key"), Value::Null),
+        (json!("INVALID_API_KEY"), Value::Null),
+        (json!("InvalidApiKey"), Value::Null),
+        (json!(403), json!("authentication_error")),
+        (json!(403), json!("UNAUTHENTICATED")),
+        (json!(401), Value::Null),
+        (Value::Null, json!("Unauthorized")),
+        (Value::Null, json!("UnrecognizedClientException")),
+        (json!("expired_token"), Value::Null),
+    ] {
+        let answer = refused_as_json(&harness, &key, 403, "", error(code.clone(), kind.clone())).await;
+        let error = &answer.json()["error"];
+        assert_eq!(
+            (answer.status.as_u16(), &error["code"], answer.header("x-should-retry")),
+            (502, &json!("provider_credentials_rejected"), Some("false")),
+            "{code} {kind}"
+        );
+        // What is not accepted is the gateway's key: what the provider calls that must not be read as a word about the caller's.
+        assert_eq!((&error["upstream_code"], &error["upstream_type"], &error["upstream_param"]), (&code, &kind, &json!("model")));
+        assert!(answer.text().contains("it said 403: the reason"), "{}", answer.text());
+    }
+    // AWS says its type in the head alone.
+    for (kind, status) in [("AccessDeniedException", 403), ("UnrecognizedClientException:http://internal.amazon.com/", 502)] {
+        let answer = refused_as_json(&harness, &key, 403, &format!("x-amzn-errortype: {kind}\r\n"), json!({"message": "m"})).await;
+        let error = &answer.json()["error"];
+        let shown = if status == 403 { &error["type"] } else { &error["upstream_type"] };
+        assert_eq!((answer.status.as_u16(), shown.as_str()), (status, kind.split(':').next()), "{kind}");
+    }
+    let error = &refused_as_json(&harness, &key, 401, "", error(json!("invalid_api_key"), Value::Null)).await.json()["error"];
+    assert_eq!((&error["code"], &error["upstream_code"]), (&json!("provider_credentials_rejected"), &Value::Null), "{error}");
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_inside_of_a_refusal_and_what_is_broken_reaches_the_caller() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    let inner =
+        json!({"error": {"message": "too long", "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"}});
+    let text = inner.to_string();
+    let provider =
+        |raw: Value| json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw, "provider_name": "X"}}});
+    for (kind, body) in [
+        ("application/json", provider(json!(text)).to_string()),
+        ("application/json", provider(inner.clone()).to_string()),
+        ("application/json", json!({"error": {"message": text, "type": "x", "code": 400}}).to_string()),
+        ("application/json", json!({"detail": inner}).to_string()),
+        ("application/json", json!({"message": inner}).to_string()),
+        ("application/json", text.replace("too long", r"too long \ud83d")),
+        ("application/json", format!("{text}\n{text}")),
+        ("application/json", format!("{text} upstream closed")),
+        ("application/json", text.replace("too long", "too\nlong")),
+        ("application/json", json!({"error": inner["error"], "score": 0}).to_string().replace(":0", ":NaN")),
+        ("text/event-stream", format!(": hi\n\nevent: error\ndata: {text}\n\n")),
+    ] {
+        let answer = refused(&harness, &key, 400, "", kind, &json!(body)).await;
+        let error = &answer.json()["error"];
+        let told = [&error["code"], &error["type"], &error["param"]];
+        assert_eq!(told, ["code", "type", "param"].map(|name| &inner["error"][name]), "{body}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.ends_with("too long") || message.ends_with("too long \u{fffd}"), "{message}");
+    }
     harness.finish().await;
 }
 
@@ -133,11 +223,30 @@ async fn a_wait_is_handed_on_in_every_form() {
         ("retry-after: -3", None, None, false),
         ("retry-after: Tue, 24 Nov 2026 12:01:01 GMT", None, None, true),
         ("retry-after: 287441", None, None, true),
+        ("retry-after: soon\r\nretry-after: 9", Some("9"), None, false),
+        ("retry-after: Tue, 24 Nov 2026 12:00:20 UTC", Some("20"), None, false),
+        ("x-ratelimit-remaining: 0\r\nx-ratelimit-reset: 1795521620", Some("20"), None, false),
+        ("ratelimit: \"default\";r=0;t=9", Some("9"), None, false),
+        ("retry-after: 7\r\nx-should-retry: false", None, None, true),
     ] {
         let answer = refused_as_json(&harness, &key, 429, &format!("{head}\r\n"), json!({"error": {"message": "slow down"}})).await;
         let expected = (seconds, millis, is_final.then_some("false"));
         assert_eq!((answer.header("retry-after"), answer.header("retry-after-ms"), answer.header("x-should-retry")), expected, "{head}");
+        // The body says the same as the head, and nothing where waiting does not help.
+        let in_body = &answer.json()["error"]["retry_after_s"];
+        assert_eq!(in_body.as_u64().map(|seconds| seconds.to_string()).as_deref(), seconds, "{head}");
     }
+    let quota = json!({"error": {"code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED", "details": [
+        {"@type": "type.googleapis.com/google.rpc.QuotaFailure"}, {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "31s"},
+    ]}});
+    for body in [quota.clone(), json!([quota])] {
+        let answer = refused_as_json(&harness, &key, 429, "", body).await;
+        assert_eq!((answer.header("retry-after"), &answer.json()["error"]["retry_after_s"]), (Some("31"), &json!(31)));
+    }
+    // A limit that is used up says nothing about a request that is wrong.
+    let head = "x-ratelimit-remaining: 0\r\nx-ratelimit-reset: 9\r\n";
+    let wrong = refused_as_json(&harness, &key, 400, head, json!({"error": {"message": "bad"}})).await;
+    assert_eq!((wrong.header("retry-after"), wrong.header("x-should-retry")), (None, Some("false")));
     harness.finish().await;
 }
 
@@ -160,6 +269,22 @@ async fn both_ids_of_a_request_are_on_its_answer() {
     }
     let last = refused_as_json(&harness, &key, 200, "cf-ray: 8f1-FRA\r\n", good).await;
     assert_eq!(last.header("x-lava-upstream-request-id"), Some("8f1-FRA"));
+    for name in ["mistral-correlation-id", "x-kong-request-id", "nvcf-reqid", "x-generation-id", "x-siliconcloud-trace-id", "x-ds-trace-id"]
+    {
+        let answer = refused_as_json(&harness, &key, 400, &format!("cf-ray: 9\r\n{name}: id-7\r\n"), json!({})).await;
+        assert_eq!(answer.header("x-lava-upstream-request-id"), Some("id-7"), "{name}");
+    }
+    for (head, body, id) in [
+        ("", json!({"type": "error", "error": {"message": "m"}, "request_id": "req_body"}), Some("req_body")),
+        ("", json!({"ResponseMetadata": {"RequestId": "volc-1", "Error": {"Code": "C"}}}), Some("volc-1")),
+        ("request-id: req_head\r\n", json!({"request_id": "req_body"}), Some("req_head")),
+        ("", json!({"request_id": format!("r-{UPSTREAM_KEY}")}), None),
+        ("", json!({"request_id": "r".repeat(300)}), None),
+        ("", json!({"request_id": "two\nlines"}), None),
+    ] {
+        let answer = refused_as_json(&harness, &key, 400, head, body.clone()).await;
+        assert_eq!(answer.header("x-lava-upstream-request-id"), id, "{body}");
+    }
     for path in ["/", "/healthz", "/nowhere", "/v1/models"] {
         let answer = harness.send(request(Method::GET, path, None, Value::Null)).await;
         let ids = ["x-lava-request-id", "x-request-id", "request-id"].map(|name| answer.header(name));

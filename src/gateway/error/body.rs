@@ -90,15 +90,25 @@ impl GatewayError {
                 put("max_cost", json!(max_cost));
             }
             Self::ModelNotFound { nearest, .. } => put("nearest", json!(nearest)),
-            Self::CredentialsMissing { provider, env, .. } | Self::CredentialsRejected { provider, env, .. } => {
+            Self::CredentialsMissing { provider, env, .. } => {
                 put("provider", json!(provider));
                 put("variables", json!(env));
             }
-            Self::Upstream { provider, status, said, .. } => {
+            Self::CredentialsRejected { provider, env, said, .. } => {
+                put("provider", json!(provider));
+                put("variables", json!(env));
+                // Not as the error's own: a word about the gateway's key is none about the caller's.
+                let said = &said.reason;
+                for (name, value) in [("code", json!(said.code)), ("type", json!(said.kind)), ("param", json!(said.param))] {
+                    if !value.is_null() {
+                        put(&format!("upstream_{name}"), value);
+                    }
+                }
+            }
+            Self::Upstream { provider, status, .. } => {
                 put("provider", json!(provider));
                 put("upstream_status", json!(status));
-                let wait_s = said.wait.map(|wait| wait.ms.div_ceil(1_000));
-                put("retry_after_s", json!(wait_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX)));
+                put("retry_after_s", json!(self.wait_s()));
             }
             Self::TooManyUnknownKeys { wait_s } => put("retry_after_s", json!(wait_s)),
             Self::BreakerOpen { provider, wait_s, .. } => {

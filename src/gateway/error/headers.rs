@@ -43,7 +43,7 @@ impl GatewayError {
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
             }
             Outlook::Wait { ms, is_told_in_ms } => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000).clamp(1, RETRY_AFTER_S_MAX)));
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(ms)));
                 if is_told_in_ms {
                     headers.insert(RETRY_AFTER_MS, HeaderValue::from(ms.min(RETRY_AFTER_S_MAX * 1_000)));
                 }
@@ -56,6 +56,11 @@ impl GatewayError {
     /// Whether coming again does not help.
     pub(in crate::gateway) fn is_final(&self) -> bool {
         matches!(self.outlook(), Outlook::Final)
+    }
+
+    /// When to come again, as the header says it; nothing where that does not help or was not said.
+    pub(super) fn wait_s(&self) -> Option<u64> {
+        if let Outlook::Wait { ms, .. } = self.outlook() { Some(whole_seconds(ms)) } else { None }
     }
 
     fn outlook(&self) -> Outlook {
@@ -73,6 +78,10 @@ impl GatewayError {
             _ => Outlook::Final,
         }
     }
+}
+
+fn whole_seconds(ms: u64) -> u64 {
+    ms.div_ceil(1_000).clamp(1, RETRY_AFTER_S_MAX)
 }
 
 /// What a provider's refusal says about coming again; where it says nothing, what its status says.

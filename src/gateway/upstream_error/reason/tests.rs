@@ -1,8 +1,11 @@
 //! The shapes of errors as providers send them, each with what must be read in it.
 
+mod wrapped;
+
 use serde_json::json;
 
 use super::*;
+use crate::gateway::upstream_error::document::parse;
 
 fn read(body: &[u8], is_markup: bool) -> Reason {
     Reason::read(body, parse(body).as_ref(), is_markup, str::to_owned)
@@ -118,7 +121,7 @@ fn every_shape_of_an_error_is_read() {
             None,
             None,
         ),
-        (json!({"base_resp": {"status_code": 1004, "status_msg": "login fail"}}), "login fail", none.clone(), None, None),
+        (json!({"base_resp": {"status_code": 1004, "status_msg": "login fail"}}), "login fail", json!(1004), None, None),
         (json!("just a text"), "just a text", none.clone(), None, None),
         (json!({"odd": {"x": 1}}), r#"{"odd":{"x":1}}"#, none.clone(), None, None),
         (json!({"error": {"message": ""}}), r#"{"error":{"message":""}}"#, none.clone(), None, None),
@@ -155,6 +158,9 @@ fn a_text_and_a_page_are_read() {
     ] {
         assert_eq!(read(body.as_bytes(), false).message, message, "{body}");
     }
+    let broken = b"{\"error\":{\"message\":\"caf\xe9 \\ud83d\",\"code\":\"c\",\"type\":\"t\",\"param\":\"p\",\"score\":NaN}} and more";
+    let (text, name) = ("caf\u{fffd} \u{fffd}".to_owned(), |name: &str| Some(name.to_owned()));
+    assert_eq!(read(broken, false), Reason { message: text, code: Some(json!("c")), kind: name("t"), param: name("p") });
     assert_eq!(read(b"not \xff text", false).message, "not \u{fffd} text");
     assert_eq!(read(b"Busy<br>Come again", true).message, "Busy Come again");
 }
