@@ -99,27 +99,38 @@ def test_a_tool_is_called_only_when_it_is_asked_for_or_named(chat, messages, cla
     assert answer.stop_reason == ("tool_use" if expected else "end_turn")
 
 
-@pytest.mark.parametrize("choice", [None, "any"])
-def test_the_loop_of_an_agent_ends(chat, messages, choice):
-    told = [{"role": "user", "content": "Use get_weather."}]
-    more = {"tool_choice": "required"} if choice else {}
-    for _ in range(4):
+# What is chosen, and the tools that are called one after the other until a text comes, five times at most.
+LOOPS = [
+    (None, ["get_weather"]),
+    ("any", ["get_weather", "get_time", "get_weather", "get_weather", "get_weather"]),
+    ("get_time", ["get_time"] * 5),
+]
+
+
+@pytest.mark.parametrize(("choice", "expected"), LOOPS)
+def test_the_loop_of_an_agent_ends_unless_calls_are_forced(chat, messages, choice, expected):
+    told, called = [{"role": "user", "content": "Use get_weather."}], []
+    named = {"type": "function", "function": {"name": choice}}
+    more = {"tool_choice": "required" if choice == "any" else named} if choice else {}
+    for _ in range(5):
         message = chat(messages=told, tools=FUNCTIONS, **more).choices[0].message
         if not message.tool_calls:
             break
+        called += [call.function.name for call in message.tool_calls]
         told.append(message.model_dump(exclude_none=True))
         told += [{"role": "tool", "tool_call_id": call.id, "content": "rain"} for call in message.tool_calls]
-    assert message.content and "rain" in message.content, told
-    told = [{"role": "user", "content": "Use get_weather."}]
-    more = {"tool_choice": {"type": "any"}} if choice else {}
-    for _ in range(4):
+    assert called == expected and (choice or "rain" in message.content), told
+    told, called = [{"role": "user", "content": "Use get_weather."}], []
+    more = {"tool_choice": {"type": "any"} if choice == "any" else {"type": "tool", "name": choice}} if choice else {}
+    for _ in range(5):
         message = messages(messages=told, tools=TOOLS, **more)
         if message.stop_reason != "tool_use":
             break
+        called += [block.name for block in message.content if block.type == "tool_use"]
         told.append({"role": "assistant", "content": [block.model_dump(exclude_none=True) for block in message.content]})
         results = [{"type": "tool_result", "tool_use_id": block.id, "content": "rain"} for block in message.content if block.type == "tool_use"]
         told.append({"role": "user", "content": results})
-    assert message.stop_reason == "end_turn" and "rain" in message.content[0].text, told
+    assert called == expected and (choice or "rain" in message.content[0].text), told
 
 
 def test_one_call_at_a_time_where_that_is_wanted(chat, messages):

@@ -111,6 +111,52 @@ SCHEMAS = {
     "deep": object_of({"a": object_of({"b": object_of({"c": object_of({"d": {"type": "array", "items": {"type": "integer"}}}, "d")}, "c")}, "b")}, "a"),
 }
 
+
+def value_of(schema: dict, **more) -> dict:
+    return object_of({"v": schema}, "v", **more)
+
+
+NUMBERS = {
+    **{f"number-from-{low}": {"type": "number", "minimum": low} for low in (1e19, 1e20, 2**63, 1e30, 10**23, 2**64 + 1, 1e300, 1e-15, -1e-15)},
+    **{f"number-to-{high}": {"type": "number", "maximum": high} for high in (1e-15, -1e-15, -1e30, -(10**23), -(2**63) - 1, -1e300)},
+    **{f"number-above-{low}": {"type": "number", "exclusiveMinimum": low} for low in (0, 1e-15, 2**53, 2**63, 1e30, 1e300)},
+    **{f"whole-from-{low}": {"type": "integer", "minimum": low} for low in (2**53 + 1, 10**18, 2**63, 2**64 - 1, 2**64 + 1, 1e20, 1e30, 10**23, 1e-15)},
+    **{f"whole-to-{high}": {"type": "integer", "maximum": high} for high in (-(2**63), -(2**63) - 1, -1e30, -1e-15)},
+    **{f"whole-above-{low}": {"type": "integer", "exclusiveMinimum": low} for low in (2**53, 2**63 - 1, 2**64 - 1, 1e30)},
+    **{f"multiple-of-{step}": {"type": "number", "multipleOf": step, "exclusiveMinimum": 0} for step in (0.1, 0.01, 1e-6, 1e-13, 2.5, 1e20, 1e30, 2**63)},
+    **{f"whole-multiple-of-{step}": {"type": "integer", "multipleOf": step, "minimum": 1e30} for step in (3, 7, 10, 1000, 2.5)},
+    **{f"multiple-of-{step}-from-2-63": {"type": "integer", "multipleOf": step, "minimum": 2**63} for step in (3, 7, 10, 12_345)},
+    "near-zero": {"type": "number", "minimum": 0, "maximum": 1e-15},
+    "near-zero-below": {"type": "number", "minimum": -1e-12, "maximum": -1e-13},
+    "near-zero-within": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1e-12},
+    "near-zero-far": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1e-300},
+    "near-zero-multiple": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e-12, "multipleOf": 1e-13},
+    "narrow": {"type": "number", "exclusiveMinimum": 0.1, "exclusiveMaximum": 0.10000000000000003},
+    "narrow-and-large": {"type": "number", "exclusiveMinimum": 1e30, "exclusiveMaximum": 1.0000000000000005e30},
+    "narrow-and-whole": {"type": "integer", "exclusiveMinimum": 10**18, "maximum": 10**18 + 1},
+    "wide": {"type": "number", "exclusiveMinimum": -1.7e308, "exclusiveMaximum": 1.7e308},
+    "several-numbers": {"type": "array", "items": {"type": "number", "minimum": 1e30}, "minItems": 5, "uniqueItems": True},
+    "several-within": {"type": "array", "items": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1e-15}, "minItems": 5, "uniqueItems": True},
+}
+SCHEMAS |= {name: value_of(schema) for name, schema in NUMBERS.items()}
+SCHEMAS |= {
+    **{f"long-array-{least}": value_of({"type": "array", "items": {"type": "number"}, "minItems": least, "maxItems": least}) for least in (1_000, 1_536, 3_072, 8_192)},
+    "long-array-of-objects": value_of({"type": "array", "items": object_of({"a": {"type": "string"}, "b": {"type": "integer"}}, "a", "b"), "minItems": 1_200}),
+    "long-array-of-anything": value_of({"type": "array", "minItems": 2_000}),
+    "long-array-that-contains": value_of({"type": "array", "items": {"type": "integer"}, "contains": {"const": 7}, "minContains": 3, "maxContains": 3, "minItems": 1_500}),
+    "long-arrays": value_of({"type": "array", "items": {"type": "array", "items": {"type": "number"}, "minItems": 512}, "minItems": 12}),
+    "long-tuple": value_of({"type": "array", "prefixItems": [{"const": "a"}] * 3 + [{"const": "b"}], "items": {"type": "null"}, "minItems": 1_100}),
+    "encoded-reference": value_of({"$ref": "#/$defs/Box%3Cstring%3E"}, **{"$defs": {"Box<string>": {"type": "integer", "minimum": 4}}}),
+    "encoded-and-escaped-reference": value_of({"$ref": "#/$defs/A%20b~1c~0d"}, **{"$defs": {"A b/c~d": {"type": "integer", "minimum": 4}}}),
+    "encoded-letter": value_of({"$ref": "#/$defs/%C3%BCber"}, **{"$defs": {"über": {"type": "null"}}}),
+    "own-address": value_of({"$ref": "https://e.com/s.json#/$defs/a"}, **{"$id": "https://e.com/s.json", "$defs": {"a": {"type": "null"}}}),
+    "own-address-shortened": value_of({"$ref": "s.json#/$defs/a"}, **{"$id": "https://e.com/s.json", "$defs": {"a": {"type": "null"}}}),
+    "address-within": value_of({"$ref": "a.json"}, **{"$id": "https://e.com/s.json", "$defs": {"a": {"$id": "a.json", "type": "null"}}}),
+    "address-within-and-anchor": value_of({"$ref": "a.json#it"}, **{"$id": "https://e.com/s.json", "$defs": {"a": {"$id": "a.json", "$defs": {"b": {"$anchor": "it", "type": "null"}}}}}),
+    "address-within-and-pointer": value_of({"$ref": "a.json#/$defs/b"}, **{"$id": "https://e.com/s.json", "$defs": {"a": {"$id": "a.json", "$defs": {"b": {"type": "null"}}}}}),
+    "places-of-an-address-within": value_of({"$ref": "a.json"}, **{"$id": "https://e.com/s.json", "$defs": {"b": {"type": "string"}, "a": {"$id": "a.json", "$ref": "#/$defs/b", "$defs": {"b": {"type": "null"}}}}}),
+}
+
 # Nothing is valid under these, or nothing that is found without look-around.
 UNMET = {
     "false": {"type": "object", "properties": {"a": False}, "required": ["a"]},
@@ -119,6 +165,11 @@ UNMET = {
     "endless": object_of({"me": {"$ref": "#"}}, "me"),
     "elsewhere": object_of({"a": {"$ref": "https://example.com/a.json"}}, "a"),
     "look-around": object_of({"a": {"type": "string", "pattern": "^(?=.*[A-Z])(?=.*\\d).{9,}$"}}, "a"),
+    "nothing-between": value_of({"type": "number", "minimum": 1e30, "exclusiveMaximum": 1e30}),
+    "no-whole-between": value_of({"type": "integer", "minimum": 1e-15, "maximum": 1e-12}),
+    "too-many": value_of({"type": "array", "minItems": 1e30}),
+    "too-many-each": value_of({"type": "array", "minItems": 5_000, "items": {"type": "array", "minItems": 5_000, "items": {"type": "integer"}}}),
+    "address-elsewhere": value_of({"$ref": "b.json"}, **{"$id": "https://e.com/s.json", "$defs": {"a": {"$id": "a.json"}}}),
     "too-long": object_of({"a": {"type": "string", "minLength": 10**9}}, "a"),
 }
 

@@ -41,7 +41,8 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// The tools to call now. After a result the answer is a text, so that the loop of an agent ends; who insists on a call gets each tool called once.
+    /// The tools to call now. After a result the answer is a text, so that the loop of an agent ends; who insists on a call gets one every time, as from a provider:
+    /// of a tool that was not called yet, where there is one.
     pub(super) fn choose<'t, 'a>(&self, tools: &'t [Tool<'a>], choice: Choice<'_>) -> Vec<&'t Tool<'a>> {
         let open = || tools.iter().filter(|tool| !self.called.contains(tool.name));
         let said = &self.said[..self.said.floor_char_boundary(READ_BYTES)];
@@ -52,8 +53,8 @@ impl Turn<'_> {
             Choice::Free if self.is_after_result => Vec::new(),
             Choice::Free => named().take(most).collect(),
             Choice::Any if named().next().is_some() => named().take(most).collect(),
-            Choice::Any => open().take(1).collect(),
-            Choice::Named(name) => open().filter(|tool| tool.name == name).take(1).collect(),
+            Choice::Any => open().chain(tools).take(1).collect(),
+            Choice::Named(name) => tools.iter().filter(|tool| tool.name == name).take(1).collect(),
         }
     }
 }
@@ -91,9 +92,13 @@ mod tests {
             ("search this", &[], Choice::Any, "search"),
             ("search this", &["search"], Choice::Any, "get_weather"),
             ("hi", &["get_weather", "search"], Choice::Any, "final"),
-            ("hi", &["get_weather", "search", "final"], Choice::Any, ""),
+            ("hi", &["get_weather", "search", "final"], Choice::Any, "get_weather"),
+            ("search this", &["get_weather", "search", "final"], Choice::Any, "get_weather"),
+            ("hi", &["unknown"], Choice::Any, "get_weather"),
             ("hi", &[], Choice::Named("search"), "search"),
-            ("hi", &["search"], Choice::Named("search"), ""),
+            ("hi", &["search"], Choice::Named("search"), "search"),
+            ("hi", &["get_weather", "search", "final"], Choice::Named("final"), "final"),
+            ("search", &["get_weather", "search", "final"], Choice::Free, ""),
             ("Use get_weather.", &[], Choice::Never, ""),
         ] {
             assert_eq!(chosen(said, called, choice), expected, "{said} {called:?} {choice:?}");

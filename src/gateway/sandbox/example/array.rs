@@ -1,14 +1,17 @@
 //! Arrays that a schema allows: a tuple in full, otherwise one item, or as many as it wants.
 
+use std::ptr;
+
 use serde_json::Value;
 
 use super::{
     check::of_item,
-    search::{Search, Wish, count},
+    number::count,
+    search::{Search, Wish, weight},
 };
 
 /// Most items of one array.
-const ITEMS_MAX: u64 = 1_000;
+const ITEMS_MAX: u64 = 100_000;
 
 impl<'s> Search<'s> {
     /// An array that meets the wish and is none of those to avoid.
@@ -43,6 +46,7 @@ impl<'s> Search<'s> {
         // At the end, where no tuple says what an item is.
         let first_contained = length.saturating_sub(contained.len());
         let mut items: Vec<Value> = Vec::new();
+        let mut last: Option<Vec<&Value>> = None;
         while items.len() < length {
             let at = items.len();
             let mut schemas: Vec<&Value> = wish.flat.iter().filter_map(|schema| of_item(schema, at)).collect();
@@ -51,10 +55,17 @@ impl<'s> Search<'s> {
             if at == 0 {
                 taken.extend(avoid.iter().filter_map(|other| other.get(0)).cloned());
             }
-            match self.meet(wish.of_part(schemas), &taken) {
-                Some(item) => items.push(item),
-                None => break,
-            }
+            // What has to meet the same as the item before is the same.
+            let is_same_wish =
+                |last: &Vec<&Value>| last.len() == schemas.len() && last.iter().zip(&schemas).all(|(one, two)| ptr::eq(*one, *two));
+            let repeated = items.last().filter(|_| taken.is_empty() && last.as_ref().is_some_and(is_same_wish));
+            let item = match repeated {
+                Some(item) => self.repeat(schemas.len()).and_then(|()| self.repeat(weight(item))).map(|()| item.clone()),
+                None => self.meet(wish.of_part(schemas.clone()), &taken),
+            };
+            let Some(item) = item else { break };
+            items.push(item);
+            last = taken.is_empty().then_some(schemas);
         }
         Value::Array(items)
     }

@@ -1,10 +1,14 @@
 //! Whether a value is what a schema allows. Formats are not checked: they are made as they are named.
 
+use std::ptr;
+
 use serde_json::{Map, Value};
 
 use super::{
-    is_same, number,
-    search::{REFERENCES, Search, count, list},
+    is_same,
+    number::{self, Worth, count},
+    references::REFERENCES,
+    search::{REPEATED_BYTES, Search, list, weight},
 };
 
 /// How deep schemas may lead into each other.
@@ -42,7 +46,10 @@ impl Search<'_> {
         let branch = |is_met_by: &str| schema.get(is_met_by).is_none_or(is_met);
         schema.get("const").is_none_or(|only| is_same(only, value))
             && (!schema.contains_key("enum") || list(schema, "enum").iter().any(|one| is_same(one, value)))
-            && REFERENCES.iter().filter_map(|name| schema.get(*name)?.as_str()).all(|address| self.resolve(address).is_some_and(is_met))
+            && REFERENCES
+                .iter()
+                .filter_map(|name| schema.get(*name)?.as_str())
+                .all(|address| self.resolve(schema, address).is_some_and(is_met))
             && list(schema, "allOf").iter().all(is_met)
             && (!schema.contains_key("anyOf") || list(schema, "anyOf").iter().any(is_met))
             && (!schema.contains_key("oneOf") || list(schema, "oneOf").iter().filter(|other| is_met(other)).count() == 1)
@@ -51,6 +58,9 @@ impl Search<'_> {
     }
 
     fn meets_text(&self, schema: &Map<String, Value>, text: &str) -> bool {
+        if self.repeat(text.len() / REPEATED_BYTES).is_none() {
+            return false;
+        }
         let length = text.chars().count() as u64;
         let pattern = schema.get("pattern").and_then(Value::as_str);
         is_counted(schema, "minLength", "maxLength", length)
@@ -65,9 +75,22 @@ impl Search<'_> {
         };
         let is_new = |(at, item): (usize, &Value)| self.step(1 + at / 8).is_some() && !items[..at].iter().any(|other| is_same(other, item));
         is_counted(schema, "minItems", "maxItems", items.len() as u64)
-            && items.iter().enumerate().all(|(at, item)| of_item(schema, at).is_none_or(|other| self.is_met(other, item, depth)))
+            && self.meets_items(schema, items, depth)
             && schema.get("contains").is_none_or(of_contains)
             && (schema.get("uniqueItems") != Some(&Value::Bool(true)) || items.iter().enumerate().all(is_new))
+    }
+
+    /// Whether each item is as it should be. One that is like the item before, and has the same schema, needs no second look.
+    fn meets_items(&self, schema: &Map<String, Value>, items: &[Value], depth: usize) -> bool {
+        let mut last: Option<(&Value, &Value)> = None;
+        items.iter().enumerate().all(|(at, item)| {
+            let Some(other) = of_item(schema, at) else { return true };
+            if last.is_some_and(|(schema, before)| ptr::eq(schema, other) && before == item) {
+                return self.repeat(weight(item)).is_some();
+            }
+            last = Some((other, item));
+            self.is_met(other, item, depth)
+        })
     }
 
     fn meets_object(&self, schema: &Map<String, Value>, members: &Map<String, Value>, depth: usize) -> bool {
@@ -112,7 +135,7 @@ impl Search<'_> {
             && self.step(1).is_some()
             && (!self.of_member(schema, name).is_empty()
                 || brought.chain(branches).any(speaks)
-                || REFERENCES.iter().filter_map(|keyword| self.resolve(schema.get(*keyword)?.as_str()?)).any(speaks))
+                || REFERENCES.iter().filter_map(|keyword| self.resolve(schema, schema.get(*keyword)?.as_str()?)).any(speaks))
     }
 }
 
@@ -132,7 +155,7 @@ fn is_counted(schema: &Map<String, Value>, least: &str, most: &str, number: u64)
 
 fn is_of_kind(schema: &Map<String, Value>, value: &Value) -> bool {
     let is = |kind: &Value| match (kind.as_str().unwrap_or_default(), value) {
-        ("integer", Value::Number(number)) => number::is_whole(number),
+        ("integer", Value::Number(number)) => Worth::of(number).is_whole(),
         ("number", Value::Number(_))
         | ("string", Value::String(_))
         | ("object", Value::Object(_))

@@ -5,14 +5,18 @@
 
 mod array;
 mod check;
+mod multiple;
 mod number;
+mod numbers;
 mod object;
 mod pattern;
+mod references;
 mod search;
 mod text;
 
 use serde_json::{Value, json};
 
+use number::Worth;
 use search::Search;
 
 /// How often a schema may come back within itself. The first number that gives a value is taken, so that the value is as flat as it can be.
@@ -32,10 +36,7 @@ pub(super) fn object_of(schema: &Value) -> Option<Value> {
 /// Whether two JSON values are the same: numbers by what they are worth, objects in any order.
 fn is_same(one: &Value, two: &Value) -> bool {
     match (one, two) {
-        (Value::Number(one), Value::Number(two)) => match (number::units(one), number::units(two)) {
-            (Some(one), Some(two)) => one == two,
-            _ => one == two,
-        },
+        (Value::Number(one), Value::Number(two)) => Worth::of(one) == Worth::of(two),
         (Value::Array(one), Value::Array(two)) => one.len() == two.len() && one.iter().zip(two).all(|(one, two)| is_same(one, two)),
         (Value::Object(one), Value::Object(two)) => {
             one.len() == two.len() && one.iter().all(|(name, value)| two.get(name).is_some_and(|other| is_same(value, other)))
@@ -80,6 +81,59 @@ mod tests {
         let tree =
             json!({"type": "object", "required": ["children"], "properties": {"children": {"type": "array", "items": {"$ref": "#"}}}});
         assert_eq!(of(&tree), Some(json!({"children": []})));
+    }
+
+    #[test]
+    fn long_arrays_of_the_same_are_found() {
+        let numbers = |least: usize| json!({"type": "array", "items": {"type": "number"}, "minItems": least});
+        for least in [1_000, 1_536, 3_072, 16_384, 100_000] {
+            assert_eq!(of(&numbers(least)), Some(json!(vec![1; least])), "{least}");
+        }
+        let embeddings = json!({"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "minItems": 20, "items": {
+            "type": "object", "required": ["index", "embedding"], "properties": {"index": {"type": "integer"}, "embedding": numbers(1_536)}}}}});
+        assert_eq!(of(&embeddings), Some(json!({"data": vec![json!({"index": 1, "embedding": vec![1; 1_536]}); 20]})));
+        let tuple = json!({"prefixItems": [{"const": "a"}, {"const": "b"}], "items": {"type": "null"}, "minItems": 2_000,
+            "contains": {"type": ["null", "string"]}});
+        let found = of(&tuple).unwrap();
+        assert_eq!(
+            (found.as_array().map(Vec::len), &found[0], &found[1], &found[1_999]),
+            (Some(2_000), &json!("a"), &json!("b"), &Value::Null)
+        );
+        let at_the_end =
+            json!({"type": "array", "items": {"type": "integer"}, "contains": {"const": 7}, "minContains": 2, "minItems": 2_000});
+        assert_eq!(of(&at_the_end).map(|found| [1_997, 1_998, 1_999].map(|at| found[at].clone())), Some([json!(1), json!(7), json!(7)]));
+    }
+
+    #[test]
+    fn a_hostile_schema_ends_soon_and_small() {
+        let text = json!({"type": "string", "minLength": 100_000});
+        let mut nested = json!({"type": "integer"});
+        for _ in 0..40 {
+            nested = json!({"type": "array", "minItems": 50, "items": nested});
+        }
+        let narrow = (0..60).fold(
+            json!({"type": "array", "minItems": 50_000, "items": {}}),
+            |inner, _| json!({"type": "array", "items": inner, "minItems": 1}),
+        );
+        let many: Vec<Value> = (0..10_000).map(|_| json!({"items": {"items": {}}})).collect();
+        let texts: serde_json::Map<String, Value> = (0..600).map(|at| (format!("a{at}"), text.clone())).collect();
+        let names: Vec<&String> = texts.keys().collect();
+        for schema in [
+            nested,
+            narrow,
+            json!({"type": "array", "minItems": 90_000, "items": text}),
+            json!({"type": "array", "minItems": 100, "items": {"type": "array", "minItems": 90_000, "items": {}}}),
+            json!({"type": "array", "minItems": 90_000, "uniqueItems": true, "items": {"type": "integer"}}),
+            json!({"allOf": many, "type": "array", "minItems": 60, "items": {"type": "array", "minItems": 10_000}}),
+            json!({"allOf": many, "type": "array", "minItems": 90_000}),
+            json!({"type": "object", "required": names, "properties": texts}),
+        ] {
+            let start = std::time::Instant::now();
+            let length = of(&schema).map_or(0, |found| found.to_string().len());
+            let beginning = schema.to_string().get(..100).unwrap_or_default().to_owned();
+            assert!(length < 20_000_000, "{length} bytes of {beginning}");
+            assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?} for {beginning}", start.elapsed());
+        }
     }
 
     #[test]

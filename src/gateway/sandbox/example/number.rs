@@ -1,130 +1,182 @@
-//! Numbers that a schema allows, in whole units of 10^-12, so that no float is added or divided.
+//! What numbers are worth, and whether a schema allows one: whole ones exactly, others as the doubles that programs read them as.
+
+use std::cmp::Ordering;
 
 use serde_json::{Map, Number, Value};
 
-use super::search::Wish;
+use super::multiple::Factors;
 
-/// Digits after the point.
-const SCALE: u32 = 12;
-/// The number one, in units.
-pub(super) const ONE: i128 = 1_000_000_000_000;
-/// Candidates of one kind, at most: more than that are distinct by chance only.
-const SERIES_MAX: usize = 512;
+/// 2^126: from here on a number is always a double.
+const LARGE: i128 = 1 << 126;
 
-/// A number in units; `None` when it is too large or too fine.
-pub(super) fn units(number: &Number) -> Option<i128> {
-    let text = number.to_string();
-    let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((&text, "0"));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let shift = exponent.parse::<i32>().ok()?.checked_add(i32::try_from(SCALE).ok()?)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
-    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    let factor = 10_i128.checked_pow(shift.unsigned_abs())?;
-    if digits == 0 {
-        Some(0)
-    } else if shift >= 0 {
-        digits.checked_mul(factor)
-    } else {
-        (digits % factor == 0).then(|| digits / factor)
+/// What a number is worth; each worth has one form.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Worth {
+    /// A whole number, nearer to zero than 2^126.
+    Whole(i128),
+    /// Any other.
+    Double(f64),
+}
+
+impl Worth {
+    pub(super) fn of(number: &Number) -> Self {
+        let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+        whole.map_or_else(|| Self::of_double(number.as_f64().unwrap_or_default()), Self::Whole)
+    }
+
+    pub(super) fn of_double(double: f64) -> Self {
+        if double.fract() == 0.0 && double.abs() < LARGE as f64 { Self::Whole(double as i128) } else { Self::Double(double) }
+    }
+
+    pub(super) const fn double(self) -> f64 {
+        match self {
+            Self::Whole(whole) => whole as f64,
+            Self::Double(double) => double,
+        }
+    }
+
+    pub(super) fn is_whole(self) -> bool {
+        self.double().abs() >= LARGE as f64 || matches!(self, Self::Whole(_))
+    }
+
+    pub(super) fn order(self, other: Self) -> Ordering {
+        match (self, other) {
+            (Self::Whole(one), Self::Whole(two)) => one.cmp(&two),
+            // A whole number that is no double is further from zero than any fraction, and nearer than what is large.
+            _ => self.double().total_cmp(&other.double()),
+        }
+    }
+
+    /// The number as JSON has it; beyond 64 bits the double next to it.
+    pub(super) fn number(self) -> Option<Number> {
+        let whole = match self {
+            Self::Whole(whole) => i64::try_from(whole).map(Number::from).or_else(|_| u64::try_from(whole).map(Number::from)).ok(),
+            Self::Double(_) => None,
+        };
+        whole.or_else(|| Number::from_f64(self.double()))
     }
 }
 
-pub(super) fn is_whole(number: &Number) -> bool {
-    number.is_i64() || number.is_u64() || units(number).is_some_and(|units| units % ONE == 0)
+/// A count as schemas write it; one that is too large for that is the largest.
+pub(super) fn count(value: &Value) -> Option<u64> {
+    match Worth::of(value.as_number()?) {
+        Worth::Whole(whole) => u64::try_from(whole.min(u64::MAX.into())).ok(),
+        Worth::Double(double) => (double >= 0.0).then_some(double as u64),
+    }
 }
 
-/// The bounds of one schema. In draft 4 an exclusive bound was a switch beside the bound.
-fn bound(schema: &Map<String, Value>, inclusive: &str, exclusive: &str) -> (Option<i128>, Option<i128>) {
-    let read = |name: &str| schema.get(name).and_then(Value::as_number).and_then(units);
-    match schema.get(exclusive) {
-        Some(Value::Bool(true)) => (None, read(inclusive)),
-        _ => (read(inclusive), read(exclusive)),
+/// An end of a range.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    pub(super) at: Worth,
+    /// Whether the end itself is not within.
+    is_exclusive: bool,
+}
+
+impl Bound {
+    pub(super) fn is_below(&self, worth: Worth) -> bool {
+        self.at.order(worth).then(self.is_exclusive.cmp(&false)) != Ordering::Greater
     }
+
+    pub(super) fn is_above(&self, worth: Worth) -> bool {
+        worth.order(self.at).then(self.is_exclusive.cmp(&false)) != Ordering::Greater
+    }
+
+    /// The same for programs that read whole numbers as doubles.
+    pub(super) fn is_below_in_doubles(&self, worth: Worth) -> bool {
+        let (end, double) = (self.at.double(), worth.double());
+        end < double || (end == double && !self.is_exclusive)
+    }
+
+    pub(super) fn is_above_in_doubles(&self, worth: Worth) -> bool {
+        let (end, double) = (self.at.double(), worth.double());
+        double < end || (end == double && !self.is_exclusive)
+    }
+
+    /// Orders lower ends: the last one leaves the least.
+    pub(super) fn by_low(one: &Self, two: &Self) -> Ordering {
+        one.at.order(two.at).then(one.is_exclusive.cmp(&two.is_exclusive))
+    }
+
+    /// Orders upper ends: the first one leaves the least.
+    pub(super) fn by_high(one: &Self, two: &Self) -> Ordering {
+        one.at.order(two.at).then(two.is_exclusive.cmp(&one.is_exclusive))
+    }
+}
+
+/// The lower ends of the range that a schema gives.
+pub(super) fn lows(schema: &Map<String, Value>) -> impl Iterator<Item = Bound> + use<> {
+    bounds(schema, "minimum", "exclusiveMinimum")
+}
+
+/// The upper ends.
+pub(super) fn highs(schema: &Map<String, Value>) -> impl Iterator<Item = Bound> + use<> {
+    bounds(schema, "maximum", "exclusiveMaximum")
+}
+
+/// In draft 4 an exclusive bound was a switch beside the bound.
+fn bounds(schema: &Map<String, Value>, inclusive: &str, exclusive: &str) -> impl Iterator<Item = Bound> + use<> {
+    let is_switched = schema.get(exclusive) == Some(&Value::Bool(true));
+    let read =
+        |name: &str, is_exclusive| schema.get(name).and_then(Value::as_number).map(|number| Bound { at: Worth::of(number), is_exclusive });
+    [read(inclusive, is_switched), read(exclusive, true)].into_iter().flatten()
 }
 
 /// Whether a number is within the bounds of a schema and a multiple as it wants.
 pub(super) fn is_within(schema: &Map<String, Value>, number: &Number) -> bool {
-    let Some(value) = units(number) else { return false };
-    let (least, above) = bound(schema, "minimum", "exclusiveMinimum");
-    let (most, below) = bound(schema, "maximum", "exclusiveMaximum");
-    let factor = schema.get("multipleOf").and_then(Value::as_number).map(|factor| units(factor).filter(|factor| *factor > 0));
-    least.is_none_or(|least| value >= least)
-        && above.is_none_or(|above| value > above)
-        && most.is_none_or(|most| value <= most)
-        && below.is_none_or(|below| value < below)
-        && factor.is_none_or(|factor| factor.is_some_and(|factor| value % factor == 0))
-}
-
-/// Numbers to try, plain ones first; `others` of them may be taken already.
-pub(super) fn candidates(wish: &Wish<'_>, is_whole: bool, others: usize) -> Option<Vec<Value>> {
-    let bounds = |inclusive, exclusive| wish.flat.iter().map(move |schema| bound(schema, inclusive, exclusive));
-    let lows = bounds("minimum", "exclusiveMinimum").flat_map(|(least, above)| [least, above]).flatten();
-    let highs = bounds("maximum", "exclusiveMaximum").flat_map(|(most, below)| [most, below]).flatten();
-    let (low, high) = (lows.max(), highs.min());
-    let factors = wish.all("multipleOf").map(|factor| units(factor.as_number()?).filter(|factor| *factor > 0));
-    let step = factors.chain(is_whole.then_some(Some(ONE))).try_fold(None, |common, factor| Some(Some(least_common(common, factor?)?)))?;
-    let count = (others + 4).min(SERIES_MAX);
-    // Zero says little, a negative number less.
-    let start = low.unwrap_or(ONE).max(if high.is_none_or(|high| high >= ONE) { ONE } else { i128::MIN });
-    let start = high.map_or(start, |high| start.min(high));
-    let mut found = Vec::new();
-    for step in step.and_then(|step| least_common(Some(step), ONE)).or(Some(ONE)).into_iter().chain(step) {
-        for base in [Some(start), low, high].into_iter().flatten() {
-            let base = base.div_euclid(step).checked_mul(step)?;
-            let count = i128::try_from(count).ok()?;
-            // Upwards first, then downwards.
-            found.extend((0..=count).chain(-count..0).filter_map(|at| base.checked_add(step.checked_mul(at)?)));
-        }
-    }
-    if let (None, Some(low), Some(high)) = (step, low, high) {
-        let parts = i128::try_from(count).ok()? + 1;
-        found.extend([low, high]);
-        // The middle first.
-        found.extend(
-            [2].into_iter()
-                .chain([parts])
-                .flat_map(|parts| (1..parts).filter_map(move |at| (high - low).checked_mul(at)?.checked_div(parts)?.checked_add(low))),
-        );
-    }
-    let is_inside = |value: &i128| low.is_none_or(|low| *value >= low) && high.is_none_or(|high| *value <= high);
-    Some(found.into_iter().filter(is_inside).filter_map(to_json).collect())
-}
-
-fn least_common(one: Option<i128>, two: i128) -> Option<i128> {
-    let Some(one) = one else { return Some(two) };
-    let (mut a, mut b) = (one, two);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    (one / a).checked_mul(two)
-}
-
-fn to_json(units: i128) -> Option<Value> {
-    if units % ONE == 0 {
-        return i64::try_from(units / ONE).ok().map(Value::from);
-    }
-    let sign = if units < 0 { "-" } else { "" };
-    let (whole, rest) = (units.unsigned_abs() / ONE.unsigned_abs(), units.unsigned_abs() % ONE.unsigned_abs());
-    serde_json::from_str(&format!("{sign}{whole}.{rest:012}")).ok()
+    let worth = Worth::of(number);
+    let is_multiple = |step: &Number| Factors::of(Worth::of(step)).is_some_and(|step| step.divides(worth));
+    lows(schema).all(|low| low.is_below(worth))
+        && highs(schema).all(|high| high.is_above(worth))
+        && schema.get("multipleOf").and_then(Value::as_number).is_none_or(is_multiple)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn a_number_is_read_as_it_is_written() {
-        for (text, expected) in [
-            ("1", Some(ONE)),
-            ("-0.5", Some(-ONE / 2)),
-            ("1e-7", Some(100_000)),
-            ("1.5e3", Some(1_500 * ONE)),
-            ("0.0", Some(0)),
-            ("1e-13", None),
-            ("1e300", None),
-        ] {
-            let number: Number = serde_json::from_str(text).unwrap();
-            assert_eq!(units(&number), expected, "{text}");
+    fn numbers_are_in_their_order_whatever_their_form() {
+        let texts = [
+            "-1e300",
+            "-1e30",
+            "-18446744073709551616",
+            "-9223372036854775808",
+            "-9223372036854775807",
+            "-1e-15",
+            "0",
+            "5e-324",
+            "1e-15",
+            "0.1",
+            "1",
+            "9007199254740992",
+            "9007199254740993",
+            "9223372036854775807",
+            "9223372036854775808",
+            "18446744073709551615",
+            "18446744073709551616",
+            "1e20",
+            "1e30",
+            "9e37",
+            "1e300",
+        ];
+        let worths = texts.map(|text| Worth::of(&serde_json::from_str(text).unwrap()));
+        for (at, one) in worths.iter().enumerate() {
+            for (other, two) in worths.iter().enumerate() {
+                assert_eq!(one.order(*two), at.cmp(&other), "{} and {}", texts[at], texts[other]);
+                assert_eq!(one == two, at == other);
+            }
         }
-        assert_eq!([ONE / 4, -ONE * 3 / 2, ONE * 3].map(|units| to_json(units).unwrap().to_string()), ["0.25", "-1.5", "3"]);
+        assert_eq!(Worth::of(&serde_json::from_str("-0.0").unwrap()), Worth::Whole(0));
+        assert_eq!(Worth::of(&serde_json::from_str("1e19").unwrap()), Worth::Whole(10_i128.pow(19)));
+    }
+
+    #[test]
+    fn a_count_is_read_whatever_its_form() {
+        let counts = [json!(3), json!(3.0), json!(1e3), json!(1e30), json!(1e300), json!(u64::MAX), json!(-1), json!(-0.5), json!("3")];
+        let expected = [Some(3), Some(3), Some(1000), Some(u64::MAX), Some(u64::MAX), Some(u64::MAX), None, None, None];
+        assert_eq!(counts.each_ref().map(count), expected);
     }
 }

@@ -1,17 +1,29 @@
 //! The search for a value that a schema allows.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    ptr,
+};
 
 use serde_json::{Map, Value};
 
-use super::{is_same, number, pattern::Patterns, text};
+use super::{
+    is_same,
+    number::count,
+    numbers,
+    pattern::Patterns,
+    references::{REFERENCES, References},
+    text,
+};
 
 /// Most pieces of work that one search may take.
 const STEPS_MAX: u32 = 60_000;
+/// What is only repeated costs less: so many pieces of it are a step.
+const REPEATED_PER_STEP: u32 = 16;
+/// Bytes of a text that are one such piece.
+pub(super) const REPEATED_BYTES: usize = 16;
 /// How deep values and choices may nest. Each level takes a few frames of a stack of 2 MiB.
 const DEPTH_MAX: usize = 96;
-/// Keywords that name another schema by its address.
-pub(super) const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 /// What a value can be, and keywords that only speak of that kind. The most telling ones come first.
 const KINDS: [(&str, &[&str]); 7] = [
     ("object", &["properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties", "propertyNames"]),
@@ -32,15 +44,15 @@ pub(super) struct Wish<'s> {
     pub(super) flat: Vec<&'s Map<String, Value>>,
     /// Of each of these lists one option has to be met.
     choices: Vec<Vec<Vec<&'s Value>>>,
-    /// References that led here.
-    refs: Vec<&'s str>,
+    /// Schemas that were entered by reference on the way here.
+    entered: Vec<&'s Value>,
     depth: usize,
 }
 
 impl<'s> Wish<'s> {
     /// What a part of the value has to meet.
     pub(super) fn of_part(&self, open: Vec<&'s Value>) -> Self {
-        Self { open, refs: self.refs.clone(), depth: self.depth + 1, ..Self::default() }
+        Self { open, entered: self.entered.clone(), depth: self.depth + 1, ..Self::default() }
     }
 
     /// A keyword of all schemas that have it.
@@ -59,34 +71,42 @@ impl<'s> Wish<'s> {
     }
 }
 
-/// A count as schemas write it.
-pub(super) fn count(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| u64::try_from(number::units(value.as_number()?)? / number::ONE).ok())
-}
-
 /// One search through one schema.
 pub(super) struct Search<'s> {
-    pub(super) root: &'s Value,
+    root: &'s Value,
+    references: References<'s>,
     pub(super) patterns: RefCell<Patterns>,
-    steps: Cell<u32>,
+    /// What is left, in pieces of what is repeated.
+    left: Cell<u32>,
     reentries: usize,
 }
 
 impl<'s> Search<'s> {
     pub(super) fn new(root: &'s Value, reentries: usize) -> Self {
-        Self { root, patterns: RefCell::default(), steps: Cell::new(STEPS_MAX), reentries }
+        Self {
+            root,
+            references: References::new(root),
+            patterns: RefCell::default(),
+            left: Cell::new(STEPS_MAX * REPEATED_PER_STEP),
+            reentries,
+        }
     }
 
     /// A value that meets the whole schema, and these too.
     pub(super) fn run(&self, more: &[&'s Value]) -> Option<Value> {
         let open = more.iter().copied().chain([self.root]).collect();
-        self.meet(Wish { open, refs: vec!["#"], ..Wish::default() }, &[])
+        self.meet(Wish { open, entered: vec![self.root], ..Wish::default() }, &[])
     }
 
     /// Takes a number of steps; `None` when there are none left.
     pub(super) fn step(&self, steps: usize) -> Option<()> {
-        let left = self.steps.get().checked_sub(u32::try_from(steps).unwrap_or(u32::MAX));
-        self.steps.set(left.unwrap_or(0));
+        self.repeat(steps.saturating_mul(REPEATED_PER_STEP as usize))
+    }
+
+    /// Takes what it costs to repeat so many pieces.
+    pub(super) fn repeat(&self, pieces: usize) -> Option<()> {
+        let left = self.left.get().checked_sub(u32::try_from(pieces).unwrap_or(u32::MAX));
+        self.left.set(left.unwrap_or(0));
         left.map(|_| ())
     }
 
@@ -113,11 +133,12 @@ impl<'s> Search<'s> {
     fn look_into(&self, schema: &'s Map<String, Value>, wish: &mut Wish<'s>) -> Option<()> {
         wish.flat.push(schema);
         for address in REFERENCES.iter().filter_map(|name| schema.get(*name)?.as_str()) {
-            if wish.refs.iter().filter(|entered| **entered == address).count() > self.reentries {
+            let found = self.resolve(schema, address)?;
+            if wish.entered.iter().filter(|entered| ptr::eq(**entered, found)).count() > self.reentries {
                 return None;
             }
-            wish.refs.push(address);
-            wish.open.push(self.resolve(address)?);
+            wish.entered.push(found);
+            wish.open.push(found);
         }
         wish.open.extend(list(schema, "allOf"));
         for options in ["anyOf", "oneOf"].iter().filter(|name| schema.contains_key(**name)).map(|name| list(schema, name)) {
@@ -137,27 +158,10 @@ impl<'s> Search<'s> {
         Some(())
     }
 
-    /// The schema at an address within the document.
-    pub(super) fn resolve(&self, address: &str) -> Option<&'s Value> {
-        let own = self.root.get("$id").and_then(Value::as_str).unwrap_or_default().trim_end_matches('#');
-        let place = address.strip_prefix(own).unwrap_or(address).strip_prefix('#')?;
-        if place.is_empty() || place.starts_with('/') {
-            return self.root.pointer(&place.replace("%25", "%").replace("%24", "$"));
-        }
-        self.find_anchor(self.root, place)
-    }
-
-    fn find_anchor(&self, place: &'s Value, anchor: &str) -> Option<&'s Value> {
-        self.step(1)?;
-        let is_named = |name: &str| place.get(name).and_then(Value::as_str) == Some(anchor);
-        if is_named("$anchor") || is_named("$dynamicAnchor") {
-            return Some(place);
-        }
-        match place {
-            Value::Object(members) => members.values().find_map(|member| self.find_anchor(member, anchor)),
-            Value::Array(items) => items.iter().find_map(|item| self.find_anchor(item, anchor)),
-            _ => None,
-        }
+    /// The schema within the document at an address that another one has.
+    pub(super) fn resolve(&self, from: &Map<String, Value>, address: &str) -> Option<&'s Value> {
+        self.step(address.len() / 64)?;
+        self.references.resolve(from, address)
     }
 
     /// Looks for a value where all choices are made.
@@ -176,7 +180,7 @@ impl<'s> Search<'s> {
                 "object" => self.object(wish, avoid),
                 "array" => self.array(wish, avoid),
                 "string" => first(&text::candidates(self, wish, avoid.len())?),
-                "integer" | "number" => first(&number::candidates(wish, kind == "integer", avoid.len())?),
+                "integer" | "number" => first(&numbers::candidates(wish, kind == "integer", avoid.len())?),
                 "boolean" => first(&[true.into(), false.into()]),
                 _ => first(&[Value::Null]),
             })
@@ -188,6 +192,16 @@ impl<'s> Search<'s> {
         self.step(1 + avoid.len() / 8).is_some()
             && !avoid.iter().any(|other| is_same(other, value))
             && wish.flat.iter().all(|schema| self.holds(schema, value, 0))
+    }
+}
+
+/// How many pieces a value has.
+pub(super) fn weight(value: &Value) -> usize {
+    1 + match value {
+        Value::String(text) => text.len() / REPEATED_BYTES,
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(members) => members.iter().map(|(name, value)| name.len() / REPEATED_BYTES + weight(value)).sum(),
+        _ => 0,
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     check::PATTERN_STEPS,
-    search::{Search, Wish},
+    search::{REPEATED_BYTES, Search, Wish},
 };
 
 /// Longest text that is made, in characters.
@@ -22,6 +22,8 @@ pub(super) fn candidates(search: &Search<'_>, wish: &Wish<'_>, others: usize) ->
         return None;
     }
     let (least, most) = (usize::try_from(least).ok()?, usize::try_from(most).unwrap_or(usize::MAX));
+    // Making a long text is work too.
+    search.repeat(4 * least / REPEATED_BYTES)?;
     // One of them can be the beginning of our own word.
     let numbers = 0..=others.min(SERIES_MAX) + 1;
     let mut found: Vec<String> = Vec::new();
