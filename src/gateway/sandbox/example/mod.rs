@@ -67,6 +67,7 @@ mod tests {
             (json!({"type": "array", "items": {"enum": ["c", "f"]}}), json!(["c"])),
             (json!({"type": "string", "pattern": "^[A-Z]{3}-\\d{2}$"}), json!("AAA-00")),
             (json!({"type": "string", "maxLength": 3}), json!("san")),
+            (json!({"oneOf": [{"type": "integer"}, {"type": "number"}]}), json!(1.5)),
             (json!({"allOf": [{"minimum": 5}, {"type": "integer", "maximum": 5}]}), json!(5)),
         ] {
             assert_eq!(of(&schema), Some(expected), "{schema}");

@@ -13,6 +13,7 @@ pub(super) struct Factors {
 
 impl Factors {
     pub(super) const ONE: Self = Self { rest: 1, twos: 0, fives: 0 };
+    pub(super) const HALF: Self = Self { rest: 1, twos: -1, fives: 0 };
 
     /// Takes a number apart; zero cannot be. A fraction is what its digits say, as 0.1 is a tenth; what is large is what the double is.
     pub(super) fn of(worth: Worth) -> Option<Self> {

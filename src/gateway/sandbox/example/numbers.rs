@@ -30,7 +30,8 @@ pub(super) fn candidates(wish: &Wish<'_>, is_whole: bool, others: usize) -> Opti
     let count = (others + 4).min(SERIES_MAX);
     let (low_at, high_at) = (low.map(|low| low.at), high.map(|high| high.at));
     let mut found = Vec::new();
-    for step in step.and_then(|step| step.common(Factors::ONE)).or(Some(Factors::ONE)).into_iter().chain(step) {
+    let whole = step.map_or(Some(Factors::ONE), |step| step.common(Factors::ONE)).unwrap_or(Factors::ONE);
+    for step in [whole, step.unwrap_or(Factors::HALF)] {
         for base in [Some(start(low_at, high_at)), low_at, high_at].into_iter().flatten() {
             found.extend(multiples_near(base, step, count));
         }
