@@ -29,6 +29,7 @@ mod search;
 mod shapes;
 mod text;
 pub mod transport;
+mod unknown;
 mod usage;
 
 use std::{
