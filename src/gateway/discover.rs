@@ -13,7 +13,7 @@ use super::{
     error::GatewayError,
     lengths::{check_name, shown},
     lookup::{Asker, look_up},
-    providers::{CustomProvider, Ready, variables},
+    providers::{CustomProvider, Ready, Registry, variables},
 };
 use crate::catalog::{self, Auth, Dialect, Item, Mode, Model, Provider};
 
@@ -74,11 +74,12 @@ fn find(gateway: &Gateway, query: &SearchQuery) -> Result<Found, GatewayError> {
     let registry = &gateway.registry;
     let readiness = registry.readiness();
     let ready = |id: &str| readiness.has(id);
-    let hits = registry.catalog().find(&catalog::Query { text: &query.query, kind, provider: query.provider.as_deref(), ready: &ready });
+    let provider = query.provider.as_deref().map(|id| known_as(registry, id));
+    let hits = registry.catalog().find(&catalog::Query { text: &query.query, kind, provider: provider.as_deref(), ready: &ready });
     let custom = registry.custom.iter().filter(|_| kind != catalog::Kind::Service).flat_map(|custom| {
         let is_wanted = |model: &&String| {
-            query.provider.as_deref().is_none_or(|provider| provider == custom.id)
-                && (query.provider.is_some() && query.query.is_empty() || is_named(&query.query, &custom.id, model))
+            provider.as_deref().is_none_or(|provider| provider == custom.id)
+                && (provider.is_some() && query.query.is_empty() || is_named(&query.query, &custom.id, model))
         };
         custom.models.iter().filter(is_wanted).map(move |model| (custom, model))
     });
@@ -99,6 +100,18 @@ fn find(gateway: &Gateway, query: &SearchQuery) -> Result<Found, GatewayError> {
         .collect();
     let next = start.saturating_add(results.len());
     Ok(Found { total, results, next_cursor: (next < total).then(|| next.to_string()) })
+}
+
+/// The id of the provider that is meant, whose case people and models take from its name.
+fn known_as(registry: &Registry, id: &str) -> String {
+    let id = id.trim();
+    let is_known = |id: &str| registry.custom(id).is_some() || registry.catalog().provider(id).is_some();
+    if is_known(id) {
+        return id.to_owned();
+    }
+    let lower = id.to_ascii_lowercase();
+    let custom = registry.custom.iter().find(|custom| custom.id.eq_ignore_ascii_case(id));
+    custom.map(|custom| custom.id.clone()).or_else(|| is_known(&lower).then_some(lower)).unwrap_or_else(|| id.to_owned())
 }
 
 /// Whether every word of a query stands in a configured model's name.
@@ -201,6 +214,7 @@ fn credentials(gateway: &Gateway, provider: Option<&Provider>, ready: &Ready<'_>
 pub(super) async fn provider(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>) -> Response {
     let look = move || {
         let registry = &gateway.registry;
+        let id = known_as(registry, &id);
         let found = registry.catalog().provider(&id).map(|provider| provider_docs(&gateway, provider));
         let custom = registry.custom(&id).map(|custom| custom_docs(custom, &registry.readiness()));
         custom.or(found).ok_or_else(|| GatewayError::NotFound(format!("provider {}", shown(&id))))

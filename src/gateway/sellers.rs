@@ -36,7 +36,8 @@ impl<'a> Seller<'a> {
 
 /// The seller that the name itself says: `provider/model`. Nobody else is asked.
 pub(super) fn named<'a>(registry: &'a Registry, name: &'a str) -> Option<Seller<'a>> {
-    let (provider, model) = name.split_once('/')?;
+    // A provider alone is not a model, though one of the config file would be asked for it.
+    let (provider, model) = name.split_once('/').filter(|(_, model)| !model.trim().is_empty())?;
     if let Some(custom) = registry.custom(provider) {
         return Some(Seller::Custom(custom, model));
     }

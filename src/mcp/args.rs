@@ -5,11 +5,11 @@
 
 use std::collections::BTreeSet;
 
-use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, JsonObject, Tool};
+use rmcp::model::{CallToolResponse, JsonObject, Tool};
 use serde::de::DeserializeOwned;
 use serde_json::{Number, Value};
 
-use super::{added::is_added, error::ToolError, schema, text};
+use super::{error::ToolError, schema, unknown};
 
 /// Arguments of which an empty one is more likely a mistake than nothing: without them a call may cost more, or be paid twice.
 const NEVER_EMPTY: [&str; 3] = ["max_cost", "spend_limit", "idempotency_key"];
@@ -17,11 +17,10 @@ const NEVER_EMPTY: [&str; 3] = ["max_cost", "spend_limit", "idempotency_key"];
 const MONEY: [&str; 2] = ["max_cost", "amount"];
 /// Texts in which there may be a JSON object, for which there is no type that all models know.
 const MAY_HOLD_JSON: [&str; 1] = ["tool_choice"];
+/// Members that are sent on when they are empty: an assistant's message with calls alone has no content, and says so.
+const MAY_BE_EMPTY: [&str; 1] = ["content"];
 /// A number with more digits may have lost some before it came here.
 const DIGITS_MAX: usize = 15;
-/// As much of a name that somebody made up is repeated, in characters, and so many names.
-const NAME_CHARS_MAX: usize = 60;
-const NAMES_MAX: usize = 5;
 
 /// The arguments of a call, as its tool asks for them.
 pub(super) struct Given {
@@ -35,18 +34,14 @@ pub(super) struct Given {
 /// # Errors
 /// [`ToolError`] that names the argument.
 pub(super) fn read(tool: &Tool, given: JsonObject) -> Result<Given, ToolError> {
-    // Of a call that only looks something up, nobody is hurt by an argument that does not count. One that buys, or sets how much may be spent, must not be believed
-    // to be bounded by what it does not know.
-    let only_reads = tool.annotations.as_ref().and_then(|about| about.read_only_hint) == Some(true);
     let nothing = JsonObject::new();
     let properties = tool.input_schema.get("properties").and_then(Value::as_object).unwrap_or(&nothing);
-    let required = names_in(&tool.input_schema);
+    let required = names_in(tool.input_schema.get("required"));
+    let missing: BTreeSet<&str> = required.iter().copied().filter(|name| !given.contains_key(*name)).collect();
     let (mut arguments, mut ignored) = (JsonObject::new(), Vec::new());
     for (name, value) in given {
         let Some(property) = properties.get(&name) else {
-            if let Some(unknown) = unknown(tool, &name, &value, properties, only_reads)? {
-                ignored.push(unknown);
-            }
+            ignored.extend(unknown::ignored(tool, (&name, &value), properties, &missing)?);
             continue;
         };
         let was_null = value.is_null();
@@ -79,7 +74,7 @@ pub(super) fn finish(tool: &Tool, ignored: &[String], mut response: CallToolResp
         }
         // A failure says nothing but what is wrong.
         if !ignored.is_empty() && result.is_error != Some(true) {
-            warn(result, ignored);
+            unknown::warn(result, ignored);
         }
     }
     response
@@ -92,42 +87,8 @@ impl Given {
     }
 }
 
-fn warn(result: &mut CallToolResult, ignored: &[String]) {
-    let more = if ignored.len() > NAMES_MAX { " and more" } else { "" };
-    let names = ignored.iter().take(NAMES_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let warning = format!("Ignored, because this tool has no such argument: {names}{more}.");
-    result.content.push(ContentBlock::text(format!("[{warning}]")));
-    if let Some(Value::Object(structured)) = &mut result.structured_content {
-        structured.insert(schema::WARNINGS.to_owned(), vec![warning].into());
-    }
-}
-
-/// What becomes of an argument that the tool does not have: its name for the warning, nothing, or a refusal.
-fn unknown(tool: &Tool, name: &str, value: &Value, properties: &JsonObject, only_reads: bool) -> Result<Option<String>, ToolError> {
-    let shown = text::one_line(name, NAME_CHARS_MAX);
-    if is_added(name) || value.is_null() {
-        return Ok(only_reads.then_some(shown));
-    }
-    if let Some(meant) = properties.keys().find(|known| is_like(name, known)) {
-        return Err(ToolError::invalid(format!("{shown}: there is no such argument; did you mean {meant}?")));
-    }
-    if only_reads {
-        return Ok(Some(shown));
-    }
-    let names = properties.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    Err(ToolError::invalid(format!("{shown}: there is no such argument; {} takes {names}", tool.name)))
-}
-
-/// Whether somebody who wrote one name may have meant the other: another spelling of it, or a slip in every four letters.
-fn is_like(name: &str, known: &str) -> bool {
-    let plain =
-        |name: &str| name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(NAME_CHARS_MAX).collect::<String>();
-    let (name, known) = (plain(name), plain(known));
-    name == known || strsim::damerau_levenshtein(&name, &known) <= (known.len() / 4).max(1)
-}
-
-fn names_in(schema: &JsonObject) -> BTreeSet<&str> {
-    schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+fn names_in(list: Option<&Value>) -> BTreeSet<&str> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -148,6 +109,7 @@ fn convert(schema: &Value, value: Value, name: &str) -> Result<Value, ToolError>
     let value = match (schema["type"].as_str(), value) {
         (Some("string"), Value::Number(number)) if MONEY.contains(&name) => decimal(&number, name)?.into(),
         (Some("string"), Value::String(text)) if MAY_HOLD_JSON.contains(&name) => parsed(text, Value::is_object),
+        (Some("string"), Value::String(text)) => return Ok(as_listed(schema, text)),
         (Some("string"), value) => return Ok(value),
         // What is empty, or says null, is no text to be read. Blanks can be meant where a list of texts may be a single one, such as a line end to stop at.
         (Some(_), Value::String(text)) if text.is_empty() || text == "null" => Value::Null,
@@ -169,7 +131,8 @@ fn convert(schema: &Value, value: Value, name: &str) -> Result<Value, ToolError>
     within(schema, value, name)
 }
 
-/// The same for what is in a list, and for the named fields of an object.
+/// The same for what is in a list, and for the named fields of an object. One that may be missing and is null or empty was left out: OpenAI's strict mode makes
+/// every field required, so that its models write null.
 fn within(schema: &Value, value: Value, name: &str) -> Result<Value, ToolError> {
     match value {
         Value::Array(items) => match schema.get("items") {
@@ -177,16 +140,31 @@ fn within(schema: &Value, value: Value, name: &str) -> Result<Value, ToolError> 
             None => Ok(items.into()),
         },
         Value::Object(fields) => {
-            let convert = |(name, value): (String, Value)| {
-                let value = match schema["properties"].get(&name) {
-                    Some(property) => convert(property, value, &name)?,
-                    None => value,
+            let required = names_in(schema.get("required"));
+            let mut kept = JsonObject::new();
+            for (name, value) in fields {
+                let Some(property) = schema["properties"].get(&name) else {
+                    kept.insert(name, value);
+                    continue;
                 };
-                Ok((name, value))
-            };
-            Ok(Value::Object(fields.into_iter().map(convert).collect::<Result<_, ToolError>>()?))
+                let value = convert(property, value, &name)?;
+                if !is_empty(&value) || required.contains(name.as_str()) || MAY_BE_EMPTY.contains(&name.as_str()) {
+                    kept.insert(name, value);
+                }
+            }
+            Ok(Value::Object(kept))
         }
         value => Ok(value),
+    }
+}
+
+/// The word of the list that was meant, whatever its case; any other text stays.
+fn as_listed(schema: &Value, text: String) -> Value {
+    let words = schema["enum"].as_array().into_iter().flatten();
+    let meant = words.filter_map(Value::as_str).find(|word| word.eq_ignore_ascii_case(text.trim()));
+    match meant {
+        Some(word) => word.into(),
+        None => text.into(),
     }
 }
 
@@ -272,6 +250,24 @@ mod tests {
                 json!([{"role": "user", "content": null, "other": null}]),
                 json!([{"role": "user", "content": null, "other": null}]),
             ),
+            (
+                "messages",
+                json!([{"role": "assistant", "content": "", "tool_calls": null, "tool_call_id": ""}, {"role": "", "tool_calls": [], "name": ""}]),
+                json!([{"role": "assistant", "content": ""}, {"role": "", "name": ""}]),
+            ),
+            (
+                "tools",
+                json!([{"type": "function", "function": {"name": "f", "description": null, "parameters": null, "strict": null}}]),
+                json!([{"type": "function", "function": {"name": "f", "strict": null}}]),
+            ),
+            (
+                "tools",
+                json!([{"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"default": null}}}}}]),
+                json!([{"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"default": null}}}}}]),
+            ),
+            ("response_format", json!({"type": "text", "json_schema": null}), json!({"type": "text"})),
+            ("response_format", json!({"type": null, "json_schema": {}}), json!({"type": null})),
+            ("fallbacks", json!([{"model": "x/y", "url": ""}, {"model": null, "url": null}]), json!([{"model": "x/y"}, {"model": null}])),
             ("stop", json!("[\"a\",\"b\"]"), json!(["a", "b"])),
             ("stop", json!("]"), json!("]")),
             ("stop", json!("\n"), json!("\n")),
@@ -295,7 +291,16 @@ mod tests {
             let read = given("prompt", &json!({name: given_as})).unwrap();
             assert_eq!(read, json!({name: read_as}), "{name} as {given_as}");
         }
-        let limit = given("login", &json!({"spend_limit": "{\"amount\": 0.5, \"cycle\": \"daily\"}", "force": "True"})).unwrap();
+        for (tool, name, given_as, read_as) in [
+            ("call", "method", json!("post"), json!("POST")),
+            ("call", "method", json!("fetch"), json!("fetch")),
+            ("search", "kind", json!(" Model "), json!("model")),
+            ("call", "headers", json!({"accept": null, "content-type": "", "openai-beta": "x"}), json!({"openai-beta": "x"})),
+            ("call", "body", json!({"a": null, "headers": {"accept": null}}), json!({"a": null, "headers": {"accept": null}})),
+        ] {
+            assert_eq!(given(tool, &json!({name: given_as})).unwrap(), json!({name: read_as}), "{tool} {name}");
+        }
+        let limit = given("login", &json!({"spend_limit": "{\"amount\": 0.5, \"cycle\": \"Daily\"}", "force": "True"})).unwrap();
         assert_eq!(limit, json!({"spend_limit": {"amount": "0.5", "cycle": "daily"}, "force": true}));
         assert!(
             given("prompt", &json!({"max_cost": 0.123_456_789_012_345_68})).unwrap_err().contains("max_cost: a number with so many digits")
@@ -305,7 +310,7 @@ mod tests {
     #[test]
     fn what_is_empty_was_left_out_but_for_what_bounds_a_call() {
         for tool in LavaMcp::tools() {
-            let required = names_in(&tool.input_schema);
+            let required = names_in(tool.input_schema.get("required"));
             for name in tool.input_schema["properties"].as_object().unwrap().keys() {
                 for empty in [json!(null), json!(""), json!([]), json!({})] {
                     let read = given(&tool.name, &json!({name: empty}));
@@ -319,31 +324,6 @@ mod tests {
                     }
                 }
             }
-        }
-    }
-
-    #[test]
-    fn an_argument_that_does_not_exist_is_named() {
-        let refused = |tool: &str, arguments: &Value| given(tool, arguments).unwrap_err();
-        for (tool, name, meant) in [
-            ("prompt", "temprature", "temperature"),
-            ("prompt", "maxTokens", "max_tokens"),
-            ("prompt", "Max-Cost", "max_cost"),
-            ("search", "limits", "limit"),
-            ("search", "providers", "provider"),
-            ("login", "spendLimit", "spend_limit"),
-        ] {
-            assert!(refused(tool, &json!({name: 1})).contains(&format!("did you mean {meant}?")), "{tool} {name}");
-        }
-        for tool in ["login", "prompt", "call"] {
-            let error = refused(tool, &json!({"colour": "blue"}));
-            assert!(error.contains("colour: there is no such argument") && error.contains(&format!("{tool} takes")), "{error}");
-        }
-        for tool in ["search", "get_provider_docs", "usage"] {
-            assert_eq!(given(tool, &json!({"colour": "blue"})).unwrap(), json!({}));
-        }
-        for tool in LavaMcp::tools() {
-            assert_eq!(given(&tool.name, &json!({"task_progress": "x", "toolCallId": "y", "_meta": {}, "action": 1})).unwrap(), json!({}));
         }
     }
 

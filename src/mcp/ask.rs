@@ -8,8 +8,8 @@ use std::time::Duration;
 use rmcp::{
     RoleServer,
     model::{
-        CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest,
-        InputRequests, InputRequiredResult, InputResponses, JsonObject, RequestStateCodec, SealOptions,
+        CallToolRequestParams, ElicitRequest, ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, ErrorCode,
+        InputRequest, InputRequests, InputRequiredResult, InputResponses, JsonObject, RequestStateCodec, SealOptions,
     },
     service::{RequestContext, ServiceError},
 };
@@ -53,6 +53,8 @@ pub(super) enum No {
     Declined,
     /// The person closed the question, which says neither yes nor no.
     Dismissed,
+    /// The client sent something that is not an answer. Nobody has agreed to anything.
+    Unreadable,
     /// The client answered by itself, after this time: nobody has read the question.
     ByItself(Duration),
 }
@@ -129,7 +131,8 @@ impl<'a> Conversation<'a> {
         let asked = ElicitRequestParams::FormElicitationParams { meta: None, message, requested_schema: schema };
         Ok(match self.ask(question, "", asked, self.modes().0).await? {
             Asked::Answer(Some(Value::Object(content))) => Asked::Answer(content),
-            Asked::Answer(_) => Asked::Answer(JsonObject::new()),
+            Asked::Answer(None | Some(Value::Null)) => Asked::Answer(JsonObject::new()),
+            Asked::Answer(Some(_)) => Asked::No(No::Unreadable),
             Asked::No(no) => Asked::No(no),
             Asked::Unanswered => return Err(unanswered()),
             Asked::Unable => Asked::Unable,
@@ -185,8 +188,12 @@ impl<'a> Conversation<'a> {
         match answered {
             Ok(result) => Ok(answer(result, asked_at.elapsed())),
             Err(ServiceError::Timeout { .. }) => Ok(Asked::Unanswered),
-            // It said that it can, and then could not: as if it had not said so.
-            Err(_) => Ok(Asked::Unable),
+            // It said that it can ask, and does not know the method: as if it had not said so.
+            Err(ServiceError::McpError(error)) if error.code == ErrorCode::METHOD_NOT_FOUND => Ok(Asked::Unable),
+            Err(error) => {
+                tracing::debug!(%error, "a question was not answered");
+                Ok(Asked::No(No::Unreadable))
+            }
         }
     }
 

@@ -66,7 +66,7 @@ struct Args {
     method: Option<Verb>,
     /// Only accept, content-type and openai-beta. Never a key: the gateway adds it.
     #[schemars(with = "Option<shapes::Headers>")]
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<BTreeMap<String, Option<String>>>,
     /// Parameters to add to the address.
     query: Option<Map<String, Value>>,
     /// The JSON body; start from the example_body of search.
@@ -225,9 +225,10 @@ async fn resolve(
     Ok((text(hit, "url"), body))
 }
 
-fn read_headers(wanted: BTreeMap<String, String>) -> Result<HeaderMap, ToolError> {
+/// The headers that may be set. One without a value was left out.
+fn read_headers(wanted: BTreeMap<String, Option<String>>) -> Result<HeaderMap, ToolError> {
     let mut headers = HeaderMap::new();
-    for (name, value) in wanted {
+    for (name, value) in wanted.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?))) {
         let lower = name.to_ascii_lowercase();
         if !HEADERS_ALLOWED.contains(&&*lower) {
             let allowed = HEADERS_ALLOWED.join(", ");

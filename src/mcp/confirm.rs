@@ -211,7 +211,7 @@ fn decided(said: Option<(&ElicitationAction, Duration)>, permit: Permit, thresho
             let hint = "Do not repeat the call. Say what you wanted to do, and ask how to go on.";
             ToolError::new("declined", "The user does not want to pay for this call. Nothing was spent.", hint)
         }
-        Some(No::Dismissed) => not_said(),
+        Some(No::Dismissed | No::Unreadable) => not_said(),
         Some(No::ByItself(took)) => {
             let code = if *action == ElicitationAction::Decline { "declined" } else { "not_confirmed" };
             let message = format!(

@@ -6,10 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ElicitationSchema, EnumSchema, InputRequiredResult, PrimitiveSchemaDefinition, Tool,
-    ToolAnnotations,
-};
+use rmcp::model::{CallToolRequestParams, CallToolResponse, InputRequiredResult, Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +16,7 @@ use super::{
     args,
     ask::{ANSWER_TIMEOUT, Asked, Conversation, No, Seal},
     error::ToolError,
+    limit,
     progress::Progress,
     schema::{input_schema, output_schema},
 };
@@ -106,10 +104,10 @@ async fn run(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallTool
     let _progress = Progress::start(&call.context);
     if session.asks_for_limit(&call.payer).await? {
         // Who calls over HTTP may be a program that answers in the person's stead.
-        let by_person = !is_http(call);
-        match ask_for_limit(session, &talk, by_person).await? {
+        let by_person = !call.is_http();
+        match limit::ask(session, &talk, by_person).await? {
             Asked::Answer(limit) => session.allow(&call.payer, limit, by_person)?,
-            Asked::No(no) => return Err(no_limit(no, session, call)),
+            Asked::No(no) => return Err(limit::none(no, session, call)),
             Asked::Unable | Asked::Unanswered => {}
             Asked::Later(round) => return Ok(Step::Ask(round)),
         }
@@ -133,91 +131,6 @@ async fn run(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallTool
     }
 }
 
-/// Asks the person how much this client may spend.
-async fn ask_for_limit(session: &Session, talk: &Conversation<'_>, by_person: bool) -> Result<Asked<SpendLimit>, ToolError> {
-    let (offer, is_bound) = session.offer(by_person);
-    let most = if is_bound {
-        format!(" At most {} USD {} can be chosen here; LAVA_SESSION_LIMIT sets that.", offer.amount, offer.cycle.as_str())
-    } else {
-        String::new()
-    };
-    let message = format!("How much may this agent spend on AI models and APIs through lava-mcp? It cannot spend more.{most}");
-    let cycles = EnumSchema::builder(["daily", "weekly", "monthly", "total"].map(str::to_owned).to_vec());
-    let cycles = cycles.title("Renewed").description("When the amount is available again; total means never");
-    let Ok(cycles) = cycles.with_default(offer.cycle.as_str()) else { return Ok(Asked::Unable) };
-    let amount = |field: rmcp::model::StringSchema| {
-        field.title("US dollars").description("A decimal, such as 5.00").with_default(offer.amount.to_string())
-    };
-    let schema = ElicitationSchema::builder()
-        .required_string_property("amount", amount)
-        .required_property("cycle", PrimitiveSchemaDefinition::Enum(cycles.build()))
-        .build();
-    let Ok(schema) = schema else { return Ok(Asked::Unable) };
-    Ok(match talk.form("limit", message, schema).await? {
-        Asked::Answer(content) => {
-            let word = |name: &str| match content.get(name) {
-                Some(serde_json::Value::String(text)) => text.trim().trim_start_matches('$').trim_end_matches("USD").trim().to_owned(),
-                Some(serde_json::Value::Number(number)) => number.to_string(),
-                // What was offered and not changed may be left out.
-                _ if name == "amount" => offer.amount.to_string(),
-                _ => offer.cycle.as_str().to_owned(),
-            };
-            let limit = SpendLimit::parse_short(&format!("{}/{}", word("amount"), word("cycle")));
-            Asked::Answer(limit.map_err(|wrong| {
-                ToolError::new(
-                    "limit_not_valid",
-                    format!("The user was asked for a limit, but {wrong}."),
-                    "Call login again: the user is asked again.",
-                )
-            })?)
-        }
-        Asked::No(no) => Asked::No(no),
-        Asked::Unanswered => Asked::Unanswered,
-        Asked::Unable => Asked::Unable,
-        Asked::Later(round) => Asked::Later(round),
-    })
-}
-
-/// Why there is no limit, and how there comes to be one.
-fn no_limit(no: No, session: &Session, call: &Call) -> ToolError {
-    match no {
-        No::Declined => ToolError::new(
-            "login_declined",
-            "The user was asked how much may be spent, and declined.",
-            "This is final. Do not call login again unless the user asks for it; go on without paid calls, or stop.",
-        ),
-        No::Dismissed => ToolError::new(
-            "limit_needed",
-            "The user was asked how much may be spent, and closed the question without an answer. Nothing was set up.",
-            "When the user wants to go on, call login again: they are asked again. With LAVA_SESSION_LIMIT in this server's environment nobody is asked.",
-        ),
-        No::ByItself(took) => ToolError::new(
-            "limit_needed",
-            format!(
-                "The client answered the question how much may be spent by itself, after {} ms, so nobody has read it. Nothing was set up.",
-                took.as_millis()
-            ),
-            format!("The user has to set the limit beforehand; then nobody is asked. {}", how_to_set(session, call)),
-        ),
-    }
-}
-
-/// What a person types to set the limit before they start this client.
-fn how_to_set(session: &Session, call: &Call) -> String {
-    let (offer, _) = session.offer(true);
-    let limit = format!("LAVA_SESSION_LIMIT={}/{}", offer.amount, offer.cycle.as_str());
-    let command = match &call.payer {
-        _ if is_http(call) => format!("They start the server with `{limit} lava-mcp serve`"),
-        Payer::Client(name) if name.starts_with("claude") => format!("They run `claude mcp add lava -e {limit} -- lava-mcp`"),
-        Payer::Client(name) if name.starts_with("codex") => format!("They run `codex mcp add lava --env {limit} -- lava-mcp`"),
-        _ => format!("They put {limit} into this server's environment, in the client's settings"),
-    };
-    let file = format!("limit = \"{}/{}\" in [session] of lava-mcp's config file", offer.amount, offer.cycle.as_str());
-    format!(
-        "{command}, or write {file}, with the amount and the cycle (daily, weekly, monthly, total) that they want; then start the client again."
-    )
-}
-
 /// Leads the person to the page of a login. `Unable` and `Unanswered` mean that only the model can, and has yet to be told.
 async fn climb_down(session: &Session, talk: &Conversation<'_>, call: &Call, pending: &Arc<PendingLogin>) -> Result<Asked<()>, ToolError> {
     match pending.led() {
@@ -225,7 +138,7 @@ async fn climb_down(session: &Session, talk: &Conversation<'_>, call: &Call, pen
         Led::Browser | Led::Page | Led::Link => return Ok(Asked::Answer(())),
     }
     // Who calls over HTTP may sit at another machine.
-    if !is_http(call)
+    if !call.is_http()
         && let Some(web) = session.web()
         && web.browser.open(pending.start()).await
     {
@@ -251,7 +164,7 @@ async fn climb_down(session: &Session, talk: &Conversation<'_>, call: &Call, pen
             return Err(SessionError::Declined.into());
         }
         // Who closed the page is asked again by the next call.
-        Ok(Asked::No(No::Dismissed) | Asked::Later(_)) | Err(_) => {}
+        Ok(Asked::No(No::Dismissed | No::Unreadable) | Asked::Later(_)) | Err(_) => {}
     }
     asked
 }
@@ -262,10 +175,6 @@ async fn wait(session: &Session, talk: &Conversation<'_>, call: &Call, pending: 
         ended = session.await_web_login(pending, talk.left()) => Ok(ended?),
         () = call.context.ct.cancelled() => Err(ToolError::new("cancelled", "The call was cancelled.", "The login goes on; the next call of login finds it.")),
     }
-}
-
-fn is_http(call: &Call) -> bool {
-    call.context.extensions.get::<http::request::Parts>().is_some()
 }
 
 impl Args {

@@ -13,6 +13,7 @@ mod confirm;
 mod content;
 mod docs;
 mod error;
+mod limit;
 mod login;
 mod media;
 mod once;
@@ -28,6 +29,7 @@ mod search;
 mod shapes;
 mod text;
 pub mod transport;
+mod unknown;
 mod usage;
 
 use std::{
@@ -114,6 +116,11 @@ impl Call {
         is_modern(&self.context)
     }
 
+    /// Whether it came over HTTP.
+    fn is_http(&self) -> bool {
+        self.context.extensions.get::<http::request::Parts>().is_some()
+    }
+
     /// Whether the client can put a form before a person.
     fn can_ask(&self) -> bool {
         if transport::hears_only_answers(&self.context.extensions) {
@@ -127,8 +134,7 @@ impl Call {
     /// When to give up: the client cancelled, or is gone. A call with an idempotency key over HTTP goes on when its connection ends, since its client will send it
     /// again for the result. In the protocol without sessions it always goes on: there, a broken stream and a cancellation look the same.
     fn given_up(&self, cancellations: &Cancellations, has_key: bool) -> Arc<CancellationToken> {
-        let is_http = self.context.extensions.get::<http::request::Parts>().is_some();
-        match has_key && is_http {
+        match has_key && self.is_http() {
             true if self.is_modern() => Arc::default(),
             true => cancellations.watch(&self.context.peer, &self.context.id),
             false => Arc::new(self.context.ct.clone()),

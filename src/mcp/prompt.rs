@@ -127,6 +127,10 @@ pub(super) async fn run(server: &LavaMcp, call: Call, arguments: JsonObject) -> 
 async fn ask(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) -> Result<Answer, Stop> {
     let session = &server.session;
     let max_cost = paid::read_money(args.max_cost.as_deref())?;
+    check_model("model", &args.model)?;
+    for (at, fallback) in args.fallbacks.iter().flatten().enumerate() {
+        check_model(&format!("fallbacks[{at}].model"), &fallback.model)?;
+    }
     let what = format!("{} answers a prompt", text::one_line(&args.model, NAME_CHARS_MAX));
     let fallbacks = args.fallbacks.clone().unwrap_or_default();
     let given_up = call.given_up(&server.cancellations, args.idempotency_key.is_some());
@@ -210,6 +214,18 @@ fn words_of(content: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect::<Vec<_>>().join("\n"),
         _ => String::new(),
+    }
+}
+
+/// A provider alone would be asked for a model without a name, and some answer with one of their choice.
+fn check_model(field: &str, name: &str) -> Result<(), ToolError> {
+    match name.split_once('/') {
+        Some((provider, model)) if model.trim().is_empty() => {
+            let shown = text::one_line(provider, NAME_CHARS_MAX);
+            Err(ToolError::invalid(format!("{field}: \"{shown}/\" names a provider and no model; give the id of a model from search")))
+        }
+        None if name.trim().is_empty() => Err(ToolError::invalid(format!("{field}: the id of a model is needed, such as \"gpt-4o-mini\""))),
+        _ => Ok(()),
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod anthropic;
 pub mod bounds;
+pub mod halves;
 mod lowering;
 pub mod media;
 mod members;

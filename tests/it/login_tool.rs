@@ -467,6 +467,58 @@ async fn the_setting_is_named_as_each_client_takes_it() {
     }
 }
 
+/// Whatever is not an answer is not a yes: only a client that does not know the question is one that cannot be asked.
+#[test]
+fn an_answer_that_cannot_be_read_sets_nothing_up() {
+    let accept = |content: Value| json!({"result": {"action": "accept", "content": content}});
+    for (said, expected) in [
+        (json!({"result": {}}), "limit_needed"),
+        (json!({"result": {"action": "maybe"}}), "limit_needed"),
+        (json!({"result": {"action": null}}), "limit_needed"),
+        (json!({"result": {"action": "ACCEPT", "content": {}}}), "limit_needed"),
+        (json!({"result": {"content": {"amount": "1.00", "cycle": "daily"}}}), "limit_needed"),
+        (json!({"error": {"code": -32603, "message": "no"}}), "limit_needed"),
+        (json!({"error": {"code": -32602, "message": "no"}}), "limit_needed"),
+        (json!({"error": {"code": -1, "message": "the user is away"}}), "limit_needed"),
+        (accept(json!("5.00/daily")), "limit_needed"),
+        (accept(json!([])), "limit_needed"),
+        (accept(json!({"amount": ["1"], "cycle": "daily"})), "limit_not_valid"),
+        (accept(json!({"amount": "1.00", "cycle": 5})), "limit_not_valid"),
+        (accept(json!({"amount": "", "cycle": ""})), "limit_not_valid"),
+        (accept(json!({"amount": {}, "cycle": false})), "limit_not_valid"),
+        // What was offered and left as it is may be missing.
+        (accept(json!({})), "5.00/daily"),
+        (accept(Value::Null), "5.00/daily"),
+        (accept(json!({"amount": null, "cycle": "WEEKLY"})), "5.00/weekly"),
+        (json!({"error": {"code": -32601, "message": "no such method"}}), "5.00/daily"),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = crate::cli::program(home.path());
+        command.arg("--sandbox");
+        let mut server = crate::mcp_stdio::Server::start_able(command, false, json!({"elicitation": {}}), "a test");
+        for round in 1..=2 {
+            let id = server.post("tools/call", json!({"name": "login", "arguments": {}}));
+            let question = server.read();
+            assert_eq!(question["method"], "elicitation/create", "{said} in round {round}: {question}");
+            let mut answer = said.clone();
+            answer["jsonrpc"] = "2.0".into();
+            answer["id"] = question["id"].clone();
+            server.send(&answer.to_string());
+            let result = server.answer(id)["result"].clone();
+            let limit = &result["structuredContent"]["spend_key"]["spend_limit"];
+            if let (Some(amount), Some(cycle)) = (limit["amount"].as_str(), limit["cycle"].as_str()) {
+                assert_eq!(format!("{amount}/{cycle}"), expected, "{said}: {result}");
+                break;
+            }
+            assert_eq!(crate::mcp_stdio::error_code(&result), expected, "{said}: {result}");
+            // Without a key nothing can be paid for.
+            let refused = server.call("prompt", json!({"model": "gpt-4o-mini", "input": "Hi", "max_tokens": 5}));
+            assert_eq!(refused["isError"], true, "{said}: {refused}");
+        }
+        server.close();
+    }
+}
+
 /// Calls `login` once, without answering what is asked.
 async fn once(client: &Client, params: CallToolRequestParams) -> Result<Box<InputRequiredResult>, Value> {
     match client.running.peer().call_tool_once(params).await.unwrap() {

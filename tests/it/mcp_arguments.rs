@@ -189,6 +189,8 @@ async fn what_was_meant_reaches_the_provider() {
             arguments
         };
         let choice = json!({"type": "function", "function": {"name": "f"}});
+        let said = |role: &str, text: &str| json!({"role": role, "content": text});
+        let called = json!([{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{\"a\":null}"}}]);
         for (arguments, name, sent) in [
             (prompt(json!({"stop": "[\"a\",\"b\"]"})), "stop", json!(["a", "b"])),
             (prompt(json!({"stop": "[a"})), "stop", json!("[a")),
@@ -205,6 +207,36 @@ async fn what_was_meant_reaches_the_provider() {
                 json!([{"role": "user", "content": "[1]"}]),
             ),
             (prompt(json!({"input": "{\"a\": 1}"})), "messages", json!([{"role": "user", "content": "{\"a\": 1}"}])),
+            // What a strict mode makes of members that may be missing.
+            (
+                prompt(json!({"input": null, "messages": [
+                    {"role": "user", "content": "Hi", "tool_calls": null, "tool_call_id": null},
+                    {"role": "assistant", "content": null, "tool_calls": called, "tool_call_id": ""},
+                    {"role": "tool", "content": "", "tool_calls": [], "tool_call_id": "c"},
+                ]})),
+                "messages",
+                json!([
+                    said("user", "Hi"),
+                    {"role": "assistant", "content": null, "tool_calls": called},
+                    {"role": "tool", "content": "", "tool_call_id": "c"},
+                ]),
+            ),
+            (
+                prompt(json!({"tools": [{"type": "function", "function": {"name": "f", "description": null, "parameters": null}}]})),
+                "tools",
+                json!([choice]),
+            ),
+            (
+                prompt(
+                    json!({"tools": [{"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object", "x": null}}}]}),
+                ),
+                "tools",
+                json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "x": null}}}]),
+            ),
+            (prompt(json!({"response_format": {"type": "text", "json_schema": null}})), "response_format", json!({"type": "text"})),
+            (prompt(json!({"response_format": {"type": "text", "json_schema": {}}})), "response_format", json!({"type": "text"})),
+            (prompt(json!({"fallbacks": [{"model": "fake/ok", "url": ""}]})), "max_tokens", json!(20)),
+            (prompt(json!({"fallbacks": [{"model": "fake/ok", "url": null}]})), "max_tokens", json!(20)),
             (
                 prompt(
                     json!({"max_cost": 0.5, "task_progress": "- [x] one", "toolCallId": "call_1", "sessionId": "s", "action": "a", "chatInput": "c"}),
@@ -217,6 +249,32 @@ async fn what_was_meant_reaches_the_provider() {
             assert_eq!(answer["isError"], false, "{arguments}: {answer}");
             assert_eq!(upstream.seen().last().unwrap().body[name], sent, "{arguments}");
             assert!(answer["structuredContent"].get("warnings").is_none(), "{answer}");
+        }
+        let body = json!({"model": "ok", "messages": [said("user", "Hi")], "max_tokens": 20, "user": null});
+        for more in [
+            json!({"headers": {"accept": null, "content-type": null, "openai-beta": null}}),
+            json!({"headers": {"accept": "", "Accept": null, "x-foo": null}, "method": "post"}),
+            json!({"headers": {"accept": null}, "method": "Post", "query": {"a": null}, "max_cost": null}),
+        ] {
+            let mut arguments = json!({"url": format!("{}/chat/completions", upstream.url), "body": body});
+            for (name, value) in more.as_object().unwrap() {
+                arguments[name] = value.clone();
+            }
+            let answer = server.call("call", arguments);
+            assert_eq!(answer["structuredContent"]["status"], 200, "{more}: {answer}");
+            assert_eq!(upstream.seen().last().unwrap().body.get("user"), Some(&Value::Null), "what is not ours stays as it is");
+        }
+        // A provider alone would be asked, and paid, for a model without a name.
+        let asked = upstream.seen().len();
+        for more in [
+            json!({"model": "fake/"}),
+            json!({"model": "fake/ "}),
+            json!({"model": " "}),
+            json!({"fallbacks": [{"model": "fake/ok"}, {"model": "fake/", "url": null}]}),
+        ] {
+            let refused = server.call("prompt", prompt(more.clone()));
+            assert_eq!((error_code(&refused), upstream.seen().len()), ("invalid_arguments", asked), "{more}: {refused}");
+            assert!(refused.to_string().contains("model:"), "{refused}");
         }
         // A number is as good as the text, to the last digit.
         let refused = server.call("prompt", prompt(json!({"max_cost": 0.000_000_1, "max_tokens": 100_000})));
@@ -239,6 +297,11 @@ fn an_argument_too_many_is_ignored_where_it_is_free_and_named_where_it_is_not() 
                 vec!["sessionId", "action", "chatInput"],
             ),
             ("get_provider_docs", json!({"provider": "openai", "colour": "blue"}), vec!["colour"]),
+            ("search", json!({"query": "gpt", "limits": 3}), vec!["limits (did you mean limit?)"]),
+            ("search", json!({"query": "gpt", "Query": "x", "max_results": 3}), vec!["Query (did you mean query?)", "max_results"]),
+            ("usage", json!({"Limit": 3, "limt": 3}), vec!["Limit (did you mean limit?)", "limt (did you mean limit?)"]),
+            ("get_provider_docs", json!({"provider": "openai", "providers": ["x"]}), vec!["providers (did you mean provider?)"]),
+            ("login", json!({"budget": "1.00", "task_progress": "x"}), vec!["budget", "task_progress"]),
         ] {
             let answer = server.call(tool, arguments);
             assert_eq!(answer["isError"], false, "{answer}");
@@ -250,12 +313,13 @@ fn an_argument_too_many_is_ignored_where_it_is_free_and_named_where_it_is_not() 
             );
         }
         for (tool, arguments, says) in [
-            ("search", json!({"query": "gpt", "limits": 3}), "did you mean limit?"),
-            ("usage", json!({"Limit": 3}), "did you mean limit?"),
+            // The one that was meant has to be there.
+            ("get_provider_docs", json!({"Provider": "openai"}), "did you mean provider?"),
             ("prompt", json!({"model": "gpt-4o-mini", "input": "Hi", "maxCost": "0.01"}), "did you mean max_cost?"),
             ("prompt", json!({"model": "gpt-4o-mini", "input": "Hi", "colour": "blue"}), "prompt takes model, messages, input"),
             ("call", json!({"url": "https://api.openai.com/v1/models", "colour": "blue"}), "call takes url, method"),
-            ("login", json!({"budget": "1.00"}), "login takes spend_limit"),
+            ("login", json!({"spend_limt": {"amount": "1.00", "cycle": "daily"}}), "did you mean spend_limit?"),
+            ("login", json!({"allowedModels": ["gpt-4o-mini"]}), "did you mean allowed_models?"),
         ] {
             let refused = server.call(tool, arguments.clone());
             assert_eq!(error_code(&refused), "invalid_arguments", "{refused}");
@@ -263,4 +327,49 @@ fn an_argument_too_many_is_ignored_where_it_is_free_and_named_where_it_is_not() 
         }
         server.close();
     }
+}
+
+/// Where there is a list of words, or of providers, a word in another case can mean one of them only.
+#[test]
+fn a_word_of_a_list_may_be_in_any_case() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("config.toml"), "[providers.MyLab]\nbase_url = \"http://127.0.0.1:9/v1\"\nmodels = [\"m\"]\n").unwrap();
+    let mut command = crate::cli::program(home.path());
+    command.arg("--sandbox").env("LAVA_CONFIG", home.path().join("config.toml"));
+    let mut server = Server::start(command, true);
+    let ready = server.call("login", json!({"spend_limit": {"amount": "0.30", "cycle": "Daily"}}));
+    assert_eq!(ready["structuredContent"]["spend_key"]["spend_limit"], json!({"amount": "0.30", "cycle": "daily"}), "{ready}");
+    for (tool, meant, given) in [
+        (
+            "search",
+            json!({"query": "gpt", "kind": "model"}),
+            vec![json!({"query": "gpt", "kind": "MODEL"}), json!({"query": "gpt", "kind": " Model"})],
+        ),
+        ("search", json!({"query": "gpt", "provider": "openai"}), vec![json!({"query": "gpt", "provider": "OpenAI"})]),
+        ("search", json!({"query": "", "provider": "MyLab"}), vec![json!({"query": "", "provider": "mylab"})]),
+        ("get_provider_docs", json!({"provider": "openai"}), vec![json!({"provider": "OpenAI"}), json!({"provider": " openai "})]),
+        ("get_provider_docs", json!({"provider": "MyLab"}), vec![json!({"provider": "mylab"})]),
+        (
+            "call",
+            json!({"url": "https://api.openai.com/v1/models", "method": "GET"}),
+            vec![json!({"url": "https://api.openai.com/v1/models", "method": "get"})],
+        ),
+    ] {
+        let expected = server.call(tool, meant);
+        assert_eq!(expected["isError"], false, "{expected}");
+        for arguments in given {
+            let answer = server.call(tool, arguments.clone());
+            let plain = |answer: &Value| {
+                let mut plain = answer["structuredContent"].clone();
+                plain.as_object_mut().unwrap().remove("request_id");
+                plain
+            };
+            assert_eq!(plain(&answer), plain(&expected), "{tool} {arguments}");
+        }
+    }
+    let refused = server.call("get_provider_docs", json!({"provider": "OpenAI2"}));
+    assert_eq!(error_code(&refused), "provider_not_found");
+    let refused = server.call("search", json!({"query": "gpt", "kind": "models"}));
+    assert_eq!(error_code(&refused), "invalid_arguments");
+    server.close();
 }

@@ -283,3 +283,17 @@ async fn an_alias_is_listed_and_admitted_where_the_key_allows_what_it_stands_for
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_alone_is_not_a_model() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    for name in ["fake/", "fake/ ", "openai/", "/ok", "/", "ollama/"] {
+        for stream in [false, true] {
+            let refused = harness.chat(&key, "ok", json!({"model": name, "stream": stream})).await;
+            assert_eq!((refused.status.as_u16(), refused.code()), (404, "model_not_found".to_owned()), "{name}");
+        }
+    }
+    assert!(harness.upstream.seen().is_empty(), "nobody was asked");
+    harness.finish().await;
+}

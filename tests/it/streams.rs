@@ -382,7 +382,12 @@ async fn broken_characters_do_not_hide_the_usage() {
         // Bytes that are not UTF-8 are written as %XX.
         let text = body["x_text"].as_str().unwrap();
         let whole = if body["stream"] == true {
-            let piece = |text: &str| format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+            let piece = |text: &str| match text {
+                "COMMENT" => ": ping\n\n".to_owned(),
+                "PING" => "event: ping\ndata: {\"type\":\"ping\"}\n\n".to_owned(),
+                "NOTHING" => "data: {\"choices\":[]}\n\n".to_owned(),
+                text => format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n"),
+            };
             text.split('|').map(piece).collect::<String>()
         } else {
             completion("TEXT").to_string().replace("TEXT", text)
@@ -406,6 +411,12 @@ async fn broken_characters_do_not_hide_the_usage() {
         ("a%F0%9F|%98%80b", "a\u{1f600}b"),
         (r"a\ud83d|\ude00b", "a\u{1f600}b"),
         ("a%F0%9F|b", "a\u{fffd}b"),
+        // What says nothing may come between the halves, but not for long.
+        (r"a\ud83d||\ude00b", "a\u{1f600}b"),
+        (r"a\ud83d|NOTHING|\ude00b", "a\u{1f600}b"),
+        (r"a\ud83d|PING|COMMENT|\ude00b", "a\u{1f600}b"),
+        ("a%F0%9F|||NOTHING||%98%80b", "a\u{1f600}b"),
+        (r"a\ud83d||||||\ude00b", "a\u{fffd}\u{fffd}b"),
     ] {
         for is_streamed in [true, false] {
             if sent.contains('|') && !is_streamed {

@@ -21,7 +21,7 @@ use crate::{
     gateway::{ask::Ask, route::Route, upstream::DRAIN_TIMEOUT, upstream_error::hidden, waits::Waits},
     translate::{
         Seen,
-        mend::Mender,
+        halves::Mender,
         openai,
         sse::{Event, Splitter},
     },
@@ -244,9 +244,9 @@ impl<'a> Pump<'a> {
         false
     }
 
-    /// The same for an event that waited for the other half of a character.
+    /// The same for what waited for the other half of a character.
     fn take_rest(&mut self) {
-        if let Some(event) = self.mender.rest() {
+        for event in self.mender.rest() {
             let mut passed = Passed::Nothing;
             self.take(&event, &mut passed);
             self.last.extend(passed.into_blocks());
