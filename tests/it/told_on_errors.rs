@@ -124,7 +124,7 @@ async fn where_the_error_comes_after_the_head_they_are_in_the_report() {
     }
 }
 
-/// Each attempt has notes of its own: those of the last one count.
+/// Where nothing was sent, nothing was put in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_of_the_gateways_own_has_none() {
     let harness = Harness::start().await;
