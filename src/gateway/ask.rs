@@ -9,7 +9,7 @@ use crate::{
         BadRequest, Seen, anthropic,
         anthropic::MessagesRequest,
         bounds::Features,
-        openai,
+        is_object, openai,
         openai::{ChatRequest, EmbeddingsRequest, Terms},
         screening::{Hosted, HostedTools, Screened},
     },
@@ -187,6 +187,14 @@ impl Ask {
         match self.shape() {
             RequestShape::Openai => openai::inspect(payload),
             RequestShape::Anthropic => anthropic::inspect(payload),
+        }
+    }
+
+    /// Whether a body can be a whole answer: those of the dialects are JSON objects, and what other endpoints send is their business.
+    pub(super) fn may_be_answer(&self, body: &[u8]) -> bool {
+        match self {
+            Self::Chat(_) | Self::Messages(_) | Self::CountTokens(_) => is_object(body),
+            Self::Embeddings(_) | Self::Free => true,
         }
     }
 

@@ -55,73 +55,116 @@ pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<Secret>, GatewayError
     Ok(Credential::from_headers(headers)?.map(|credential| credential.key))
 }
 
-/// What is sent where keys are, or why it cannot be one. An empty text is not a credential.
-fn shown(headers: &HeaderMap) -> impl Iterator<Item = Result<Cow<'_, str>, &'static str>> {
+/// What is sent where keys are, or why it cannot be a key. An empty text is not one.
+fn shown(headers: &HeaderMap) -> impl Iterator<Item = Result<Shown<'_>, &'static str>> {
     let values = HEADERS.into_iter().flat_map(|name| headers.get_all(name).into_iter().map(move |value| (name, value)));
-    values.filter_map(|(name, value)| match value.to_str() {
-        Err(_) => Some(Err(UNREADABLE)),
-        Ok(text) if name == "authorization" => in_authorization(text.trim()),
-        Ok(text) => Some(text.trim()).filter(|key| !key.is_empty()).map(|key| Ok(key.into())),
+    values.flat_map(|(name, value)| match value.to_str() {
+        Err(_) => vec![Err(UNREADABLE)],
+        Ok(text) => in_header(text.trim(), name == "authorization"),
     })
 }
 
-/// A key as a bearer token, or as curl and addresses with a user in them send it: as the password, or as the user without one.
-fn in_authorization(text: &str) -> Option<Result<Cow<'_, str>, &'static str>> {
-    let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let rest = rest.trim();
-    if scheme.eq_ignore_ascii_case("bearer") || scheme.is_empty() {
-        return Some(rest).filter(|key| !key.is_empty()).map(|key| Ok(key.into()));
+/// What a header shows: each word in a form of ours, whatever is around it, such as a scheme, none, or two. Else the whole of it.
+fn in_header(text: &str, is_authorization: bool) -> Vec<Result<Shown<'_>, &'static str>> {
+    let (scheme, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+    if is_authorization && scheme.eq_ignore_ascii_case("basic") {
+        return in_basic(rest.trim());
     }
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Some(Err(SCHEME));
+    let ours: Vec<_> = text.split([' ', '\t', ',']).map(Shown::of).filter(Shown::is_ours).map(Ok).collect();
+    if !ours.is_empty() {
+        return ours;
     }
-    let Some(pair) = STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else { return Some(Err(SCHEME)) };
+    let whole = if is_authorization && scheme.eq_ignore_ascii_case("bearer") { rest.trim() } else { text };
+    match whole {
+        "" => Vec::new(),
+        key if !is_authorization || key != text => vec![Ok(Shown::of(key))],
+        _ => vec![Err(SCHEME)],
+    }
+}
+
+/// As curl and addresses with a user in them send a key: as the password, or as the user without one.
+fn in_basic(pair: &str) -> Vec<Result<Shown<'_>, &'static str>> {
+    let Some(pair) = STANDARD.decode(pair).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else { return vec![Err(SCHEME)] };
     let (user, password) = pair.split_once(':').unwrap_or((&pair, ""));
-    let is_ours = |text: &str| OURS.iter().any(|prefix| text.starts_with(prefix));
-    let key = if password.is_empty() || (is_ours(user) && !is_ours(password)) { user } else { password }.trim();
-    (!key.is_empty()).then(|| Ok(key.to_owned().into()))
+    let shown: Vec<_> =
+        [password, user].map(|text| Shown::of(text.trim().to_owned())).into_iter().filter(|shown| !shown.text.is_empty()).collect();
+    let has_ours = shown.iter().any(Shown::is_ours);
+    // Of two that are not ours, the password is what was meant.
+    let most = if has_ours { shown.len() } else { 1 };
+    shown.into_iter().filter(|shown| shown.is_ours() == has_ours).take(most).map(Ok).collect()
+}
+
+/// A text that was sent where a key is.
+struct Shown<'a> {
+    text: Cow<'a, str>,
+    token: Option<ForwardToken>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(text: impl Into<Cow<'a, str>>) -> Self {
+        let text = text.into();
+        // Keys have an underscore in them, which the base64 of a token never has.
+        let token = STANDARD.decode(text.as_bytes()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self { text, token }
+    }
+
+    /// The key itself, which a token holds.
+    fn key(&self) -> &str {
+        self.token.as_ref().map_or(&self.text, |token| token.secret_key.trim())
+    }
+
+    fn is_ours(&self) -> bool {
+        OURS.iter().any(|prefix| self.key().starts_with(prefix))
+    }
+
+    fn credential(self) -> Result<Credential, GatewayError> {
+        let key = Secret::new(self.key());
+        let provider_key = self.token.map(ForwardToken::provider_key).transpose()?.flatten();
+        Ok(Credential { key, provider_key })
+    }
 }
 
 impl Credential {
     /// The credential of a request: the one in a form of ours, whatever else was sent. Two different ones of ours are refused: it would not be clear who pays. Without one of
     /// ours, what was sent is a key that is not known here.
     pub(super) fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, GatewayError> {
-        let mut ours: Option<(Cow<'_, str>, Self)> = None;
+        let mut ours: Option<Self> = None;
         let mut foreign = None;
-        for text in shown(headers) {
-            let Some(credential) = text.as_deref().ok().and_then(Self::ours) else {
-                if !matches!(foreign, Some(Ok(_))) {
-                    foreign = Some(text);
+        for shown in shown(headers) {
+            match shown {
+                Ok(shown) if shown.is_ours() => {
+                    let credential = shown.credential()?;
+                    ours = Some(match ours {
+                        Some(before) => before.and(credential)?,
+                        None => credential,
+                    });
                 }
-                continue;
-            };
-            let (Ok(text), credential) = (text, credential?) else { continue };
-            match &ours {
-                Some((other, _)) if *other != text => return Err(GatewayError::InvalidKey(TWO_KEYS)),
-                _ => ours = Some((text, credential)),
+                other if !matches!(foreign, Some(Ok(_))) => foreign = Some(other),
+                _ => {}
             }
         }
         match (ours, foreign) {
-            (Some((_, credential)), _) => Ok(Some(credential)),
-            (None, Some(Ok(key))) => Ok(Some(Self { key: Secret::new(key), provider_key: None })),
+            (Some(credential), _) => Ok(Some(credential)),
+            (None, Some(Ok(shown))) => shown.credential().map(Some),
             (None, Some(Err(why))) => Err(GatewayError::InvalidKey(why)),
             (None, None) => Ok(None),
         }
     }
 
-    /// Reads a text in a form of ours; `None` when it has another one.
-    fn ours(text: &str) -> Option<Result<Self, GatewayError>> {
-        if OURS.iter().any(|prefix| text.starts_with(prefix)) {
-            return Some(Ok(Self { key: Secret::new(text), provider_key: None }));
+    /// The same key, shown a second time.
+    fn and(self, other: Self) -> Result<Self, GatewayError> {
+        let is_other = |one: &Secret, two: &Secret| one.expose() != two.expose();
+        let pays_elsewhere = self.provider_key.as_ref().zip(other.provider_key.as_ref()).is_some_and(|(one, two)| is_other(one, two));
+        if is_other(&self.key, &other.key) || pays_elsewhere {
+            return Err(GatewayError::InvalidKey(TWO_KEYS));
         }
-        // Keys have an underscore in them, which the base64 of a token never has.
-        let token = STANDARD.decode(text).ok().and_then(|bytes| serde_json::from_slice::<ForwardToken>(&bytes).ok())?;
-        Some(token.check())
+        Ok(Self { key: self.key, provider_key: self.provider_key.or(other.provider_key) })
     }
 }
 
 impl ForwardToken {
-    fn check(self) -> Result<Credential, GatewayError> {
+    /// The caller's own key for the provider, if the token asks for nothing that is not here.
+    fn provider_key(self) -> Result<Option<Secret>, GatewayError> {
         for (field, value) in [("customer_id", &self.customer_id), ("meter_slug", &self.meter_slug)] {
             if value.is_some() {
                 let message = format!(
@@ -134,7 +177,7 @@ impl ForwardToken {
             let message = "provider_key: it is empty; leave it out to use the gateway's".to_owned();
             return Err(GatewayError::BadField { field: "provider_key".to_owned(), message });
         }
-        Ok(Credential { key: Secret::new(self.secret_key), provider_key: self.provider_key.map(Secret::new) })
+        Ok(self.provider_key.map(Secret::new))
     }
 }
 
@@ -169,7 +212,10 @@ mod tests {
             assert_eq!(read(&[("authorization", &basic(pair))]).unwrap().unwrap().key.expose(), "lava_sk_1", "{pair}");
         }
         assert!(read(&[]).unwrap().is_none());
-        for scheme in ["Digest a_b", "lava_sk_1", "Basic a_b"] {
+        for text in ["lava_sk_1", "Bearer\tlava_sk_1", "Bearer Bearer lava_sk_1", "Bearer lava_sk_1, Bearer lava_sk_1"] {
+            assert_eq!(read(&[("authorization", text)]).unwrap().unwrap().key.expose(), "lava_sk_1", "{text}");
+        }
+        for scheme in ["Digest a_b", "sk-1", "Basic a_b"] {
             assert_eq!(read(&[("authorization", scheme)]).unwrap_err().to_string(), SCHEME, "{scheme}");
         }
     }

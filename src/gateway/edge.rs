@@ -31,7 +31,9 @@ use super::{
     lengths::{check_metadata, shown},
     manage,
     metrics::{Code, Metrics},
-    models, no_route, owner, reports,
+    models, no_route, owner,
+    refused::Refused,
+    reports,
     request_body::{self, BODY_BYTES_MAX, Received},
     screen::ANTHROPIC_BETA,
     upstream::ANTHROPIC_VERSION,
@@ -141,7 +143,7 @@ async fn paid(
     gateway: Arc<Gateway>,
     request: Request,
     target: impl FnOnce(&http::request::Parts, Bytes) -> Result<Target, GatewayError>,
-) -> Result<Response, GatewayError> {
+) -> Result<Response, Refused> {
     let received = request_body::read(&gateway, request, BODY_BYTES_MAX, |headers| Buyer::identify(&gateway, headers), Buyer::id).await?;
     let Received { parts, caller: Buyer { key, provider_key, terms }, body, share } = received;
     let request = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::generate(false));
@@ -273,12 +275,17 @@ impl Terms {
 }
 
 /// An answer or an error as a response.
-pub(super) fn respond(result: Result<Response, GatewayError>) -> Response {
+pub(super) fn respond(result: Result<Response, impl Into<Refused>>) -> Response {
     respond_as(&Form::default(), result)
 }
 
-pub(super) fn respond_as(form: &Form, result: Result<Response, GatewayError>) -> Response {
-    result.unwrap_or_else(|error| error_response(form, &error))
+pub(super) fn respond_as(form: &Form, result: Result<Response, impl Into<Refused>>) -> Response {
+    result.unwrap_or_else(|refused| {
+        let Refused { error, notes } = refused.into();
+        let mut response = error_response(form, &error);
+        response.headers_mut().extend(*notes);
+        response
+    })
 }
 
 /// A JSON answer, or an error, as a response.

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     edge::Response,
     error::{GatewayError, rate_headers},
+    refused::Refused,
     reported::Beside,
     reserve::Held,
     upstream::{DRAIN_TIMEOUT, Failure, Sent},
@@ -79,18 +80,19 @@ pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationTo
             };
             let ending = if answer.is_gone() { Ending::CutByCaller } else { ending };
             let beside = Beside::default();
-            return Metered { held, known, beside, upstream_status: None, ending, last_word: LastWord::Whole(Err(error)) };
+            let last_word = refusal(&held, error);
+            return Metered { held, known, beside, upstream_status: None, ending, last_word };
         }
     };
     let upstream_status = Some(reply.status.as_u16());
     let mut beside = Beside::default();
     let (known, ending, last_word) = if !reply.status.is_success() {
         let (error, known) = answer.while_waiting(refused(&held, reply, stopping)).await;
-        (known, if known == Known::Unknown { Ending::Broken } else { Ending::Refused }, LastWord::Whole(Err(error)))
+        (known, if known == Known::Unknown { Ending::Broken } else { Ending::Refused }, refusal(&held, error))
     } else if is_compressed(&reply.headers) {
         // It is not unpacked: a megabyte can hold a gigabyte. What it says stays unknown.
         let error = GatewayError::BrokenAnswer { provider, detail: "it is compressed, though it was asked not to be".to_owned() };
-        (Known::Unknown, Ending::Broken, LastWord::Whole(Err(error)))
+        (Known::Unknown, Ending::Broken, refusal(&held, error))
     } else if reply.is_stream {
         stream::pass_on(&held, reply, answer, stopping, &mut beside).await
     } else {
@@ -105,7 +107,7 @@ pub(super) async fn meter(sent: Sent, answer: &Answer, stopping: &CancellationTo
         let (known, ending, result) = answer.while_waiting(read).await;
         let last_word = match result {
             Ok(whole) => whole.last_word(&held, answer, stopping),
-            Err(error) => LastWord::Whole(Err(error)),
+            Err(error) => refusal(&held, error),
         };
         (known, ending, last_word)
     };
@@ -144,14 +146,21 @@ fn estimate(held: &Held, visible_bytes: u64, unseen_tokens: u64) -> Known {
     Known::Estimated(Usage::text(held.input_tokens_max, visible_bytes.saturating_add(unseen_tokens)))
 }
 
-fn describe(held: &Held, headers: &mut HeaderMap) {
+/// What the caller of a request for which money was set aside is told beside the answer, or beside why there is none.
+fn described(held: &Held) -> HeaderMap {
+    let mut headers = HeaderMap::new();
     if let Some(rate) = &held.rate {
-        rate_headers(rate, held.ask.shape(), headers);
+        rate_headers(rate, held.ask.shape(), &mut headers);
     }
     if let Some(cap) = held.plan.cap.filter(|_| held.plan.is_injected) {
         headers.insert(OUTPUT_CAP_HEADER, HeaderValue::from(cap));
     }
     headers.extend(held.notes.clone());
+    headers
+}
+
+fn refusal(held: &Held, error: GatewayError) -> LastWord {
+    LastWord::Whole(Err(Refused { error, notes: Box::new(described(held)) }))
 }
 
 /// Whether an answer is packed, so that what it says is not known.

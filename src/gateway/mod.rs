@@ -48,6 +48,7 @@ mod no_route;
 mod owner;
 mod plan;
 mod providers;
+mod refused;
 mod reported;
 mod reports;
 mod request_body;
@@ -94,6 +95,7 @@ use late_headers::LateHeaders;
 use line::Lines;
 use meter::{Answer, Asked, LastWord, meter};
 use metrics::Metrics;
+use refused::Refused;
 use reserve::reserve;
 use settle::Tally;
 use template_tokens::TemplateTokens;
@@ -204,7 +206,7 @@ impl Gateway {
 }
 
 /// One paid request, from what the caller sent to the booked entry.
-async fn journey(gateway: Arc<Gateway>, inbound: Inbound) -> Result<edge::Response, GatewayError> {
+async fn journey(gateway: Arc<Gateway>, inbound: Inbound) -> Result<edge::Response, Refused> {
     let call = authorise(&gateway, inbound).await?;
     let (sender, answered) = oneshot::channel();
     // Dropped with this future: that is how the task learns that the caller has hung up.
@@ -219,7 +221,7 @@ async fn journey(gateway: Arc<Gateway>, inbound: Inbound) -> Result<edge::Respon
         late_headers: gateway.late_headers.clone(),
     };
     tasks.spawn(attempts(gateway, call, Answer::to(sender, waiting, asked)));
-    let response = answered.await.unwrap_or(Err(GatewayError::ShuttingDown));
+    let response = answered.await.unwrap_or_else(|_| Err(GatewayError::ShuttingDown.into()));
     hang_up.disarm();
     response
 }

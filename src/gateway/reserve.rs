@@ -104,7 +104,7 @@ impl Attempt<'_> {
         let mut quote = Quote::new(&self.call.ask, self.route, template, extra)?;
         let (lines, key) = (&self.gateway.lines, &self.call.key.id);
         if quote.is_free() || !lines.has(key) {
-            match self.try_to_hold(&mut quote, true).await {
+            match self.try_to_hold(&mut quote, true, Cow::Borrowed(&self.call.key)).await {
                 Err(GatewayError::BudgetHeld { .. }) => {}
                 other => return other,
             }
@@ -113,7 +113,7 @@ impl Attempt<'_> {
         let deadline = Instant::now() + WAIT;
         if let Ok(turn) = tokio::time::timeout_at(deadline, place.turn()).await {
             while Instant::now() < deadline {
-                match self.try_to_hold(&mut quote, true).await {
+                match self.try_to_hold(&mut quote, true, self.read_again().await?).await {
                     Err(GatewayError::BudgetHeld { .. }) => {}
                     other => return other,
                 }
@@ -121,13 +121,20 @@ impl Attempt<'_> {
                 let _ = tokio::time::timeout_at(deadline.min(Instant::now() + LOOK_EVERY), turn.money()).await;
             }
         }
-        self.try_to_hold(&mut quote, false).await
+        self.try_to_hold(&mut quote, false, self.read_again().await?).await
+    }
+
+    /// The key as it is now: while a request waits, money moves. Who has had an answer knows that it is paid.
+    async fn read_again(&self) -> Result<Cow<'_, SpendKey>, GatewayError> {
+        let Self { gateway, call, .. } = self;
+        gateway.store.once_booked().await;
+        let key = gateway.store.spend_key(&call.key.id)?;
+        key.map(Cow::Owned).ok_or(GatewayError::InvalidKey("This API key was revoked."))
     }
 
     /// Sets the money aside, or says why that cannot be now. A request that may wait is not cut short for want of money that others hold.
-    async fn try_to_hold(&self, quote: &mut Quote, may_wait: bool) -> Result<Held, GatewayError> {
+    async fn try_to_hold(&self, quote: &mut Quote, may_wait: bool, mut key: Cow<'_, SpendKey>) -> Result<Held, GatewayError> {
         let Self { gateway, call, route, .. } = self;
-        let mut key = Cow::Borrowed(&call.key);
         let mut tries = 0;
         // An exact count leaves more of the money to the answer.
         if !quote.is_tight() && quote.is_lowered(self.means(&key, may_wait)) {
@@ -150,11 +157,10 @@ impl Attempt<'_> {
                 }
             }
             let Some(short) = short else { continue };
-            // The money may have moved since the key was read; and who has had an answer knows that it is paid.
-            gateway.store.once_booked().await;
-            let fresh = gateway.store.spend_key(&key.id)?.ok_or(GatewayError::InvalidKey("This API key was revoked."))?;
+            // The money may have moved since the key was read.
+            let fresh = self.read_again().await?;
             if tries < TRIES_MAX && fresh.remaining() != key.remaining() {
-                key = Cow::Owned(fresh);
+                key = fresh;
                 continue;
             }
             let affordable = quote.affordable_cap(short.available());

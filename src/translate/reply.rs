@@ -63,6 +63,16 @@ pub fn value_at(payload: &[u8], path: &str) -> Option<String> {
     Some(unquoted(raw.get())).filter(|text| *text != "null").map(str::to_owned)
 }
 
+/// Whether a text is a JSON object, whatever is in it.
+pub fn is_object(text: &[u8]) -> bool {
+    serde_json::from_slice::<HashMap<Cow<'_, str>, IgnoredAny>>(text).is_ok()
+}
+
+/// Whether a text begins as a JSON object does; a list could be taken for the fields of one.
+pub(super) fn begins_as_object(text: &[u8]) -> bool {
+    text.trim_ascii_start().starts_with(b"{")
+}
+
 /// Bytes of all texts below a JSON value, but for those of roles, ids and kinds. Read without keeping anything.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct TextBytes(pub(super) u64);

@@ -79,7 +79,7 @@ async fn a_key_of_ours_counts_wherever_it_is_and_whatever_is_beside_it() {
         &[("x-api-key", "")],
         &[("authorization", "Bearer sk-one"), ("x-api-key", "sk-two")],
         &[("authorization", "Digest x")],
-        &[("authorization", &key)],
+        &[("authorization", "x")],
     ];
     for headers in none {
         for path in ["/v1/chat/completions", "/v1/messages"] {
@@ -95,6 +95,108 @@ async fn a_key_of_ours_counts_wherever_it_is_and_whatever_is_beside_it() {
     }
     let two = send(&harness, Method::GET, "/v1/spend_keys/self", &[("x-api-key", "sk-one"), ("api-key", "sk-two")], &Value::Null).await;
     assert!(two.text().contains("not known here"), "{}", two.text());
+    harness.finish().await;
+}
+
+/// Keys are compared by what they are, and not by how they were written.
+#[tokio::test]
+async fn one_key_shown_in_any_forms_counts_and_two_are_refused() {
+    let harness = Harness::start().await;
+    let (k, _) = harness.key_with_limit("1.00").await;
+    let (k2, _) = harness.key_with_limit("1.00").await;
+    let basic = |pair: &str| format!("Basic {}", base64(pair.as_bytes()));
+    let token = |token: Value| base64(token.to_string().as_bytes());
+    let ours = |key: &str| token(json!({"secret_key": key, "customer_id": null}));
+    let status = async |headers: &[(&str, &str)]| {
+        let own = send(&harness, Method::GET, "/v1/spend_keys/self", headers, &Value::Null).await;
+        let chat = send(&harness, Method::POST, "/v1/chat/completions", headers, &chat()).await;
+        for answer in [&own, &chat] {
+            assert!(!answer.text().contains(&k) && !answer.text().contains(&k2), "{}", answer.text());
+        }
+        let id = own.json()["key_preview"].as_str().map(str::to_owned);
+        assert_eq!(own.status, chat.status, "{headers:?}");
+        (own.status.as_u16(), id.is_some_and(|preview| k.starts_with(preview.trim_end_matches('*'))), own.text())
+    };
+    // Each of these shows `k` and nothing else of ours.
+    let forms = [
+        ("authorization", format!("Bearer {k}")),
+        ("authorization", k.clone()),
+        ("authorization", format!("Bearer\t{k}")),
+        ("authorization", format!("Bearer  {k} ")),
+        ("authorization", format!("Bearer Bearer {k}")),
+        ("authorization", format!("bearer BEARER\t{k}")),
+        ("authorization", format!("Token {k}")),
+        ("authorization", format!("Bearer {k}, Bearer {k}")),
+        ("authorization", format!("Bearer {}", ours(&k))),
+        ("authorization", ours(&k)),
+        ("authorization", basic(&format!("{k}:"))),
+        ("authorization", basic(&format!("user:{k}"))),
+        ("authorization", basic(&format!("{k}:{k}"))),
+        ("authorization", basic(&format!("{k}:x"))),
+        ("authorization", basic(&format!("{k}:{}", ours(&k)))),
+        ("authorization", format!("basic\t{}", base64(format!("x:{k}").as_bytes()))),
+        ("x-api-key", k.clone()),
+        ("x-api-key", format!("Bearer {k}")),
+        ("x-api-key", format!("Bearer {}", ours(&k))),
+        ("x-api-key", ours(&k)),
+        ("x-api-key", token(json!({"secret_key": k, "meter_slug": null}))),
+        ("x-goog-api-key", format!("bearer\t{k}")),
+    ];
+    let foreign = [
+        token(json!({"secret_key": "sk-foreign"})),
+        token(json!({"secret_key": "sk-foreign", "customer_id": "c"})),
+        "Bearer sk-foreign".to_owned(),
+        "sk-foreign".to_owned(),
+        String::new(),
+    ];
+    for (name, form) in &forms {
+        let (status_of_one, is_k, said) = status(&[(name, form)]).await;
+        assert!(status_of_one == 200 && is_k, "{name}: {form}: {said}");
+        for (other, second) in &forms {
+            for headers in [[(*name, form.as_str()), (*other, second.as_str())], [(*other, second), (*name, form)]] {
+                let own = send(&harness, Method::GET, "/v1/spend_keys/self", &headers, &Value::Null).await;
+                assert_eq!(own.status, StatusCode::OK, "{headers:?}: {}", own.text());
+            }
+            let two = second.replace(&k, &k2);
+            let two = if two == *second { continue } else { two };
+            let refused = send(&harness, Method::GET, "/v1/spend_keys/self", &[(name, form), (other, &two)], &Value::Null).await;
+            assert!(refused.status == 401 && refused.text().contains("Two different"), "{form} {two}: {}", refused.text());
+        }
+        for beside in &foreign {
+            for headers in [[("api-key", beside.as_str()), (*name, form.as_str())], [(*name, form), ("xi-api-key", beside)]] {
+                let (with_foreign, is_k, said) = status(&headers).await;
+                assert!(with_foreign == 200 && is_k, "{headers:?}: {said}");
+            }
+        }
+        for second in [ours(&k2), token(json!({"secret_key": k2, "provider_key": "sk-x"}))] {
+            let (two, _, said) = status(&[(name, form), ("xi-api-key", &second)]).await;
+            assert!(two == 401 && said.contains("Two different"), "{form}: {said}");
+        }
+    }
+    for two in [
+        basic(&format!("{k}:{k2}")),
+        basic(&format!("{k2}:{k}")),
+        basic(&format!("{k}:{}", ours(&k2))),
+        format!("Bearer {k} {k2}"),
+        format!("Bearer {k}, Bearer {k2}"),
+        format!("{k},{k2}"),
+    ] {
+        let (refused, _, said) = status(&[("authorization", &two)]).await;
+        assert!(refused == 401 && said.contains("Two different"), "{two}: {said}");
+    }
+    // Nor do two keys for a provider say who pays there; one of them counts beside the bare key.
+    let with = |provider: &str| token(json!({"secret_key": k, "provider_key": provider}));
+    let (two, _, said) = status(&[("authorization", &format!("Bearer {}", with("sk-a"))), ("x-api-key", &with("sk-b"))]).await;
+    assert!(two == 401 && said.contains("Two different"), "{said}");
+    for headers in [[("x-api-key", with("sk-own")), ("api-key", k.clone())], [("x-api-key", k.clone()), ("api-key", with("sk-own"))]] {
+        let [one, other] = &headers;
+        let path = format!("/v1/forward?u={}/chat/completions", harness.upstream.url);
+        let body = json!({"model": "ok", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 100});
+        let answer = send(&harness, Method::POST, &path, &[(one.0, &one.1), (other.0, &other.1)], &body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert!(harness.upstream.seen().pop().unwrap().head.contains("bearer sk-own"));
+    }
+    assert!(harness.upstream.seen().iter().all(|seen| !seen.head.contains(&k.to_lowercase()) && !seen.head.contains(&k2.to_lowercase())));
     harness.finish().await;
 }
 

@@ -111,7 +111,8 @@ async fn an_answer_without_usage_is_estimated_from_above() {
     for script in ["no-usage", "bad-usage", "garbage"] {
         let harness = Harness::start().await;
         let (key, _) = harness.key_with_limit("1.00").await;
-        assert_eq!(harness.chat(&key, script, Value::Null).await.status, StatusCode::OK);
+        let status = if script == "garbage" { StatusCode::BAD_GATEWAY } else { StatusCode::OK };
+        assert_eq!(harness.chat(&key, script, Value::Null).await.status, status);
         let entries = harness.entries().await;
         assert_eq!(entries[0].basis, "estimated", "{script}");
         assert!(entries[0].amount_n > COST_N && entries[0].amount_n <= entries[0].held_n, "{script}: {entries:?}");

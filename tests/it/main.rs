@@ -58,6 +58,7 @@ mod metrics;
 mod model;
 mod models;
 mod narrowing;
+mod not_an_answer;
 mod owner;
 mod owner_cli;
 #[cfg(target_os = "linux")]
@@ -82,6 +83,7 @@ mod streams;
 mod terminal;
 mod test_clock;
 mod tidy;
+mod told_on_errors;
 mod tricks;
 mod upstream_errors;
 mod usage;

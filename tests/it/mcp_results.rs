@@ -30,6 +30,11 @@ fn ask(url: &str, model: &str) -> Value {
     json!({"url": format!("{url}/chat/completions"), "body": {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 50}})
 }
 
+/// The same at an endpoint whose answers may be anything.
+fn ask_for_bytes(url: &str, model: &str) -> Value {
+    json!({"url": format!("{url}/embeddings"), "body": {"model": model, "input": "Hi"}})
+}
+
 /// Reads a cut result to its end, as an agent does that only has tools.
 fn read_on(server: &mut Server, truncated: &Value) -> String {
     let mut all = String::new();
@@ -120,12 +125,12 @@ async fn images_and_sound_come_as_such() {
         let home = tempfile::tempdir().unwrap();
         let mut server = ready(home.path(), &upstream, modern);
         let image = json!({"type": "image", "data": base64(PNG), "mimeType": "image/png"});
-        for arguments in [ask(&upstream.url, "png"), ask(&upstream.url, "draws")] {
+        for arguments in [ask_for_bytes(&upstream.url, "png"), ask(&upstream.url, "draws")] {
             let call = server.call("call", arguments);
             assert!(call["content"].as_array().unwrap().contains(&image), "{call}");
             assert!(!call["structuredContent"].to_string().contains(&base64(PNG)), "the image is not said twice");
         }
-        let about = server.call("call", ask(&upstream.url, "png"))["structuredContent"]["body"].clone();
+        let about = server.call("call", ask_for_bytes(&upstream.url, "png"))["structuredContent"]["body"].clone();
         assert_eq!((&about["media_type"], &about["bytes"]), (&json!("image/png"), &json!(PNG.len())), "{about}");
         assert_eq!(std::fs::read(about["file"].as_str().unwrap()).unwrap(), PNG);
         let blob = server.request("resources/read", json!({"uri": about["uri"]}))["result"]["contents"][0].clone();
@@ -142,9 +147,9 @@ async fn images_and_sound_come_as_such() {
         assert_eq!((&message["audio"]["transcript"], &message["audio"]["data"]["bytes"]), (&json!("Here"), &json!(9)));
 
         // What only says that it is an image could end a conversation.
-        let wrong = server.call("call", ask(&upstream.url, "wav-called-png"));
+        let wrong = server.call("call", ask_for_bytes(&upstream.url, "wav-called-png"));
         assert!(wrong["content"].as_array().unwrap().iter().all(|block| block["type"] != "image"), "{wrong}");
-        let binary = server.call("call", ask(&upstream.url, "binary"));
+        let binary = server.call("call", ask_for_bytes(&upstream.url, "binary"));
         let kinds: Vec<&Value> = binary["content"].as_array().unwrap().iter().map(|block| &block["type"]).collect();
         assert_eq!(kinds, ["text", "resource_link"], "{binary}");
         assert_eq!(binary["structuredContent"]["body"]["media_type"], "application/octet-stream");
@@ -169,7 +174,7 @@ async fn a_result_is_only_read_by_its_session() {
     let upstream = FakeUpstream::start().await;
     let home = tempfile::tempdir().unwrap();
     let mut server = ready(home.path(), &upstream, true);
-    let about = server.call("call", ask(&upstream.url, "png"))["structuredContent"]["body"].clone();
+    let about = server.call("call", ask_for_bytes(&upstream.url, "png"))["structuredContent"]["body"].clone();
     server.close();
     let uri = about["uri"].as_str().unwrap();
     // The same client in a new process may.

@@ -120,3 +120,33 @@ async fn what_the_whole_limit_cannot_pay_is_refused_at_once() {
     assert!(answer.json()["error"]["max_affordable_tokens"].as_u64() > Some(100), "{}", answer.text());
     waiting.harness.finish().await;
 }
+
+/// Asks in a task of its own, and returns when the request has arrived.
+async fn begin(harness: &Harness, key: &str, script: &str, more: Value) -> tokio::task::JoinHandle<Answer> {
+    let (router, asked) = (harness.router.clone(), chat_request(key, script, more));
+    let task = tokio::spawn(async move { send(&router, asked).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    task
+}
+
+/// A request that has waited plans with the money that there is then, and not with what there was when it came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_its_wait_a_request_is_planned_with_the_money_that_there_is() {
+    let harness = Harness::start().await;
+    // 60,000 tokens of output.
+    let terms = json!({"spend_limit": {"amount": "0.12", "cycle": "daily"}, "lava_mcp": {"lower_output_cap": true}});
+    let (key, _) = harness.key(terms).await;
+    let first = begin(&harness, &key, "slow-900", json!({"max_tokens": 50_000})).await;
+    // It waits, for there is less than this many answers are of use with; so whoever comes after it waits too.
+    let second = begin(&harness, &key, "slow-600", json!({"max_tokens": 4_096, "n": 4})).await;
+    let third = begin(&harness, &key, "ok", json!({"max_tokens": 64_000})).await;
+    let [first, second, third] = [first.await.unwrap(), second.await.unwrap(), third.await.unwrap()];
+    for answer in [&first, &second, &third] {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    }
+    assert_eq!((first.header("x-lava-output-cap"), second.header("x-lava-output-cap")), (None, None));
+    // About 43,000 are free then, of which a quarter is left to others; when it came, it was less than 10,000.
+    let cap: u64 = third.header("x-lava-output-cap").unwrap().parse().unwrap();
+    assert!((25_000..43_000).contains(&cap), "{cap}");
+    harness.finish().await;
+}

@@ -25,6 +25,7 @@ use crate::{
         edge::{Response, stream_body},
         error::GatewayError,
         late_headers::LateHeaders,
+        refused::Refused,
     },
     translate::sse::Event,
 };
@@ -53,7 +54,7 @@ pub(in crate::gateway) struct Answer {
 /// How far the answer has come.
 enum Way {
     /// Nothing was sent.
-    Unsent(oneshot::Sender<Result<Response, GatewayError>>),
+    Unsent(oneshot::Sender<Result<Response, Refused>>),
     /// The head was sent, and at least one ping.
     Begun(mpsc::Sender<Bytes>),
     /// Somebody else has it, or it is complete.
@@ -61,24 +62,26 @@ enum Way {
 }
 
 impl Answer {
-    pub(in crate::gateway) fn to(sender: oneshot::Sender<Result<Response, GatewayError>>, gone: CancellationToken, asked: Asked) -> Self {
+    pub(in crate::gateway) fn to(sender: oneshot::Sender<Result<Response, Refused>>, gone: CancellationToken, asked: Asked) -> Self {
         Self { way: Mutex::new(Way::Unsent(sender)), gone, asked, next_ping: Mutex::default() }
     }
 
     /// Gives the caller an answer as a whole.
-    pub(super) fn send(&self, result: Result<Response, GatewayError>) {
+    pub(super) fn send(&self, result: Result<Response, Refused>) {
         let way = mem::replace(&mut *lock(&self.way), Way::Given);
         match (way, result) {
             (Way::Unsent(sender), result) => {
                 let _ = sender.send(result);
             }
-            (Way::Begun(events), Err(error)) => {
+            (Way::Begun(events), Err(Refused { error, notes })) => {
                 if error.status().is_server_error() {
                     tracing::warn!(code = error.code(), error = error.for_log(), "request failed");
                 } else {
                     tracing::debug!(code = error.code(), "request refused");
                 }
-                self.asked.late_headers.keep(&self.asked.request, error.headers(self.asked.shape));
+                let mut headers = error.headers(self.asked.shape);
+                headers.extend(*notes);
+                self.asked.late_headers.keep(&self.asked.request, headers);
                 // There is room: pings leave half of the queue free.
                 let _ = events.try_send(self.error_event(&error));
             }
@@ -87,7 +90,7 @@ impl Answer {
     }
 
     pub(in crate::gateway) fn refuse(&self, error: GatewayError) {
-        self.send(Err(error));
+        self.send(Err(error.into()));
     }
 
     /// The way for the events of a stream. Its head goes out now, unless it had to go out before these headers were known.
@@ -136,7 +139,7 @@ impl Answer {
         self.gone.cancelled().await;
     }
 
-    fn begin(&self, sender: oneshot::Sender<Result<Response, GatewayError>>, more: HeaderMap) -> mpsc::Sender<Bytes> {
+    fn begin(&self, sender: oneshot::Sender<Result<Response, Refused>>, more: HeaderMap) -> mpsc::Sender<Bytes> {
         let (events, body) = mpsc::channel(QUEUE_EVENTS);
         let mut response = http::Response::new(stream_body(body, self.gone.clone().drop_guard()));
         let headers = response.headers_mut();

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Response};
-use crate::{domain::RequestShape, gateway::error::GatewayError};
+use crate::{domain::RequestShape, gateway::refused::Refused};
 
 /// A caller who takes nothing for this long is gone.
 const SLOW_CALLER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -99,7 +99,7 @@ impl Caller {
 /// What a caller is given once the cost of the request is in the books, so that who asks for it afterwards sees it.
 pub(in crate::gateway) enum LastWord {
     /// The answer as a whole, or a refusal.
-    Whole(Result<Response, GatewayError>),
+    Whole(Result<Response, Refused>),
     /// The end of a stream, and what comes before it.
     Stream(Caller, Vec<Bytes>),
 }

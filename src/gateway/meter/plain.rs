@@ -5,18 +5,18 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt, stream};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Answer, LastWord,
     caller::Caller,
-    describe, estimate,
+    described, estimate,
     events::{Counted, End},
     exact,
     pump::Pump,
-    stream as streams,
+    refusal, stream as streams,
 };
 use crate::{
     domain::{Metered as Known, Usage, ledger::Ending},
@@ -37,22 +37,20 @@ pub(super) struct Whole {
     /// The provider's own id of the request.
     upstream_id: Option<HeaderValue>,
     body: Bytes,
+    /// The body as the events of the stream that was asked for.
+    events: Option<Bytes>,
 }
 
 impl Whole {
     /// What the caller is given.
     pub(super) fn last_word(self, held: &Held, answer: &Answer, stopping: &CancellationToken) -> LastWord {
-        let mut headers = HeaderMap::new();
-        describe(held, &mut headers);
+        let mut headers = described(held);
         request_ids::name_upstream(self.upstream_id, &mut headers);
-        if held.ask.is_streamed() {
-            if let Some(events) = held.ask.as_events(&self.body) {
-                return LastWord::Stream(Caller::new(answer.open(headers), stopping.clone()), vec![events]);
-            }
-            if answer.has_begun() {
-                let detail = "it sent something else than a stream".to_owned();
-                return LastWord::Whole(Err(GatewayError::BrokenAnswer { provider: held.route.provider.clone(), detail }));
-            }
+        if let Some(events) = self.events {
+            return LastWord::Stream(Caller::new(answer.open(headers), stopping.clone()), vec![events]);
+        }
+        if answer.has_begun() {
+            return refusal(held, not_an_answer(held));
         }
         let mut response = http::Response::new(body_of(self.body));
         *response.status_mut() = self.status;
@@ -60,6 +58,14 @@ impl Whole {
         response.headers_mut().extend(headers);
         LastWord::Whole(Ok(response))
     }
+}
+
+fn not_an_answer(held: &Held) -> GatewayError {
+    GatewayError::BrokenAnswer { provider: held.route.provider.clone(), detail: "what it sent is not an answer".to_owned() }
+}
+
+fn as_events(held: &Held, body: &[u8]) -> Option<Bytes> {
+    held.ask.as_events(body).filter(|_| held.ask.is_streamed())
 }
 
 /// Reads an answer, and finds out what it used.
@@ -76,7 +82,7 @@ pub(super) async fn read(held: &Held, reply: Reply, beside: &mut Beside) -> (Kno
         }
     };
     if !held.ask.is_free() && sse::is_stream(&body) == Some(true) {
-        return of_stream(held, Whole { status, content_type, upstream_id, body }, waits, beside).await;
+        return of_stream(held, Whole { status, content_type, upstream_id, body, events: None }, waits, beside).await;
     }
     let body = mend::mended_answer(body, says("application/json"));
     let seen = held.ask.inspect(&body);
@@ -96,7 +102,14 @@ pub(super) async fn read(held: &Held, reply: Reply, beside: &mut Beside) -> (Kno
         Some(Seen { visible_bytes: 0, .. }) | None => estimate(held, body.len() as u64, 0),
         Some(seen) => estimate(held, seen.visible_bytes, 0),
     };
-    (known, if is_error { Ending::ErrorInAnswer } else { Ending::Complete }, Ok(Whole { status, content_type, upstream_id, body }))
+    let events = as_events(held, &body);
+    let is_answer = if held.ask.is_streamed() { events.is_some() } else { held.ask.may_be_answer(&body) };
+    let ending = match is_answer {
+        _ if is_error => Ending::ErrorInAnswer,
+        true => Ending::Complete,
+        false => return (known, Ending::Broken, Err(not_an_answer(held))),
+    };
+    (known, ending, Ok(Whole { status, content_type, upstream_id, body, events }))
 }
 
 /// A stream that was not asked for: it is counted as any other, and its caller gets the answer that it comes to.
@@ -117,17 +130,17 @@ async fn of_stream(held: &Held, sent: Whole, waits: Waits, beside: &mut Beside) 
     let known = streams::known(held, &pump.counted, end, false);
     let Counted { has_error, beside: counted, .. } = std::mem::take(&mut pump.counted);
     *beside = counted;
-    let ending = match end {
-        _ if has_error => Ending::ErrorInAnswer,
-        End::Complete => Ending::Complete,
-        _ => Ending::Broken,
-    };
     let whole = held.ask.as_whole(&sent.body).filter(|_| has_error || end == End::Complete).ok_or_else(|| GatewayError::BrokenAnswer {
         provider: held.route.provider.clone(),
         detail: "it streamed what was not to be streamed, and not to the end".to_owned(),
     });
     let content_type = Some(HeaderValue::from_static("application/json"));
-    (known, ending, whole.map(|body| Whole { content_type, body, ..sent }))
+    let ending = match &whole {
+        _ if has_error => Ending::ErrorInAnswer,
+        Ok(_) => Ending::Complete,
+        Err(_) => Ending::Broken,
+    };
+    (known, ending, whole.map(|body| Whole { content_type, events: as_events(held, &body), body, ..sent }))
 }
 
 /// Reads a body to its end.

@@ -24,6 +24,7 @@ use crate::{
         halves::Mender,
         openai,
         sse::{Event, Splitter},
+        value_at,
     },
 };
 
@@ -60,6 +61,8 @@ pub(super) struct Pump<'a> {
     is_behind: bool,
     /// What the caller is given at the end.
     last: Vec<Bytes>,
+    /// Whether the provider has told the caller of an error, in an event that clients take for one.
+    has_told_error: bool,
 }
 
 impl<'a> Pump<'a> {
@@ -76,6 +79,7 @@ impl<'a> Pump<'a> {
             counted: Counted::default(),
             is_behind: false,
             last: Vec::new(),
+            has_told_error: false,
         }
     }
 
@@ -265,6 +269,8 @@ impl<'a> Pump<'a> {
             None => (Taken::Part, Seen::default()),
         };
         self.counted.add(&seen);
+        let is_told = |data: &Bytes| self.ask.shape() == RequestShape::Anthropic || value_at(data, "error").is_some();
+        self.has_told_error |= seen.is_error && data.as_ref().is_some_and(is_told);
         if seen.is_error
             && let Some(error) = hidden(event.raw(), self.route.credential.as_ref())
         {
@@ -314,8 +320,11 @@ impl<'a> Pump<'a> {
         if is_complete { End::Complete } else { self.break_off(CUT, End::Broken) }
     }
 
-    /// Tells the caller in the stream's own form that it ends early; a bare end would look like a complete answer.
+    /// Tells the caller in the stream's own form that it ends early; a bare end would look like a complete answer. Who was told of an error by the provider knows.
     fn break_off(&mut self, detail: &str, end: End) -> End {
+        if self.has_told_error {
+            return end;
+        }
         let error = json!({"code": "upstream_broken", "message": format!("The answer broke off: {detail}."), "type": "api_error"});
         let event = match self.ask.shape() {
             RequestShape::Openai => Event::new(None, &json!({"error": error})),

@@ -1,12 +1,11 @@
 //! Streams: every event goes to the caller as it came, and on the way the meter looks for the usage.
 
-use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Answer, LastWord, UNSEEN_TAIL_TOKENS,
     caller::Caller,
-    describe, estimate,
+    described, estimate,
     events::{Counted, End},
     exact,
     pump::Pump,
@@ -24,8 +23,7 @@ pub(super) async fn pass_on(
     stopping: &CancellationToken,
     beside: &mut Beside,
 ) -> (Known, Ending, LastWord) {
-    let mut headers = HeaderMap::new();
-    describe(held, &mut headers);
+    let mut headers = described(held);
     request_ids::name_upstream(request_ids::of_upstream(&reply.headers, held.route.credential.as_ref()), &mut headers);
     let caller = Caller::new(answer.open(headers), stopping.clone());
     let stops_bill = abort_stops_billing(&held.route.provider);

@@ -7,7 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     domain::Usage,
-    translate::reply::{Count, Seen, TextBytes, count},
+    translate::reply::{Count, Seen, TextBytes, begins_as_object, count},
 };
 
 /// The usage block of a reply or an event, or of one of the iterations that the answer took.
@@ -130,6 +130,9 @@ struct Start<'a> {
 
 /// Looks into an event or a reply; `None` when it is not a JSON object of that form.
 pub fn inspect(payload: &[u8]) -> Option<Seen> {
+    if !begins_as_object(payload) {
+        return None;
+    }
     let reply: Reply<'_> = serde_json::from_slice(payload).ok()?;
     // The running total of the output stands in `message_delta`; `message_start` only has its beginning.
     let is_whole = matches!(reply.kind, Some("message_delta" | "message"));

@@ -10,7 +10,7 @@ use crate::{
     domain::Usage,
     translate::{
         raw::RawObject,
-        reply::{Count, Seen, TextBytes, count},
+        reply::{Count, Seen, TextBytes, begins_as_object, count},
     },
 };
 
@@ -120,8 +120,11 @@ struct BaseResponse {
 
 /// Looks into a chunk or a reply; `None` when it is not a JSON object of that form.
 pub fn inspect(payload: &[u8]) -> Option<Seen> {
-    if payload == b"[DONE]" {
+    if payload.trim_ascii() == b"[DONE]" {
         return Some(Seen { is_end: true, ..Seen::default() });
+    }
+    if !begins_as_object(payload) {
+        return None;
     }
     let reply: Reply<'_> = serde_json::from_slice(payload).ok()?;
     let groq = reply.x_groq.and_then(|raw| serde_json::from_str::<Groq<'_>>(raw.get()).ok()?.usage);
