@@ -18,7 +18,7 @@ pub mod sse;
 
 use serde::Deserialize;
 
-pub use reply::{Seen, value_at};
+pub use reply::{Seen, Service, value_at};
 
 use raw::RawObject;
 
