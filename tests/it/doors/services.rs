@@ -16,6 +16,7 @@ use crate::{
 };
 
 const GPT: &str = "openai/gpt-4o-mini";
+const ROUTED: &str = "openrouter/anthropic/claude-sonnet-4.5";
 const CLAUDE: &str = "anthropic/claude-opus-4-8";
 
 /// OpenAI and Anthropic as far as this gateway can see: what they were sent, and what their next answer reports.
@@ -34,7 +35,7 @@ impl Providers {
             let (more, is_streamed) = (reported.lock().unwrap().clone(), body["stream"] == true);
             if path.starts_with("/v1/messages") { message(&more, is_streamed) } else { chat(&more, is_streamed) }
         });
-        let (acceptor, authority) = tls(&["api.openai.com", "api.anthropic.com"]);
+        let (acceptor, authority) = tls(&["api.openai.com", "api.anthropic.com", "openrouter.ai"]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Proxy::start(Some(listener.local_addr().unwrap().port())).await;
         let plain = url.strip_prefix("http://").unwrap().to_owned();
@@ -53,7 +54,7 @@ impl Providers {
         let network = format!("[network]\nproxy = \"http://127.0.0.1:{}\"\nca_file = \"company.pem\"\n", proxy.port);
         std::fs::write(&file, format!("local_servers = false\n{network}")).unwrap();
         let mut command = program(home);
-        command.env("LAVA_CONFIG", file).env("OPENAI_API_KEY", "sk-a").env("ANTHROPIC_API_KEY", "sk-b");
+        command.env("LAVA_CONFIG", file).env("OPENAI_API_KEY", "sk-a").env("ANTHROPIC_API_KEY", "sk-b").env("OPENROUTER_API_KEY", "sk-c");
         Self { gateway: Gateway::start(home, command), seen, reports }
     }
 
@@ -62,7 +63,7 @@ impl Providers {
         *self.reports.lock().unwrap() = reports.clone();
         let mut body = json!({"model": model, "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let path = if model == GPT { "chat/completions" } else { "messages" };
+        let path = if model == CLAUDE { "messages" } else { "chat/completions" };
         let (address, secret) = (&self.gateway.address, &self.gateway.secret);
         let answer = http().post(format!("{address}/{path}")).bearer_auth(secret).body(body.to_string()).send().await.unwrap();
         let id = answer.headers()["x-lava-request-id"].to_str().unwrap().to_owned();
@@ -73,11 +74,11 @@ impl Providers {
     }
 }
 
-/// A thousand tokens and five, in the chat dialect.
+/// An answer of ten tokens and five in the chat dialect, where it costs what is reported.
 fn chat(more: &Value, is_streamed: bool) -> Vec<Step> {
     let mut answer = completion("hello");
     answer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    answer["usage"] = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
+    answer["usage"] = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cost": more["cost"]});
     if !is_streamed {
         return plain(200, &answer);
     }
@@ -142,4 +143,7 @@ async fn the_service_of_the_price_list_is_asked_for_and_another_one_is_not_booke
             }
         }
     }
+    // Who says what it took has said what the service costs.
+    let (sent, cost, basis) = providers.booked(ROUTED, &json!({}), &json!({"service_tier": "priority", "cost": 0.001})).await;
+    assert_eq!((sent.get("service_tier"), cost, &*basis), (None, 0.001, "measured"));
 }
