@@ -143,6 +143,10 @@ async fn the_service_of_the_price_list_is_asked_for_and_another_one_is_not_booke
             }
         }
     }
+    // Such an answer has come: it says nothing against the provider.
+    for _ in 0..4 {
+        assert_eq!(providers.booked(GPT, &json!({}), &json!({"service_tier": "priority"})).await.2, "hold");
+    }
     // Who says what it took has said what the service costs.
     let (sent, cost, basis) = providers.booked(ROUTED, &json!({}), &json!({"service_tier": "priority", "cost": 0.001})).await;
     assert_eq!((sent.get("service_tier"), cost, &*basis), (None, 0.001, "measured"));
