@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{providers::output_cap_field, route::Route};
+use super::{
+    providers::{listed_tier, output_cap_field},
+    route::Route,
+};
 use crate::{
     domain::RequestShape,
     translate::{
@@ -172,6 +175,7 @@ impl Ask {
                 let terms = Terms {
                     cap_field: output_cap_field(&route.provider),
                     takes_stream_options: route.takes_stream_options,
+                    tier: listed_tier(&route.provider).filter(|_| !route.is_own()),
                     is_own: route.is_own(),
                 };
                 chat.upstream_body(model, cap, &terms)
@@ -213,6 +217,40 @@ impl Ask {
             Self::Chat(_) => openai::from_events(stream),
             Self::Messages(_) => anthropic::from_events(stream),
             Self::Embeddings(_) | Self::CountTokens(_) | Self::Free => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::route::Reach;
+
+    #[test]
+    fn the_tier_of_the_price_list_is_asked_for_where_an_account_can_have_another() {
+        let sent = |provider: &str, reach: Reach, more: &str| {
+            let body = format!(r#"{{"model":"m","messages":[],"max_tokens":5{more}}}"#);
+            let mut ask = Ask::Chat(ChatRequest::parse(&Bytes::from(body)).unwrap());
+            ask.screen(HostedTools::Refused).unwrap();
+            let sent = ask.upstream_body(&Route::example(provider, "m", reach), Some(5));
+            serde_json::from_slice::<serde_json::Value>(&sent).unwrap().get("service_tier").cloned()
+        };
+        for (more, tier) in [
+            ("", "default"),
+            (r#","service_tier":null"#, "default"),
+            (r#","service_tier":"auto""#, "default"),
+            (r#","service_tier":"priority""#, "default"),
+            (r#","service_tier":"fast""#, "default"),
+            (r#","service_tier":"default""#, "default"),
+            (r#","service_tier":"flex""#, "flex"),
+        ] {
+            assert_eq!(sent("openai", Reach::Public, more), Some(tier.into()), "{more}");
+        }
+        for (provider, reach) in
+            [("azure", Reach::Public), ("groq", Reach::Public), ("openrouter", Reach::Public), ("openai", Reach::Private)]
+        {
+            assert_eq!(sent(provider, reach, ""), None, "{provider}");
+            assert_eq!(sent(provider, reach, r#","service_tier":"auto""#), Some("auto".into()), "{provider}");
         }
     }
 }

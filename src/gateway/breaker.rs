@@ -91,6 +91,8 @@ impl Verdict {
         match (ending, outcome) {
             (Ending::CutByCaller | Ending::Stopped | Ending::NotSent, _) => Self::Nothing,
             (Ending::Unreachable, _) => Self::Unreachable,
+            // It came, and only the price of what it used is not known.
+            (Ending::Complete, Outcome::Charge { usage: Some(_), .. }) => Self::Answered,
             (_, Outcome::Charge { cost, basis: Basis::Hold, .. }) if *cost > Money::ZERO => Self::Lost,
             // It broke off, and what it cost is known: neither well nor a loss.
             (Ending::Broken | Ending::TimedOut | Ending::ErrorInAnswer, _) => Self::Nothing,

@@ -139,6 +139,12 @@ pub(super) fn output_cap_field(provider: &str) -> &'static str {
     if matches!(provider, "openai" | "azure") { "max_completion_tokens" } else { "max_tokens" }
 }
 
+/// The tier of a provider's price list, where a request that names none, or `auto`, gets what the account is set to, which can be a more expensive one.
+/// Source: `service_tier`, platform.openai.com/docs/api-reference/chat/create.
+pub(super) fn listed_tier(provider: &str) -> Option<&'static str> {
+    (provider == "openai").then_some("default")
+}
+
 /// Whether a provider stops billing when a stream is closed. Where it does not, reading on costs nothing and tells the true usage.
 /// Source: OpenRouter's list of providers that support stream cancellation.
 pub(super) fn abort_stops_billing(provider: &str) -> bool {

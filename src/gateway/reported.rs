@@ -1,4 +1,5 @@
-//! What an answer reports beside the usage of the model that was asked: what other models used for it, and what the provider says it took.
+//! What an answer reports beside the usage of the model that was asked: what other models used for it, what the provider says it took, and a
+//! service that is not the one of the price list.
 //!
 //! Where the catalog or the config file names the field, the larger of the reported and the computed cost is booked. A cost that cannot be true is not believed, and
 //! the whole hold is charged.
@@ -12,7 +13,7 @@ use crate::{
         Money, Usage,
         ledger::{Basis, Outcome},
     },
-    translate::{Seen, value_at},
+    translate::{Seen, Service, value_at},
 };
 
 /// No answer costs a million dollars. A report that says so is not believed.
@@ -24,6 +25,7 @@ pub(super) struct Beside {
     others: Vec<(String, Usage)>,
     searches: u64,
     cost: Option<Claim>,
+    service: Service,
 }
 
 /// A cost as the provider says it; a larger one is the later one.
@@ -46,6 +48,10 @@ impl Beside {
             self.others.clone_from(&seen.others);
         }
         self.searches = self.searches.max(seen.searches);
+        // A person vouches for what their own provider costs, whatever it calls its service.
+        if !route.is_own() {
+            self.service = self.service.max(seen.service);
+        }
         if let Some(reported) = &route.reported_cost {
             self.cost = self.cost.max(claim(reported, payload));
         }
@@ -59,8 +65,17 @@ impl Beside {
         let Some(others) = self.cost_of_others(gateway, route) else { return unknown };
         // What is not known in full is charged in full already.
         let fee = if basis == Basis::Hold { Money::ZERO } else { hosted::fee(&held.ask, route, self.searches) };
-        let computed = cost.saturating_add(others).saturating_add(fee);
+        let listed = cost.saturating_add(others);
+        let computed = match (self.service, basis) {
+            (Service::InAPlace, Basis::Measured) => in_a_place(listed),
+            // What is not known for sure never charges more than was set aside.
+            (Service::InAPlace, Basis::Estimated) => in_a_place(listed).min(amount.max(listed)),
+            _ => listed,
+        };
+        let computed = computed.saturating_add(fee);
         match self.cost {
+            // Who says what it took has said what the service costs.
+            None if self.service == Service::Unlisted => Outcome::Charge { cost: computed.max(amount), basis: Basis::Hold, usage },
             Some(Claim::Unbelievable) => unknown,
             Some(Claim::Cost(claimed)) if claimed > computed => Outcome::Charge { cost: claimed, basis, usage },
             _ => Outcome::Charge { cost: computed, basis, usage },
@@ -81,6 +96,11 @@ impl Beside {
     }
 }
 
+/// The list price and a tenth of it.
+fn in_a_place(listed: Money) -> Money {
+    Money::from_picos_rounded_up(i128::from(listed.nanos()) * 1_100).unwrap_or(Money::MAX)
+}
+
 fn claim(reported: &ReportedCost, payload: &[u8]) -> Option<Claim> {
     // Most chunks of a stream do not have it, and need not be read again.
     let name = reported.field.rsplit('.').next().unwrap_or_default();
@@ -94,6 +114,13 @@ fn claim(reported: &ReportedCost, payload: &[u8]) -> Option<Claim> {
 mod tests {
     use super::*;
     use crate::catalog::CostUnit;
+
+    #[test]
+    fn a_place_costs_a_tenth_more_and_the_part_of_a_nano_dollar_is_paid() {
+        for (listed, costs) in [(0, 0), (1, 2), (9, 10), (10, 11), (11, 13), (450_000, 495_000), (i64::MAX, i64::MAX)] {
+            assert_eq!(in_a_place(Money::from_nanos(listed)), Money::from_nanos(costs), "{listed}");
+        }
+    }
 
     #[test]
     fn a_cost_is_read_to_the_nano_dollar_and_rounded_up() {

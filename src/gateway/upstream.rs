@@ -170,12 +170,15 @@ async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
         }
         Reach::Private => gateway.upstream.private()?,
     };
-    let mut request = client.request(route.method.clone(), route.url.clone()).headers(held.headers.clone());
+    let mut headers = held.headers.clone();
+    if held.ask.shape() == RequestShape::Anthropic
+        && headers.get_all(ANTHROPIC_VERSION).iter().all(|version| version.as_bytes().trim_ascii().is_empty())
+    {
+        headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static(VERSION));
+    }
+    let mut request = client.request(route.method.clone(), route.url.clone()).headers(headers);
     // Metering reads the answer, so it must come uncompressed.
     request = request.header(header::ACCEPT_ENCODING, "identity");
-    if held.ask.shape() == RequestShape::Anthropic && !held.headers.contains_key(ANTHROPIC_VERSION) {
-        request = request.header(ANTHROPIC_VERSION, VERSION);
-    }
     if !body.is_empty() {
         request = request.header(header::CONTENT_TYPE, "application/json").body(body);
     }

@@ -1,4 +1,4 @@
-//! Lowering the budgets of hidden reasoning along with an output cap: a provider refuses a budget that is not below the cap.
+//! Lowering along with an output cap what a provider refuses above it: the budgets of hidden reasoning, and the least length of an answer.
 
 use super::{RawObject, members::Members};
 
@@ -17,6 +17,13 @@ pub(super) fn member(body: &RawObject, name: &str, member: &str) -> Option<u64> 
 pub(super) fn lower(body: &mut RawObject, name: &str, cap: u64, asked: u64) {
     if let Ok(Some(budget)) = body.read::<u64>(name) {
         body.set(name, &lowered(budget, cap, asked));
+    }
+}
+
+/// Lowers a field to what may be written at most.
+pub(super) fn at_most(body: &mut RawObject, name: &str, cap: u64) {
+    if body.read::<u64>(name).is_ok_and(|least| least.is_some_and(|least| least > cap)) {
+        body.set(name, &cap);
     }
 }
 
@@ -56,5 +63,17 @@ mod tests {
         lower_member(&mut body, "reasoning", "max_tokens", 16_000, 64_000);
         lower(&mut body, "thinking_budget", 16_000, 64_000);
         assert_eq!(body.to_bytes(), text.replace("32000", "8000").as_bytes());
+    }
+
+    #[test]
+    fn the_least_length_is_no_more_than_the_cap() {
+        for (least, sent) in [("500", "100"), ("100", "100"), ("7", "7"), ("null", "null"), ("\"500\"", "\"500\"")] {
+            let mut body = RawObject::parse(format!("{{\"min_tokens\":{least}}}").as_bytes()).unwrap();
+            at_most(&mut body, "min_tokens", 100);
+            assert_eq!(body.to_bytes(), format!("{{\"min_tokens\":{sent}}}").as_bytes());
+        }
+        let mut body = RawObject::parse(b"{}").unwrap();
+        at_most(&mut body, "min_tokens", 100);
+        assert_eq!(body.to_bytes(), b"{}");
     }
 }

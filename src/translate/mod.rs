@@ -19,7 +19,7 @@ pub mod sse;
 
 use serde::Deserialize;
 
-pub use reply::{Seen, is_object, value_at};
+pub use reply::{Seen, Service, is_object, value_at};
 
 use raw::RawObject;
 

@@ -19,6 +19,8 @@ pub struct Seen {
     pub others: Vec<(String, Usage)>,
     /// Searches that the provider made for it, so far.
     pub searches: u64,
+    /// The service that it says it was.
+    pub service: Service,
     /// Bytes of text, reasoning and tool arguments.
     pub visible_bytes: u64,
     /// Whether there is usage in it and no part of the answer: the extra chunk of OpenAI's `include_usage`.
@@ -29,6 +31,23 @@ pub struct Seen {
     pub is_finish: bool,
     /// Whether it says that the stream is complete.
     pub is_end: bool,
+}
+
+/// How the service that an answer reports is priced. What an account is set to can be another than what was asked for; a larger one counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// As the price list says, or less.
+    #[default]
+    Listed,
+    /// In a place that was chosen, which is a tenth more. Source: "Data residency pricing", docs.claude.com/en/docs/about-claude/pricing.
+    InAPlace,
+    /// Above the price list, and nobody here knows how far.
+    Unlisted,
+}
+
+/// Whether a field says nothing, or one of these words.
+pub(super) fn says_only(raw: Option<&RawValue>, words: &[&str]) -> bool {
+    raw.is_none_or(|raw| matches!(unquoted(raw.get()), "" | "null") || words.contains(&unquoted(raw.get())))
 }
 
 /// A number of tokens as providers write it: whole, as a float (which is rounded up), or as text.

@@ -96,6 +96,17 @@ pub(super) fn names_of(groups: &'static Groups) -> impl Iterator<Item = &'static
     groups.iter().flat_map(|(_, names)| names.iter().copied())
 }
 
+/// Whether a name is the one that is known: all of it, or, where that ends in a separator, this beginning and then a date. The form of the date has a zero for each digit.
+pub(super) fn is_name(name: &str, known: &str, date: &str) -> bool {
+    let is_digit_or = |form: u8, is: u8| if form == b'0' { is.is_ascii_digit() } else { is == form };
+    match name.strip_prefix(known) {
+        Some(rest) if known.ends_with(['-', '_']) => {
+            rest.len() == date.len() && date.bytes().zip(rest.bytes()).all(|(form, is)| is_digit_or(form, is))
+        }
+        rest => rest == Some(""),
+    }
+}
+
 /// The tools of a request, each as it was sent.
 pub(super) fn tools(body: &RawObject) -> Result<Vec<&RawValue>, BadRequest> {
     super::field(body, "tools", "an array of tools").map(Option::unwrap_or_default)

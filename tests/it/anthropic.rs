@@ -68,6 +68,24 @@ async fn the_callers_versions_travel_on() {
 }
 
 #[tokio::test]
+async fn a_version_that_is_empty_is_none() {
+    let harness = Harness::start().await;
+    let key = key(&harness).await;
+    for versions in [&[""][..], &[" "], &["", ""]] {
+        let mut request = Request::builder().method(Method::POST).uri("/v1/messages").header("x-api-key", &key);
+        for version in versions {
+            request = request.header("anthropic-version", *version);
+        }
+        let answer = harness.send(request.body(Body::from(body("ok", &Value::Null).to_string())).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let head = harness.upstream.seen().pop().unwrap().head.clone();
+        assert_eq!(head.matches("anthropic-version").count(), 1, "{head}");
+        assert!(head.contains("anthropic-version: 2023-06-01"), "{head}");
+    }
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn a_stream_that_breaks_off_says_so_and_is_not_taken_for_complete() {
     let harness = Harness::start().await;
     let key = key(&harness).await;

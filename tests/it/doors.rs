@@ -5,3 +5,4 @@ mod growth;
 mod lengths;
 mod places;
 mod proxies;
+mod services;

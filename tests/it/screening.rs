@@ -54,6 +54,10 @@ async fn claude_code_is_served_as_it_is_and_told_what_was_not_sent() {
             json!({"fallbacks": [{"model": "claude-opus-4-8"}]}),
             "fallbacks, anthropic-beta:server-side-fallback-2026-06-01",
         ),
+        ("effort-2025-11-24 fast-mode-2026-02-01", json!({}), "anthropic-beta:effort-2025-11-24 fast-mode-2026-02-01"),
+        ("effort-2025-11-24;fast-mode-2026-02-01", json!({}), "anthropic-beta:effort-2025-11-24;fast-mode-2026-02-01"),
+        ("effort-2025-11-24\tfast-mode-2026-02-01", json!({}), "anthropic-beta:effort-2025-11-24\\tfast-mode-2026-02-01"),
+        ("effort-,effort-2025-11-24", json!({}), "anthropic-beta:effort-"),
         ("fast-mode-2026-02-01", json!({"speed": "fast"}), "speed, anthropic-beta:fast-mode-2026-02-01"),
         ("from-the-future-2030-01-01", json!({"future": {"a": 1}}), "future, anthropic-beta:from-the-future-2030-01-01"),
         ("", json!({"container": "c"}), "container"),
@@ -79,6 +83,8 @@ async fn what_cannot_be_taken_out_is_a_bad_request_that_names_the_field() {
         (json!({"tools": [{"type": "from_the_future_20300101", "name": "x"}, {"name": "mine", "input_schema": {}}]}), "tools"),
         (json!({"mcp_servers": [{"type": "url", "url": "https://example.com", "name": "x"}]}), "mcp_servers"),
         (json!({"inference_geo": "us"}), "inference_geo"),
+        (json!({"compaction": {"type": "summarize"}}), "compaction"),
+        (json!({"tools": [{"type": "computer_toolset_20300101"}, {"name": "mine", "input_schema": {}}]}), "tools"),
         (json!({"thread": {"type": "continue", "previous_message_id": "msg_1"}}), "thread"),
     ] {
         let refused = messages(&harness, &key, "", more.clone()).await;
@@ -106,6 +112,12 @@ async fn a_key_that_allows_hosted_tools_has_their_bound_set_aside() {
     assert_eq!(harness.entries().await.last().unwrap().held_n, 3 * 200_000 * 6_000 + 3 * 50 * 15_000 + 2 * 10_000_000);
     let unlimited = messages(&harness, &key, "", json!({"tools": [{"type": "web_fetch_20250910", "name": "web_fetch"}]})).await;
     assert_eq!((unlimited.status, unlimited.header("x-lava-max-uses")), (StatusCode::OK, Some("5")), "{}", unlimited.text());
+    // A summary is one more run over all that it can read.
+    let compaction = json!({"compaction": {"type": "summarize"}});
+    let served = messages(&harness, &key, "compact-2026-09-04", compaction).await;
+    assert_eq!((served.status, served.header("x-lava-dropped")), (StatusCode::OK, None), "{}", served.text());
+    harness.settled().await;
+    assert_eq!(harness.entries().await.last().unwrap().held_n, 2 * 200_000 * 6_000 + 2 * 50 * 15_000);
     // A limit that does not pay for the bound refuses.
     let poor = anthropic_key(&harness, "0.50", json!({"hosted_tools": true})).await;
     assert_eq!(messages(&harness, &poor, "", search).await.code(), "insufficient_budget");
@@ -196,6 +208,11 @@ async fn where_the_key_says_so_an_output_cap_is_fitted_to_the_limit_and_told() {
     assert!((10_000..25_000).contains(&cap), "{cap}");
     let sent = harness.upstream.seen().remove(0).body;
     assert_eq!((&sent["max_tokens"], &sent["thinking"]["budget_tokens"]), (&json!(cap), &json!(cap / 2)), "{sent}");
+    // The least length that was asked for is no more than what may be written.
+    let more = json!({"max_tokens": 64_000, "min_tokens": 60_000});
+    assert_eq!(harness.chat(&key, "ok", more).await.status, StatusCode::OK);
+    let sent = harness.upstream.seen().pop().unwrap().body;
+    assert!(sent["max_tokens"].as_u64().unwrap() < 60_000 && sent["min_tokens"] == sent["max_tokens"], "{sent}");
     // A cap that there is money for stays as it is, and so it does once the key no longer says so.
     let small = harness.chat(&key, "ok", json!({"max_tokens": 500})).await;
     assert_eq!((small.status, cap_of(&small)), (StatusCode::OK, None));

@@ -1,6 +1,6 @@
 //! The betas of Anthropic's API (the header `anthropic-beta`), and what they do to the price. A beta that is not listed is not sent.
 
-use crate::translate::screening::HostedTools;
+use crate::translate::screening::{HostedTools, is_name};
 
 /// What a beta changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +19,12 @@ const TOOLS: &str = "docs.claude.com/en/docs/agents-and-tools";
 const CONTEXT: &str = "docs.claude.com/en/docs/build-with-claude/context-windows: models of a million tokens have one price for all of them; for those of 200,000 \
      it has been without effect since 2026-04-30";
 const CLAUDE_CODE: &str = "sent by Claude Code with requests that are billed by their tokens";
+const SDK: &str =
+    "the types of the official SDK (`anthropic_beta_param`): it changes what a message may say, which is billed by its tokens";
 
-/// The beginnings of their names, which end in a date; each with its source.
+/// The date that their names end in.
+const DATE: &str = "0000-00-00";
+/// The beginnings of their names, and the whole of one that ends otherwise; each with its source.
 const BETAS: &[(&str, Class, &str)] = &[
     ("advanced-tool-use-", Harmless, TOOLS),
     ("advisor-tool-", Hosted, "a tool that asks a second model, at that model's price"),
@@ -28,8 +32,9 @@ const BETAS: &[(&str, Class, &str)] = &[
     ("auto-mode-classifier-", Harmless, CLAUDE_CODE),
     ("cache-diagnosis-", Harmless, CLAUDE_CODE),
     ("ccr-byoc-", Harmless, CLAUDE_CODE),
-    ("claude-code-", Harmless, CLAUDE_CODE),
+    ("claude-code-20250219", Harmless, CLAUDE_CODE),
     ("code-execution-", Hosted, TOOLS),
+    ("code-execution-web-tools-", Hosted, TOOLS),
     ("compact-", Hosted, "docs.claude.com/en/docs/build-with-claude/compaction: the model runs once more"),
     ("computer-use-", Harmless, TOOLS),
     ("context-1m-", Harmless, CONTEXT),
@@ -45,7 +50,9 @@ const BETAS: &[(&str, Class, &str)] = &[
     ("inline-tools-", Harmless, "a message defines a tool; one that runs at the provider is refused there"),
     ("interleaved-thinking-", Harmless, "docs.claude.com/en/docs/build-with-claude/extended-thinking"),
     ("mcp-client-", Hosted, "docs.claude.com/en/docs/agents-and-tools/mcp-connector"),
+    ("mid-conversation-output-config-", Harmless, SDK),
     ("mid-conversation-system-", Harmless, CLAUDE_CODE),
+    ("mid-conversation-system-clear-at-", Harmless, SDK),
     ("mid-conversation-tool-changes-", Harmless, CLAUDE_CODE),
     ("model-context-window-exceeded-", Harmless, DOCS),
     ("oauth-", Harmless, CLAUDE_CODE),
@@ -55,6 +62,7 @@ const BETAS: &[(&str, Class, &str)] = &[
     ("per-turn-control-", Harmless, CLAUDE_CODE),
     ("program-use-case-ids-", Harmless, CLAUDE_CODE),
     ("prompt-caching-", Harmless, "docs.claude.com/en/docs/build-with-claude/prompt-caching"),
+    ("prompt-caching-scope-", Harmless, CLAUDE_CODE),
     ("redact-thinking-", Harmless, CLAUDE_CODE),
     ("server-side-fallback-", Unbounded, "another model answers"),
     ("skills-", Hosted, "docs.claude.com/en/docs/agents-and-tools/agent-skills: skills run as code"),
@@ -76,7 +84,7 @@ const BETAS: &[(&str, Class, &str)] = &[
 
 /// Whether a beta is sent to a provider of which only the price list is known.
 pub fn is_sent(beta: &str, hosted: HostedTools) -> bool {
-    let class = BETAS.iter().find(|(known, ..)| beta.starts_with(known)).map(|(_, class, _)| *class);
+    let class = BETAS.iter().find(|(known, ..)| is_name(beta, known, DATE)).map(|(_, class, _)| *class);
     match (class, hosted) {
         (Some(Harmless), _) | (Some(_), HostedTools::Free) | (Some(Hosted), HostedTools::Bounded) => true,
         (Some(Hosted | Unbounded) | None, _) => false,
@@ -100,7 +108,28 @@ mod tests {
             ("fast-mode-2026-02-01", &[Free]),
             ("server-side-fallback-2026-06-01", &[Free]),
             ("fallback-credit-2026-06-01", &[Free]),
+            ("mid-conversation-output-config-2026-07-01", &[Refused, Bounded, Free]),
+            ("mid-conversation-system-2026-04-07", &[Refused, Bounded, Free]),
+            ("mid-conversation-system-clear-at-2026-08-21", &[Refused, Bounded, Free]),
+            ("prompt-caching-2024-07-31", &[Refused, Bounded, Free]),
+            ("prompt-caching-scope-2026-01-05", &[Refused, Bounded, Free]),
+            ("code-execution-web-tools-2026-02-09", &[Bounded, Free]),
             ("from-the-future-2030-01-01", &[]),
+            // What follows a beginning that is known is a date and nothing else.
+            ("effort-", &[]),
+            ("effort-2025", &[]),
+            ("effort-20251124", &[]),
+            ("effort-2025-11-24-fast", &[]),
+            ("effort-fast-2025-11-24", &[]),
+            ("effort-2025-11-2\u{661}", &[]),
+            ("effort-2025/11/24", &[]),
+            ("effort-2025-11-24 fast-mode-2026-02-01", &[]),
+            ("effort-2025-11-24;fast-mode-2026-02-01", &[]),
+            ("effort-2025-11-24\tfast-mode-2026-02-01", &[]),
+            ("\"effort-2025-11-24\"", &[]),
+            ("Effort-2025-11-24", &[]),
+            ("claude-code-20250219-fast", &[]),
+            ("claude-code-2025-02-19", &[]),
             ("", &[]),
         ] {
             for hosted in [Refused, Bounded, Free] {

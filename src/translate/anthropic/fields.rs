@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::tools::{self, CONTAINER_FEE, ROUNDS_MAX};
+use super::tools::{self, CONTAINER_FEE, DATE, ROUNDS_MAX};
 use crate::translate::{
     BadRequest, field,
     members::look_alike,
     raw::RawObject,
-    screening::{Groups, HostedTools, Screened, is_in, names_of},
+    screening::{Groups, HostedTools, Screened, is_in, is_name, names_of},
 };
 
 /// Fields that choose how the model writes. Those whose values matter are looked at below.
@@ -41,12 +41,16 @@ const HARMLESS: &Groups = &[
     ),
     ("sent by Claude Code with the betas cache-diagnosis and dangerous-tool-use; neither changes the bill", &["diagnostics", "safeguards"]),
 ];
-/// Fields that the provider sells: a faster service, code that runs there, tools of other servers. `speed: "standard"` is the usual service.
+/// Fields that the provider sells: a faster service, code that runs there, tools of other servers, a summary of the conversation. `speed: "standard"` is the usual service.
 const PRICED: &Groups = &[
     ("docs.claude.com/en/docs/build-with-claude/fast-mode", &["speed"]),
     ("docs.claude.com/en/docs/agents-and-tools/tool-use/code-execution-tool", &["container"]),
     ("docs.claude.com/en/docs/agents-and-tools/mcp-connector", &["mcp_servers"]),
+    ("docs.claude.com/en/docs/build-with-claude/compaction", &[COMPACTION]),
 ];
+const COMPACTION: &str = "compaction";
+/// Edits that only shorten the input. Source: docs.claude.com/en/docs/build-with-claude/context-editing.
+const CLEARING: [&str; 2] = ["clear_thinking_", "clear_tool_uses_"];
 /// By these fields another model answers, so nobody gets them; the header `x-lava-fallbacks` does the same for models that the key allows.
 const NEVER_SENT: [&str; 2] = ["fallback", "fallbacks"];
 /// A conversation that the provider keeps: what the model reads of it is not in the request.
@@ -88,6 +92,7 @@ pub(super) fn screen(body: &RawObject, hosted: HostedTools) -> Result<Screened, 
     screen_service(body, &mut screened)?;
     screen_servers(body, hosted, &mut screened)?;
     screen_edits(body, hosted, &mut screened)?;
+    screen_compaction(body, hosted, &mut screened)?;
     tools::check_definitions(body)?;
     tools::screen(body, hosted, &mut screened)?;
     screened.hosted.rounds = screened.hosted.rounds.min(ROUNDS_MAX - 1);
@@ -149,8 +154,8 @@ fn screen_edits(body: &RawObject, hosted: HostedTools, screened: &mut Screened) 
     for edit in &edits {
         let Edit { kind } = serde_json::from_str(edit.get()).map_err(|_| WRONG)?;
         match kind.as_deref().unwrap_or_default() {
-            kind if kind.starts_with("clear_") => kept.push(edit),
-            kind if kind.starts_with("compact_") && hosted == HostedTools::Bounded => {
+            kind if CLEARING.iter().any(|known| is_name(kind, known, DATE)) => kept.push(edit),
+            kind if is_name(kind, "compact_", DATE) && hosted == HostedTools::Bounded => {
                 screened.hosted.rounds += 1;
                 kept.push(edit);
             }
@@ -162,6 +167,18 @@ fn screen_edits(body: &RawObject, hosted: HostedTools, screened: &mut Screened) 
         changed.set("edits", &kept);
         screened.body_mut(body).set(FIELD, &changed);
     }
+    Ok(())
+}
+
+/// A request that only summarises. Without the field it would be an ordinary one, and its answer would take the place of the conversation, so it is never taken out.
+fn screen_compaction(body: &RawObject, hosted: HostedTools, screened: &mut Screened) -> Result<(), BadRequest> {
+    if !has(body, COMPACTION) {
+        return Ok(());
+    }
+    if hosted == HostedTools::Refused {
+        return Err(BadRequest::Hosted { field: COMPACTION, what: "the provider summarises the conversation".to_owned() });
+    }
+    screened.hosted.rounds += 1;
     Ok(())
 }
 

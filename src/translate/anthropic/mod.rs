@@ -206,6 +206,8 @@ mod tests {
         // A definition may be of a tool that the provider describes by itself.
         let defined = json!({"type": "tool_definition", "definition": {"type": "bash_20250124", "name": "bash"}});
         assert!(tokens(json!([{"type": "tool_addition", "tool": defined}])) > none + 2_000);
+        let toolset = json!({"type": "tool_definition", "definition": {"type": "browser_toolset_20260801"}});
+        assert!(tokens(json!([{"type": "tool_addition", "tool": toolset}])) > none + 31 * 2_000);
     }
 
     #[test]

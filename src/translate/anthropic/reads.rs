@@ -145,8 +145,8 @@ fn read_block<R: Reader>(
         // The tool is written out where it is first used.
         Some("tool_reference" | "tool_addition" | "tool_removal") => {
             walk.json(block);
-            let is_definition = members.get("tool").is_some_and(|tool| tool.get().contains("\"definition\""));
-            walk.added(if is_definition { longest(block.get()) + TOKENS_PER_TYPED_TOOL } else { largest() });
+            let defined = tools::defined_count(block).map(|tools| longest(block.get()) + tools * TOKENS_PER_TYPED_TOOL);
+            walk.added(defined.unwrap_or_else(largest));
         }
         Some("image") if is_image(&members) => {
             walk.image();

@@ -4,10 +4,11 @@
 //! `message_delta` the running total of the output; hidden reasoning is part of the output.
 
 use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
 
 use crate::{
     domain::Usage,
-    translate::reply::{Count, Seen, TextBytes, begins_as_object, count},
+    translate::reply::{Count, Seen, Service, TextBytes, begins_as_object, count, says_only},
 };
 
 /// The usage block of a reply or an event, or of one of the iterations that the answer took.
@@ -102,13 +103,34 @@ fn searches(block: &str) -> u64 {
     count(searched.and_then(|tools| tools.web_search_requests))
 }
 
+/// The service that a usage block reports.
+fn service(block: &str) -> Service {
+    #[derive(Deserialize)]
+    struct Reported<'a> {
+        #[serde(borrow, default)]
+        inference_geo: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        service_tier: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        speed: Option<&'a RawValue>,
+    }
+    let Ok(Reported { inference_geo, service_tier, speed }) = serde_json::from_str(block) else { return Service::Listed };
+    if !says_only(speed, &["standard"]) || !says_only(service_tier, &["auto", "batch", "standard", "standard_only"]) {
+        Service::Unlisted
+    } else if !says_only(inference_geo, &["global", "not_available"]) {
+        Service::InAPlace
+    } else {
+        Service::Listed
+    }
+}
+
 #[derive(Deserialize)]
 struct Reply<'a> {
     #[serde(rename = "type", borrow, default)]
     kind: Option<&'a str>,
     /// Of a whole reply and of `message_delta`.
     #[serde(borrow, default)]
-    usage: Option<&'a serde_json::value::RawValue>,
+    usage: Option<&'a RawValue>,
     /// Of `message_start`.
     #[serde(borrow, default)]
     message: Option<Start<'a>>,
@@ -125,7 +147,7 @@ struct Reply<'a> {
 #[derive(Deserialize)]
 struct Start<'a> {
     #[serde(borrow, default)]
-    usage: Option<&'a serde_json::value::RawValue>,
+    usage: Option<&'a RawValue>,
 }
 
 /// Looks into an event or a reply; `None` when it is not a JSON object of that form.
@@ -143,6 +165,7 @@ pub fn inspect(payload: &[u8]) -> Option<Seen> {
         usage,
         others,
         searches: block.map_or(0, |raw| searches(raw.get())),
+        service: block.map_or(Service::Listed, |raw| service(raw.get())),
         visible_bytes,
         is_usage_only: false,
         is_finish: is_whole && usage.is_some_and(|usage| usage.output > 0),
@@ -203,6 +226,34 @@ mod tests {
         ] {
             let reply = json!({"type": "message", "usage": {"input_tokens": 1, "output_tokens": 1, "server_tool_use": tools}});
             assert_eq!(inspect(reply.to_string().as_bytes()).unwrap().searches, expected, "{reply}");
+        }
+    }
+
+    #[test]
+    fn a_service_above_the_price_list_is_seen() {
+        for (more, expected) in [
+            (json!({"service_tier": "standard", "speed": "standard", "inference_geo": "global"}), Service::Listed),
+            (json!({"service_tier": "batch", "speed": null, "inference_geo": "not_available"}), Service::Listed),
+            (json!({"service_tier": null, "inference_geo": null}), Service::Listed),
+            (json!({"inference_geo": ""}), Service::Listed),
+            (json!({"inference_geo": "us"}), Service::InAPlace),
+            (json!({"inference_geo": "eu"}), Service::InAPlace),
+            (json!({"speed": "fast"}), Service::Unlisted),
+            (json!({"speed": "fast", "inference_geo": "us"}), Service::Unlisted),
+            (json!({"service_tier": "priority"}), Service::Unlisted),
+            (json!({"service_tier": "from_the_future"}), Service::Unlisted),
+            (json!({"service_tier": 5}), Service::Unlisted),
+        ] {
+            let mut usage = json!({"input_tokens": 1, "output_tokens": 1});
+            usage.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            for reply in [
+                json!({"type": "message", "usage": usage}),
+                json!({"type": "message_start", "message": {"usage": usage}}),
+                json!({"type": "message_delta", "usage": usage}),
+            ] {
+                let seen = inspect(reply.to_string().as_bytes()).unwrap();
+                assert_eq!((seen.service, seen.usage), (expected, Some(Usage::text(1, 1))), "{reply}");
+            }
         }
     }
 

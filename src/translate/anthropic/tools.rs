@@ -8,22 +8,36 @@ use crate::{
     translate::{
         BadRequest,
         raw::RawObject,
-        screening::{HostedTools, Screened, ToolHead, tools},
+        screening::{HostedTools, Screened, ToolHead, is_name, tools},
         shown,
     },
 };
 
-/// Tools that the caller runs and the provider knows by their type: they cost tokens only.
-const RUN_BY_THE_CALLER: [&str; 4] = ["bash_", "computer_", "memory_", "text_editor_"];
-/// Tools that run at the provider, by the beginnings of their types.
-const HOSTED: [(&str, Runs, &str); 6] = [
+/// The date that types end in.
+pub(super) const DATE: &str = "00000000";
+/// Tools that the caller runs and the provider knows by their type: they cost tokens only. Each with the beginning of its type, or the whole of it, and the tools that the
+/// provider describes to the model for it. Source: `BetaToolUnionParam` in the official SDK; the members of a toolset are the keys of its `configs`.
+const RUN_BY_THE_CALLER: [(&str, u64); 6] = [
+    ("bash_", 1),
+    ("browser_toolset_20260801", 31),
+    ("computer_", 1),
+    ("computer_toolset_20260801", 17),
+    ("memory_", 1),
+    ("text_editor_", 1),
+];
+/// Tools that run at the provider, by the beginnings of their types, or the whole of one that has no date.
+const HOSTED: [(&str, Runs, &str); 9] = [
     ("advisor_", Runs::Advisor, "a second model, at that model's price"),
     ("code_execution_", Runs::Container, "docs.claude.com/en/docs/agents-and-tools/tool-use/code-execution-tool: 0.05 USD an hour"),
     ("mcp_toolset", Runs::Loop, "docs.claude.com/en/docs/agents-and-tools/mcp-connector"),
-    ("tool_search_tool_", Runs::Loop, "docs.claude.com/en/docs/agents-and-tools/tool-use/tool-search-tool"),
+    ("tool_search_tool_bm25", Runs::Loop, TOOL_SEARCH),
+    ("tool_search_tool_bm25_", Runs::Loop, TOOL_SEARCH),
+    ("tool_search_tool_regex", Runs::Loop, TOOL_SEARCH),
+    ("tool_search_tool_regex_", Runs::Loop, TOOL_SEARCH),
     ("web_fetch_", Runs::Fetch, "docs.claude.com/en/docs/agents-and-tools/tool-use/web-fetch-tool: tokens only"),
     ("web_search_", Runs::Search, "docs.claude.com/en/docs/agents-and-tools/tool-use/web-search-tool: a price for each search"),
 ];
+const TOOL_SEARCH: &str = "docs.claude.com/en/docs/agents-and-tools/tool-use/tool-search-tool";
 /// Versions of searching and fetching that hand each result to the model as it is; later ones let it run code over them.
 const UNFILTERED: [&str; 2] = ["web_search_20250305", "web_fetch_20250910"];
 /// The type of a tool's definition within a message.
@@ -54,10 +68,10 @@ enum Tool {
 
 fn whose(kind: Option<&str>) -> Tool {
     let Some(kind) = kind.filter(|kind| *kind != "custom") else { return Tool::Caller };
-    if RUN_BY_THE_CALLER.iter().any(|known| kind.starts_with(known)) {
+    if RUN_BY_THE_CALLER.iter().any(|(known, _)| is_name(kind, known, DATE)) {
         return Tool::Caller;
     }
-    HOSTED.iter().find(|(known, ..)| kind.starts_with(known)).map_or(Tool::Unknown, |(_, runs, _)| Tool::Provider(*runs))
+    HOSTED.iter().find(|(known, ..)| is_name(kind, known, DATE)).map_or(Tool::Unknown, |(_, runs, _)| Tool::Provider(*runs))
 }
 
 /// The tool that takes the most bytes.
@@ -71,10 +85,23 @@ pub(super) fn advisors(body: &RawObject) -> Vec<String> {
     heads.filter(|head| matches!(whose(head.kind.as_deref()), Tool::Provider(Runs::Advisor))).filter_map(|head| head.model).collect()
 }
 
-/// How many tools the provider describes to the model by itself.
+/// How many tools the provider describes to the model by itself; a toolset is as many as it has members.
 pub(super) fn typed_count(body: &RawObject) -> u64 {
     let kinds = tools(body).unwrap_or_default().into_iter().filter_map(|tool| ToolHead::read(tool).ok()?.kind);
-    kinds.filter(|kind| kind != "custom").count() as u64
+    kinds.filter(|kind| kind != "custom").map(|kind| described_by(&kind)).sum()
+}
+
+/// The same for the tools that a part of a message defines, each of which is one at least; `None` where it defines none.
+pub(super) fn defined_count(part: &RawValue) -> Option<u64> {
+    let Ok(part) = serde_json::from_str::<Value>(part.get()) else { return Some(1) };
+    let mut tools = Vec::new();
+    defined(&part, &mut tools);
+    let count = |tool: &&Value| kind_of(tool).map_or(1, described_by);
+    (!tools.is_empty()).then(|| tools.iter().map(count).sum())
+}
+
+fn described_by(kind: &str) -> u64 {
+    RUN_BY_THE_CALLER.iter().find(|(known, _)| is_name(kind, known, DATE)).map_or(1, |(_, members)| *members)
 }
 
 #[derive(Deserialize)]
@@ -138,9 +165,9 @@ pub(super) fn check_definitions(body: &RawObject) -> Result<(), BadRequest> {
         return Ok(());
     }
     let messages: Value = serde_json::from_str(messages).map_err(|error| BadRequest::NotJson(error.to_string()))?;
-    let mut kinds = Vec::new();
-    defined(&messages, &mut kinds);
-    match kinds.into_iter().find(|kind| !matches!(whose(Some(kind)), Tool::Caller)) {
+    let mut tools = Vec::new();
+    defined(&messages, &mut tools);
+    match tools.into_iter().filter_map(kind_of).find(|kind| !matches!(whose(Some(kind)), Tool::Caller)) {
         Some(kind) => {
             let kind = shown(kind);
             Err(BadRequest::Member(format!("a tool of the type \"{kind}\" runs at the provider; define it in \"tools\", not in a message")))
@@ -149,15 +176,19 @@ pub(super) fn check_definitions(body: &RawObject) -> Result<(), BadRequest> {
     }
 }
 
-/// The types of tools that are defined anywhere in a value.
-fn defined<'a>(value: &'a Value, kinds: &mut Vec<&'a str>) {
+fn kind_of(tool: &Value) -> Option<&str> {
+    tool.get("type")?.as_str()
+}
+
+/// The tools that are defined anywhere in a value.
+fn defined<'a>(value: &'a Value, tools: &mut Vec<&'a Value>) {
     match value {
-        Value::Array(values) => values.iter().for_each(|value| defined(value, kinds)),
+        Value::Array(values) => values.iter().for_each(|value| defined(value, tools)),
         Value::Object(members) => {
             if members.get("type").is_some_and(|kind| kind == DEFINITION) {
-                kinds.extend(members.get("definition").and_then(|tool| tool.get("type")?.as_str()));
+                tools.extend(members.get("definition"));
             }
-            members.values().for_each(|value| defined(value, kinds));
+            members.values().for_each(|value| defined(value, tools));
         }
         _ => {}
     }

@@ -14,7 +14,7 @@ use crate::{
         BadRequest, field,
         members::{Members, look_alike},
         raw::RawObject,
-        screening::{Groups, HostedTools, Screened, ToolHead, is_in, names_of, tools},
+        screening::{Groups, HostedTools, Screened, ToolHead, is_in, is_name, names_of, tools},
     },
 };
 
@@ -100,7 +100,7 @@ const NARROWING: [&str; 11] = [
     "sort",
     "zdr",
 ];
-/// Tools that run at a provider. Source: the references of OpenAI, OpenRouter, Groq, Mistral and xAI.
+/// Tools that run at a provider; OpenAI's have variants that end in a date (`web_search_preview_2025_03_11`). Source: the references of OpenAI, OpenRouter, Groq, Mistral and xAI.
 const HOSTED: [&str; 16] = [
     "browser_search",
     "code_execution",
@@ -120,7 +120,7 @@ const HOSTED: [&str; 16] = [
     "x_search",
 ];
 /// Tiers that cost the list price or less.
-const TIERS: [&str; 6] = ["auto", "default", "flex", "on_demand", "standard", "standard_only"];
+pub(super) const TIERS: [&str; 6] = ["auto", "default", "flex", "on_demand", "standard", "standard_only"];
 
 /// Fields that no provider gets: by them another model answers, or one answer is paid several times, or the caller writes the text around the messages.
 const REFUSED: [(&str, &str); 4] = [
@@ -184,6 +184,16 @@ pub(super) fn screen(body: &RawObject, hosted: HostedTools) -> Result<Screened, 
     Ok(screened)
 }
 
+/// Whether a request leaves its tier to what the account is set to.
+pub(super) fn leaves_tier(body: &RawObject) -> bool {
+    body.read::<Cow<'_, str>>("service_tier").is_ok_and(|tier| tier.is_none_or(|tier| tier == "auto"))
+}
+
+fn is_hosted(kind: &str) -> bool {
+    let kind = kind.strip_prefix("openrouter:").unwrap_or(kind);
+    HOSTED.iter().any(|known| kind.strip_prefix(known).is_some_and(|rest| rest.is_empty() || is_name(rest, "_", "0000_00_00")))
+}
+
 /// Which tool the model must call.
 #[derive(Deserialize)]
 struct Choice<'a> {
@@ -201,7 +211,7 @@ fn screen_tools(body: &RawObject, screened: &mut Screened) -> Result<(), BadRequ
         let kind = ToolHead::read(raw)?.kind.unwrap_or_default();
         match kind.as_str() {
             "" | "function" | "custom" => kept.push(raw),
-            kind if HOSTED.contains(&kind.strip_prefix("openrouter:").unwrap_or(kind)) && forced.as_deref() != Some(kind) => {
+            kind if is_hosted(kind) && forced.as_deref() != Some(kind) => {
                 screened.dropped.push(format!("tools:{kind}"));
                 last = Some(kind.to_owned());
             }
@@ -258,6 +268,12 @@ mod tests {
             (json!({"provider": {"order": ["a"], "from_the_future": 1}}), "provider", json!({})),
             (json!({"provider": "azure"}), "provider", json!({})),
             (json!({"tools": [function, {"type": "web_search"}]}), "tools:web_search", json!({"tools": [function]})),
+            (
+                json!({"tools": [function, {"type": "web_search_preview_2025_03_11"}]}),
+                "tools:web_search_preview_2025_03_11",
+                json!({"tools": [function]}),
+            ),
+            (json!({"tools": [{"type": "web_search_2025_08_26"}, function]}), "tools:web_search_2025_08_26", json!({"tools": [function]})),
             (json!({"tools": [function, {"type": "openrouter:web_search"}]}), "tools:openrouter:web_search", json!({"tools": [function]})),
         ] {
             assert_eq!(sent(&more, HostedTools::Refused), Ok((vec![dropped.to_owned()], left)), "{more}");
@@ -270,6 +286,8 @@ mod tests {
         for more in [
             json!({"tools": [{"type": "web_search"}]}),
             json!({"tools": [function, {"type": "from_the_future"}]}),
+            json!({"tools": [function, {"type": "web_search_from_the_future"}]}),
+            json!({"tools": [function, {"type": "web_search_2025_08_26_future"}]}),
             json!({"tools": [function, {"type": "web_search"}], "tool_choice": {"type": "web_search"}}),
         ] {
             let error = sent(&more, HostedTools::Bounded).unwrap_err();

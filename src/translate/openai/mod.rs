@@ -16,7 +16,7 @@ use super::{
     BadRequest,
     bounds::{self, Bound, TEMPLATE_TOKENS},
     field,
-    lowering::{ANSWER_MIN, THINKING_MIN, lower, lower_member, member},
+    lowering::{ANSWER_MIN, THINKING_MIN, at_most, lower, lower_member, member},
     needed, parse_object,
     raw::RawObject,
     screening::{Hosted, HostedTools, Screened},
@@ -49,6 +49,8 @@ pub struct Terms {
     pub cap_field: &'static str,
     /// Whether it can be asked for the usage of a stream.
     pub takes_stream_options: bool,
+    /// The tier of its price list, where a request without one gets what the account is set to.
+    pub tier: Option<&'static str>,
     /// Whether a person vouches for it, so that nothing is taken out.
     pub is_own: bool,
 }
@@ -149,15 +151,17 @@ impl ChatRequest {
     /// The body to send upstream: the provider's model name, the output cap in the one field that the provider obeys, usage in streams where the provider can be asked for
     /// it, and, unless a person vouches for the provider, without what was taken out.
     pub fn upstream_body(&self, model: &str, cap: Option<u64>, terms: &Terms) -> Bytes {
-        let Terms { cap_field, takes_stream_options, is_own } = *terms;
+        let Terms { cap_field, takes_stream_options, tier, is_own } = *terms;
         let asks_for_usage = self.stream && !self.wants_usage && takes_stream_options;
         let has_too_much = !takes_stream_options && self.body.get("stream_options").is_some();
         let is_screened = !is_own && self.screened.is_changed();
         let has_its_cap = cap.is_none() || (cap == self.cap && self.has_only_cap(cap_field));
-        if model == self.model && !asks_for_usage && !has_too_much && !is_screened && has_its_cap {
+        let body = if is_screened { self.screened.body_or(&self.body) } else { &self.body };
+        let tier = tier.filter(|_| fields::leaves_tier(body));
+        if model == self.model && !asks_for_usage && !has_too_much && !is_screened && has_its_cap && tier.is_none() {
             return self.original.clone();
         }
-        let mut body = if is_screened { self.screened.body_or(&self.body).clone() } else { self.body.clone() };
+        let mut body = body.clone();
         if model != self.model {
             body.set("model", &model);
         }
@@ -172,6 +176,10 @@ impl ChatRequest {
             let other = if cap_field == "max_tokens" { "max_completion_tokens" } else { "max_tokens" };
             body.rename(other, cap_field);
             body.set(cap_field, &cap);
+            at_most(&mut body, "min_tokens", cap);
+        }
+        if let Some(tier) = tier {
+            body.set("service_tier", &tier);
         }
         if asks_for_usage {
             let mut options: serde_json::Map<String, Value> = body.read("stream_options").ok().flatten().unwrap_or_default();
@@ -314,7 +322,7 @@ mod tests {
     fn the_upstream_body_changes_only_what_it_must() {
         let plain = r#"{"model":"m","messages":[{"role":"user","content":"é"}],"temperature":0.70,"max_tokens":9}"#;
         let chat = ChatRequest::parse(&Bytes::from(plain)).unwrap();
-        let terms = |cap_field| Terms { cap_field, takes_stream_options: true, is_own: false };
+        let terms = |cap_field| Terms { cap_field, takes_stream_options: true, tier: None, is_own: false };
         assert_eq!(chat.upstream_body("m", chat.output_cap(), &terms("max_tokens")), plain);
         // One cap, under the name that the provider obeys.
         let renamed = plain.replace("max_tokens", "max_completion_tokens");
@@ -330,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_provider_that_takes_no_stream_options_gets_none() {
-        let terms = |takes_stream_options| Terms { cap_field: "max_tokens", takes_stream_options, is_own: false };
+        let terms = |takes_stream_options| Terms { cap_field: "max_tokens", takes_stream_options, tier: None, is_own: false };
         for (options, wants_usage) in
             [("", false), (r#","stream_options":{"include_usage":true}"#, true), (r#","stream_options":{}"#, false)]
         {

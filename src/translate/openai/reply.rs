@@ -6,11 +6,12 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::fields::TIERS;
 use crate::{
     domain::Usage,
     translate::{
         raw::RawObject,
-        reply::{Count, Seen, TextBytes, begins_as_object, count},
+        reply::{Count, Seen, Service, TextBytes, begins_as_object, count, says_only},
     },
 };
 
@@ -87,6 +88,8 @@ struct Reply<'a> {
     /// vLLM: `error` for an error.
     #[serde(borrow, default)]
     object: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    service_tier: Option<&'a RawValue>,
     /// MiniMax: how it went, with HTTP status 200 in any case.
     #[serde(borrow, default)]
     base_resp: Option<&'a RawValue>,
@@ -140,8 +143,10 @@ pub fn inspect(payload: &[u8]) -> Option<Seen> {
         || choices.iter().any(|choice| choice.error.is_some() || says(choice.finish_reason, "\"error\""));
     // Also where it cannot be read: nobody asked for it.
     let is_usage_only = reply.usage.is_some() && choices.is_empty() && !is_error;
+    let is_listed = says_only(reply.service_tier, &TIERS) || says_only(reply.service_tier, &["batch"]);
     Some(Seen {
         searches: 0,
+        service: if is_listed { Service::Listed } else { Service::Unlisted },
         usage,
         others: Vec::new(),
         visible_bytes,
@@ -230,6 +235,34 @@ mod tests {
             assert_eq!((seen.usage, seen.is_usage_only, seen.is_finish), (Some(Usage::text(100, 10)), is_usage_only, true), "{chunk}");
         }
         assert_eq!(inspect(br#"{"choices":[],"usage":null}"#).unwrap(), Seen::default());
+    }
+
+    #[test]
+    fn a_service_above_the_price_list_is_seen() {
+        use Service::{Listed, Unlisted};
+        for (tier, expected) in [
+            (json!(null), Listed),
+            (json!(""), Listed),
+            (json!("default"), Listed),
+            (json!("auto"), Listed),
+            (json!("flex"), Listed),
+            (json!("batch"), Listed),
+            (json!("on_demand"), Listed),
+            (json!("priority"), Unlisted),
+            (json!("fast"), Unlisted),
+            (json!("scale"), Unlisted),
+            (json!("from the future"), Unlisted),
+            (json!({"name": "default"}), Unlisted),
+        ] {
+            let used = json!({"prompt_tokens": 1, "completion_tokens": 1});
+            for reply in [
+                json!({"choices": [], "service_tier": tier, "usage": used}),
+                json!({"choices": [{"delta": {"content": "a"}}], "service_tier": tier, "usage": used}),
+            ] {
+                let seen = inspect(reply.to_string().as_bytes()).unwrap();
+                assert_eq!((seen.service, seen.usage), (expected, Some(Usage::text(1, 1))), "{reply}");
+            }
+        }
     }
 
     #[test]

@@ -21,13 +21,13 @@ use crate::{
 
 /// A proxy that remembers the heads of what it was asked, and makes a tunnel to one place whatever the name.
 #[derive(Clone)]
-struct Proxy {
-    port: u16,
+pub(super) struct Proxy {
+    pub(super) port: u16,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    async fn start(to: Option<u16>) -> Self {
+    pub(super) async fn start(to: Option<u16>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self { port: listener.local_addr().unwrap().port(), heads: Arc::default() };
         let heads = proxy.heads.clone();
@@ -64,8 +64,8 @@ async fn tunnel(socket: TcpStream, to: Option<u16>, heads: Arc<Mutex<Vec<String>
     let _ = tokio::io::copy_bidirectional(&mut socket, &mut provider).await;
 }
 
-/// A provider that speaks TLS with a certificate of an authority that only the config file names; gives its port, and the authority's certificate.
-async fn provider(names: &[&str]) -> (u16, String) {
+/// What a server speaks TLS with under these names, and the certificate of its authority, which only a config file names.
+pub(super) fn tls(names: &[&str]) -> (TlsAcceptor, String) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -76,7 +76,13 @@ async fn provider(names: &[&str]) -> (u16, String) {
     let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
-    let (listener, acceptor) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), TlsAcceptor::from(Arc::new(config)));
+    (TlsAcceptor::from(Arc::new(config)), pem)
+}
+
+/// A provider that speaks TLS; gives its port, and the authority's certificate.
+async fn provider(names: &[&str]) -> (u16, String) {
+    let (acceptor, pem) = tls(names);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {

@@ -32,6 +32,9 @@ fn what_costs_tokens_only_passes() {
     for hosted in [HostedTools::Refused, HostedTools::Bounded, HostedTools::Free] {
         assert_eq!(sent(&known, hosted), Ok((Vec::new(), known.clone())));
     }
+    let sets = json!({"tools": [{"type": "browser_toolset_20260801"}, {"type": "computer_toolset_20260801"}], "compaction": null});
+    assert_eq!(sent(&sets, HostedTools::Refused), Ok((Vec::new(), sets.clone())));
+    assert_eq!(tools::typed_count(&body(&sets)), 31 + 17);
     assert_eq!(sent(&json!({"speed": "standard", "mcp_servers": []}), HostedTools::Refused).unwrap().0, Vec::<String>::new());
 }
 
@@ -49,6 +52,16 @@ fn what_is_not_known_or_costs_more_is_taken_out_by_name() {
             json!({"context_management": {"edits": [{"type": "compact_20260112"}, {"type": "clear_thinking_20251015"}]}}),
             "context_management.edits:compact_20260112",
             json!({"context_management": {"edits": [{"type": "clear_thinking_20251015"}]}}),
+        ),
+        (
+            json!({"context_management": {"edits": [{"type": "clear_thinking_fast_20251015"}, {"type": "clear_tool_uses_20250919"}]}}),
+            "context_management.edits:clear_thinking_fast_20251015",
+            json!({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}),
+        ),
+        (
+            json!({"tools": [mine, {"type": "tool_search_tool_regex", "name": "tool_search_tool_regex"}]}),
+            "tools:tool_search_tool_regex",
+            json!({"tools": [mine]}),
         ),
         (
             json!({"tools": [mine, {"type": "web_search_20250305", "name": "web_search"}]}),
@@ -71,11 +84,23 @@ fn what_would_make_no_sense_without_it_is_refused_by_name() {
     for (more, says) in [
         (json!({"mcp_servers": [{"url": "https://x"}]}), "mcp_servers: "),
         (json!({"inference_geo": "us"}), "inference_geo: "),
+        (json!({"compaction": {"type": "summarize"}}), "compaction: the provider summarises"),
+        (json!({"compaction": {}}), "compaction: "),
+        (json!({"compaction": true}), "compaction: "),
         (json!({"tools": [search]}), "tools: a tool of the type \"web_search_20250305\""),
         (
             json!({"tools": [search, {"name": "mine", "input_schema": {}}], "tool_choice": {"type": "tool", "name": "web_search"}}),
             "tools: a tool of the type \"web_search_20250305\"",
         ),
+        (json!({"tools": [{"type": "computer_toolset_20300101"}]}), "tools: what a tool of the type \"computer_toolset_20300101\""),
+        (json!({"tools": [{"type": "computer_", "name": "x"}]}), "tools: what"),
+        (json!({"tools": [{"type": "bash_20250124 ", "name": "x"}]}), "tools: what"),
+        (json!({"tools": [{"type": "bash_2025-01-24", "name": "x"}]}), "tools: what"),
+        (json!({"tools": [{"type": "memory_search_20260101", "name": "x"}]}), "tools: what"),
+        (json!({"tools": [{"type": "web_search_premium_20300101", "name": "x"}]}), "tools: what"),
+        (json!({"tools": [{"type": "tool_search_tool_20251119", "name": "x"}]}), "tools: what"),
+        (json!({"tools": [{"type": "tool_search_tool_web_20251119", "name": "x"}]}), "tools: what"),
+        (json!({"tools": [{"type": "mcp_toolset_20300101", "name": "x"}]}), "tools: what"),
         (json!({"tools": [{"type": "from_the_future", "name": "x"}]}), "tools: what a tool of the type \"from_the_future\""),
         (json!({"thread": {"type": "continue", "previous_message_id": "msg_1"}}), "thread: "),
         (json!({"tools": 5}), "tools: "),
@@ -100,6 +125,8 @@ fn a_tool_that_a_message_defines_is_the_callers_own() {
         (adds(json!({"name": "mine", "input_schema": {}})), true),
         (adds(json!({"type": "custom", "name": "mine", "input_schema": {}})), true),
         (adds(json!({"type": "bash_20250124", "name": "bash"})), true),
+        (adds(json!({"type": "computer_toolset_20260801"})), true),
+        (adds(json!({"type": "computer_toolset_20300101"})), false),
         (by_reference, true),
         (adds(json!({"type": "web_search_20250305", "name": "web_search"})), false),
         (adds(json!({"type": "from_the_future", "name": "x"})), false),
@@ -140,6 +167,7 @@ fn where_the_key_allows_it_hosted_tools_are_sent_and_bounded() {
     assert_eq!(hosted(tool("web_search_20250305", json!(null))), (5, 5, false, 0, Some(5)));
     assert_eq!(hosted(json!({"mcp_servers": [{"url": "https://x"}]})), (9, 0, false, 0, None));
     assert_eq!(hosted(json!({"context_management": {"edits": [{"type": "compact_20260112"}]}})), (1, 0, false, 0, None));
+    assert_eq!(hosted(json!({"compaction": {"type": "summarize", "instructions": "Be short."}})), (1, 0, false, 0, None));
     // A limit that was put in is sent.
     let (_, sent) = sent(&json!({"tools": [{"type": "web_search_20250305", "name": "s"}]}), HostedTools::Bounded).unwrap();
     assert_eq!(sent["tools"][0]["max_uses"], 5);
