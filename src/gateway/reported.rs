@@ -66,10 +66,9 @@ impl Beside {
         // What is not known in full is charged in full already.
         let fee = if basis == Basis::Hold { Money::ZERO } else { hosted::fee(&held.ask, route, self.searches) };
         let listed = cost.saturating_add(others);
+        // Where it is to run the account decides, so nothing was set aside for that: it is paid from what is left of the hold.
         let computed = match (self.service, basis) {
-            (Service::InAPlace, Basis::Measured) => in_a_place(listed),
-            // What is not known for sure never charges more than was set aside.
-            (Service::InAPlace, Basis::Estimated) => in_a_place(listed).min(amount.max(listed)),
+            (Service::InAPlace, Basis::Measured | Basis::Estimated) => in_a_place(listed).min(amount.max(listed)),
             _ => listed,
         };
         let computed = computed.saturating_add(fee);

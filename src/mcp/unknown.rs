@@ -14,6 +14,9 @@ use super::{added::is_added, error::ToolError, schema, text};
 const NAME_CHARS_MAX: usize = 60;
 const NAMES_MAX: usize = 5;
 
+/// What names of arguments have in them that narrow what may be spent.
+const SETS_A_LIMIT: [&str; 9] = ["amount", "budget", "cost", "cycle", "expir", "limit", "model", "provider", "spend"];
+
 /// What becomes of an argument that the tool does not have: what to say of it in the warning, or nothing.
 ///
 /// # Errors
@@ -35,7 +38,7 @@ pub(super) fn ignored(
     match properties.keys().find(|known| is_like(name, known)) {
         Some(meant) if only_reads && !missing.contains(meant.as_str()) => Ok(Some(format!("{shown} (did you mean {meant}?)"))),
         Some(meant) => Err(ToolError::invalid(format!("{shown}: there is no such argument; did you mean {meant}?"))),
-        None if buys => {
+        None if buys || (!only_reads && SETS_A_LIMIT.iter().any(|word| name.to_lowercase().contains(word))) => {
             let names = properties.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             Err(ToolError::invalid(format!("{shown}: there is no such argument; {} takes {names}", tool.name)))
         }
@@ -98,6 +101,9 @@ mod tests {
             let error = look(tool, "colour", &json!("blue")).unwrap_err();
             assert!(error.contains("colour: there is no such argument") && error.contains(&format!("{tool} takes")), "{error}");
             assert_eq!(look(tool, "task_progress", &json!("x")), Ok(None));
+        }
+        for name in ["amount", "cycle", "limit", "Budget", "max_cost", "models", "maxSpend"] {
+            assert!(look("login", name, &json!("1.00")).unwrap_err().contains("there is no such argument"), "{name}");
         }
         for tool in ["login", "search", "get_provider_docs", "usage"] {
             for name in ["colour", "task_progress", "toolCallId", "_meta", "action"] {

@@ -18,6 +18,8 @@ const BEHIND_MAX: usize = 4;
 const BEHIND_BYTES_MAX: usize = 64 << 10;
 /// In so many places of one event a second half is looked for.
 const PLACES_MAX: usize = 8;
+/// Texts of answers are found below shorter paths than this, in bytes.
+const PATH_BYTES_MAX: usize = 256;
 
 /// Mends the events of a stream. One that ends in half a character waits for the other half.
 #[derive(Debug, Default)]
@@ -87,6 +89,9 @@ impl Place {
     /// Where an event ends in half a character: the text that differs without it.
     fn of_half(event: &Event) -> Option<Self> {
         let raw = event.raw();
+        if raw.len() > BEHIND_BYTES_MAX {
+            return None;
+        }
         let half = first_half(raw)?;
         let without = read(&[&raw[..half.start], &raw[half.end..]].concat())?;
         let with = read(raw)?;
@@ -95,6 +100,9 @@ impl Place {
     }
 
     fn look(&self, first: &Event, second: &Event) -> Next {
+        if second.raw().len() > BEHIND_BYTES_MAX {
+            return Next::Over;
+        }
         let Some(said) = read(second.raw()) else { return Next::Over };
         let kind = said["type"].as_str();
         if kind == Some("ping") {
@@ -111,7 +119,7 @@ impl Place {
         // A chunk of usage is the last one.
         let is_usage = !said["usage"].is_null() && said["choices"].as_array().is_none_or(Vec::is_empty);
         let is_other = kind.is_some_and(|kind| self.kind.as_deref() != Some(kind)) || !said["error"].is_null();
-        if is_end || is_usage || is_other || second.raw().len() > BEHIND_BYTES_MAX { Next::Over } else { Next::Silent }
+        if is_end || is_usage || is_other { Next::Over } else { Next::Silent }
     }
 
     /// Moves the half from the end of the text in one event to its beginning in the other, if the second half is there.
@@ -160,6 +168,10 @@ fn texts(value: &Value) -> Vec<(String, &str)> {
 }
 
 fn collect<'a>(value: &'a Value, mut path: String, found: &mut Vec<(String, &'a str)>) {
+    // A long one would be kept for each of its texts.
+    if path.len() > PATH_BYTES_MAX {
+        return;
+    }
     match value {
         Value::String(text) => found.push((path, text)),
         Value::Array(items) => {
@@ -192,6 +204,18 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+
+    #[test]
+    fn a_hostile_event_costs_no_more_than_its_size() {
+        let key = "k".repeat(30_000);
+        for (key, texts) in [(key.as_str(), 15_000), ("k", 2_000_000)] {
+            let raw = format!("data: {{\"{key}\":[{}\"\"],\"c\":\"\\ud83d\"}}\n\n", "\"\",".repeat(texts / 2));
+            let mut mender = Mender::default();
+            let begun = std::time::Instant::now();
+            let sent = mender.add(Event::from_raw(raw.into())).into_iter().count() + mender.rest().into_iter().count();
+            assert!(sent == 1 && begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+        }
+    }
 
     fn event(text: &[u8]) -> Event {
         Event::of_data(&[b"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"", text, b"\"}}]}"].concat())

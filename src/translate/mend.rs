@@ -37,6 +37,34 @@ pub fn mended(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(whole)
 }
 
+/// JSON as careless programs write it: `NaN` and infinities become null, and line ends within a text become spaces.
+pub fn tolerated(text: &[u8]) -> Vec<u8> {
+    const NO_NUMBERS: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
+    let mut told = Vec::with_capacity(text.len());
+    let (mut is_in_text, mut at) = (false, 0);
+    while let Some(byte) = text.get(at) {
+        let no_number = NO_NUMBERS.iter().find(|word| !is_in_text && text[at..].starts_with(word));
+        let taken = match (byte, no_number) {
+            (_, Some(word)) => {
+                told.extend_from_slice(b"null");
+                word.len()
+            }
+            (b'\\', None) if is_in_text => {
+                let escape = &text[at..text.len().min(at + 2)];
+                told.extend_from_slice(escape);
+                escape.len()
+            }
+            _ => {
+                is_in_text ^= *byte == b'"';
+                told.push(if is_in_text && byte.is_ascii_control() { b' ' } else { *byte });
+                1
+            }
+        };
+        at += taken;
+    }
+    told
+}
+
 /// A whole answer in JSON, without a mark in front of it and with its broken characters replaced. What is not JSON, such as a picture, stays as it is.
 pub fn mended_answer(body: Bytes, is_json: bool) -> Bytes {
     let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);

@@ -8,6 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::mend::tolerated;
 use crate::domain::{Usage, decimal::scaled_up};
 
 /// What one chunk of a stream, or a whole reply, says.
@@ -82,9 +83,10 @@ pub fn value_at(payload: &[u8], path: &str) -> Option<String> {
     Some(unquoted(raw.get())).filter(|text| *text != "null").map(str::to_owned)
 }
 
-/// Whether a text is a JSON object, whatever is in it.
+/// Whether a text is a JSON object, whatever is in it: also `NaN` and the like, which Python writes and reads.
 pub fn is_object(text: &[u8]) -> bool {
-    serde_json::from_slice::<HashMap<Cow<'_, str>, IgnoredAny>>(text).is_ok()
+    let is_strictly = |text: &[u8]| serde_json::from_slice::<HashMap<Cow<'_, str>, IgnoredAny>>(text).is_ok();
+    is_strictly(text) || (begins_as_object(text) && is_strictly(&tolerated(text)))
 }
 
 /// Whether a text begins as a JSON object does; a list could be taken for the fields of one.

@@ -301,7 +301,7 @@ fn an_argument_too_many_is_ignored_where_it_is_free_and_named_where_it_is_not() 
             ("search", json!({"query": "gpt", "Query": "x", "max_results": 3}), vec!["Query (did you mean query?)", "max_results"]),
             ("usage", json!({"Limit": 3, "limt": 3}), vec!["Limit (did you mean limit?)", "limt (did you mean limit?)"]),
             ("get_provider_docs", json!({"provider": "openai", "providers": ["x"]}), vec!["providers (did you mean provider?)"]),
-            ("login", json!({"budget": "1.00", "task_progress": "x"}), vec!["budget", "task_progress"]),
+            ("login", json!({"colour": "blue", "task_progress": "x"}), vec!["colour", "task_progress"]),
         ] {
             let answer = server.call(tool, arguments);
             assert_eq!(answer["isError"], false, "{answer}");

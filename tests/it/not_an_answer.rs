@@ -127,6 +127,7 @@ async fn what_may_be_an_answer_is_handed_on() {
         ("{\"weird\": true}", "{\"weird\": true}"),
         (" {\"choices\": \"odd\"}\n", " {\"choices\": \"odd\"}\n"),
         ("{\"a\": 1, \"a\": 2}", "{\"a\": 1, \"a\": 2}"),
+        ("{\"logprob\": -Infinity}", "{\"logprob\": -Infinity}"),
         (marked.as_str(), &marked[3..]),
     ] {
         for (key, path, model) in [(&chat, "/v1/chat/completions", "fake/m"), (&claude, "/v1/messages", "claude/m")] {

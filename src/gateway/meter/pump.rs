@@ -189,7 +189,15 @@ impl<'a> Pump<'a> {
     }
 
     /// Reads and counts what the provider has sent already, for nobody.
-    async fn read_what_has_come(&mut self, mut come: Option<Option<Result<Bytes, String>>>, within: Duration, why: Ending) -> End {
+    async fn read_what_has_come(&mut self, come: Option<Option<Result<Bytes, String>>>, within: Duration, why: Ending) -> End {
+        // Nothing of it is passed on.
+        let has_told_error = self.has_told_error;
+        let end = self.count_what_has_come(come, within, why).await;
+        self.has_told_error = has_told_error;
+        end
+    }
+
+    async fn count_what_has_come(&mut self, mut come: Option<Option<Result<Bytes, String>>>, within: Duration, why: Ending) -> End {
         // Where nobody was waited for, only what is on its way through this process was not read yet.
         let (gap, within, at_limit) =
             if self.is_behind { (ARRIVED_GAP, within, End::Behind(why)) } else { (HANDED_OUT_GAP, HANDED_OUT_TIMEOUT, End::Cut(why)) };

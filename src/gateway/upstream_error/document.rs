@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::reason::words;
 use crate::translate::{
-    mend::mended,
+    mend::{mended, tolerated},
     sse::{self, BYTE_ORDER_MARK, Event, Splitter},
 };
 
@@ -61,34 +61,6 @@ fn decoded(body: &[u8]) -> Cow<'_, [u8]> {
     let units: Vec<u16> = body.as_chunks().0.iter().map(|pair| unit(*pair)).collect();
     let text = String::from_utf16_lossy(&units);
     Cow::Owned(mended(text.trim_start_matches('\u{feff}').as_bytes()).into_owned())
-}
-
-/// JSON as careless programs write it: `NaN` and infinities become null, and line ends within a text become spaces.
-fn tolerated(text: &[u8]) -> Vec<u8> {
-    const NO_NUMBERS: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
-    let mut told = Vec::with_capacity(text.len());
-    let (mut is_in_text, mut at) = (false, 0);
-    while let Some(byte) = text.get(at) {
-        let no_number = NO_NUMBERS.iter().find(|word| !is_in_text && text[at..].starts_with(word));
-        let taken = match (byte, no_number) {
-            (_, Some(word)) => {
-                told.extend_from_slice(b"null");
-                word.len()
-            }
-            (b'\\', None) if is_in_text => {
-                let escape = &text[at..text.len().min(at + 2)];
-                told.extend_from_slice(escape);
-                escape.len()
-            }
-            _ => {
-                is_in_text ^= *byte == b'"';
-                told.push(if is_in_text && byte.is_ascii_control() { b' ' } else { *byte });
-                1
-            }
-        };
-        at += taken;
-    }
-    told
 }
 
 /// Puts an error in the place of the text that quotes it.

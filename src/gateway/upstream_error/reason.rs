@@ -97,12 +97,18 @@ impl Reason {
             "expiredtokenexception",
             "invalidsignatureexception",
         ];
+        const SENTENCES: [&str; 5] = ["invalidapikey", "apikeynotvalid", "apikeyisinvalid", "apikeyisnotvalid", "incorrectapikey"];
+        let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect::<String>();
         let is_it = |name: &str| {
-            let name: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+            let name = plain(name);
             NAMES.contains(&name.as_str()) || WORDS.iter().any(|word| name.contains(word))
         };
+        let says_so = || {
+            let message = plain(&self.message);
+            SENTENCES.iter().any(|sentence| message.contains(sentence))
+        };
         let code = self.code.as_ref().map(|code| code.as_str().map_or_else(|| code.to_string(), str::to_owned));
-        code.as_deref().is_some_and(is_it) || self.kind.as_deref().is_some_and(is_it)
+        code.as_deref().is_some_and(is_it) || self.kind.as_deref().is_some_and(is_it) || says_so()
     }
 }
 

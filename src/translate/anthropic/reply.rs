@@ -114,8 +114,10 @@ fn service(block: &str) -> Service {
         #[serde(borrow, default)]
         speed: Option<&'a RawValue>,
     }
+    // Priority is capacity that was bought beforehand, of which tokens take as much as they cost.
+    const LISTED: [&str; 5] = ["auto", "batch", "priority", "standard", "standard_only"];
     let Ok(Reported { inference_geo, service_tier, speed }) = serde_json::from_str(block) else { return Service::Listed };
-    if !says_only(speed, &["standard"]) || !says_only(service_tier, &["auto", "batch", "standard", "standard_only"]) {
+    if !says_only(speed, &["standard"]) || !says_only(service_tier, &LISTED) {
         Service::Unlisted
     } else if !says_only(inference_geo, &["global", "not_available"]) {
         Service::InAPlace
@@ -240,7 +242,7 @@ mod tests {
             (json!({"inference_geo": "eu"}), Service::InAPlace),
             (json!({"speed": "fast"}), Service::Unlisted),
             (json!({"speed": "fast", "inference_geo": "us"}), Service::Unlisted),
-            (json!({"service_tier": "priority"}), Service::Unlisted),
+            (json!({"service_tier": "priority"}), Service::Listed),
             (json!({"service_tier": "from_the_future"}), Service::Unlisted),
             (json!({"service_tier": 5}), Service::Unlisted),
         ] {

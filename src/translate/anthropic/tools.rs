@@ -188,7 +188,8 @@ fn defined<'a>(value: &'a Value, tools: &mut Vec<&'a Value>) {
             if members.get("type").is_some_and(|kind| kind == DEFINITION) {
                 tools.extend(members.get("definition"));
             }
-            members.values().for_each(|value| defined(value, tools));
+            // What a tool was called with is the caller's own.
+            members.iter().filter(|(name, _)| *name != "input").for_each(|(_, value)| defined(value, tools));
         }
         _ => {}
     }

@@ -130,7 +130,7 @@ async fn the_service_of_the_price_list_is_asked_for_and_another_one_is_not_booke
         (CLAUDE, json!({"inference_geo": "us"}), Some(1.1), "measured"),
         (CLAUDE, json!({"inference_geo": "eu"}), Some(1.1), "measured"),
         (CLAUDE, json!({"speed": "fast"}), None, "hold"),
-        (CLAUDE, json!({"service_tier": "priority", "inference_geo": "us"}), None, "hold"),
+        (CLAUDE, json!({"service_tier": "priority", "inference_geo": "us"}), Some(1.1), "measured"),
     ] {
         for is_streamed in [false, true] {
             let more = json!({"stream": is_streamed});

@@ -128,6 +128,11 @@ fn a_tool_that_a_message_defines_is_the_callers_own() {
         (adds(json!({"type": "computer_toolset_20260801"})), true),
         (adds(json!({"type": "computer_toolset_20300101"})), false),
         (by_reference, true),
+        (
+            json!({"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "make", "input":
+            {"type": "tool_definition", "definition": {"type": "object"}}}]}]}),
+            true,
+        ),
         (adds(json!({"type": "web_search_20250305", "name": "web_search"})), false),
         (adds(json!({"type": "from_the_future", "name": "x"})), false),
         (kept, false),
