@@ -212,7 +212,7 @@ mod tests {
             let raw = format!("data: {{\"{key}\":[{}\"\"],\"c\":\"\\ud83d\"}}\n\n", "\"\",".repeat(texts / 2));
             let mut mender = Mender::default();
             let begun = std::time::Instant::now();
-            let sent = mender.add(Event::from_raw(raw.into())).into_iter().count() + mender.rest().into_iter().count();
+            let sent = mender.add(Event::from_raw(raw.into())).count() + mender.rest().len();
             assert!(sent == 1 && begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
         }
     }

@@ -197,12 +197,13 @@ async def test_arguments_that_do_not_exist_are_named(machine, mode):
             ("usage", {}),
         ]:
             result = await client.call_tool(tool, {**arguments, "colour": "blue"})
-            if tool in ("search", "get_provider_docs"):
+            if tool in ("login", "search", "get_provider_docs", "usage"):
                 assert "colour" in ok(result)["warnings"][0], tool
                 continue
-            # Nothing is bought, and no limit set, under an argument that does not count.
-            error = refused(result, "not_logged_in" if tool == "usage" else "invalid_arguments")
-            assert "colour" in error["message"] or tool == "usage", tool
+            # Nothing is bought under an argument that does not count.
+            assert "colour" in refused(result, "invalid_arguments")["message"], tool
+        # Nor is a limit left out that somebody meant to set.
+        assert "budget" in refused(await client.call_tool("login", {"budget": "1.00"}), "invalid_arguments")["message"]
 
 
 @pytest.mark.parametrize(
