@@ -65,7 +65,7 @@ fn not_an_answer(held: &Held) -> GatewayError {
 }
 
 fn as_events(held: &Held, body: &[u8]) -> Option<Bytes> {
-    held.ask.as_events(body).filter(|_| held.ask.is_streamed())
+    if held.ask.is_streamed() { held.ask.as_events(body) } else { None }
 }
 
 /// Reads an answer, and finds out what it used.
