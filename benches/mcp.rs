@@ -66,7 +66,7 @@ fn client() -> reqwest::Client {
 }
 
 async fn gateway_calls(folder: &Path) -> Vec<Duration> {
-    let key = program(folder).args(["keys", "create", "bench", "--quiet"]).output().unwrap();
+    let key = program(folder).args(["keys", "create", "bench", "--unlimited", "--quiet"]).output().unwrap();
     let key = String::from_utf8(key.stdout).unwrap().trim().to_owned();
     let (mut child, address) = serve(folder, &["gateway", "--listen", "127.0.0.1:0"]);
     let http = client();

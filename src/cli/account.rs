@@ -1,4 +1,4 @@
-//! `lava-mcp account`: the limit over all keys together.
+//! `lava-mcp account`: the account limit, which holds for all keys together.
 
 use clap::{Args, Subcommand};
 
@@ -17,22 +17,28 @@ pub(super) struct AccountArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Set the limit over all keys; `none` lifts it. What they have spent in its cycle counts.
+    /// Set the account limit; `none` lifts it. What all keys have spent in its cycle counts.
+    #[command(after_help = "Examples:\n  lava-mcp account limit 50/month\n  lava-mcp account limit none")]
     Limit {
-        /// Most money a cycle, such as 50.00/monthly, or none.
-        #[arg(value_name = "AMOUNT/CYCLE", value_parser = or_none(SpendLimit::parse_short))]
-        limit: Change<SpendLimit>,
+        /// Most money a cycle, such as 50/month or 50.00/monthly, or none.
+        #[arg(value_name = "AMOUNT/CYCLE", required = true, num_args = 1..)]
+        limit: Vec<String>,
     },
 }
 
 pub(super) async fn account(settings: Settings, args: AccountArgs, json: bool) -> Result<(), Failure> {
+    let limit = match &args.action {
+        // `5 a day` comes as three words.
+        Some(Action::Limit { limit }) => Some(or_none(SpendLimit::parse_short)(&limit.join(" "))?),
+        None => None,
+    };
     let app = App::new(settings)?;
     let done = async {
         let secret = app.session.owner_key().await?;
         let client = app.session.client().await?;
         let account = match args.action {
             None => client.account(&secret).await?,
-            Some(Action::Limit { limit }) => client.limit_account(&secret, limit.value()).await?,
+            Some(Action::Limit { .. }) => client.limit_account(&secret, limit.and_then(Change::value)).await?,
         };
         show(&account, json)
     };

@@ -114,7 +114,7 @@ async fn to_review(app: &App) -> Vec<Check> {
     if !mispriced.is_empty() {
         checks.push(Check::note(
             "mispriced",
-            format!("{} billed more than the prices allow; `lava-mcp mispriced` shows what happened", mispriced.join(", ")),
+            format!("{} billed more than the prices allow; `lava-mcp quarantined` shows what happened", mispriced.join(", ")),
         ));
     }
     checks

@@ -1,4 +1,5 @@
-//! `lava-mcp mispriced`: models that billed more than their prices allow. Keys with a limit do not buy them until a person has looked at the prices.
+//! `lava-mcp quarantined`, which was called `mispriced`: models that billed more than their prices allow. Keys with a limit do not buy them until a person has
+//! looked at the prices and reinstates them.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -18,8 +19,9 @@ pub(super) struct MispricedArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Sell a model again to keys with a limit.
-    SellAgain {
+    /// Let keys with a limit buy a model again, once its prices are right.
+    #[command(alias = "sell-again", after_help = "Example:\n  lava-mcp quarantined reinstate openrouter/some/model")]
+    Reinstate {
         /// The model as the list shows it.
         #[arg(value_name = "PROVIDER/MODEL", value_parser = parse_model)]
         model: (String, String),
@@ -38,7 +40,7 @@ pub(super) async fn mispriced(settings: Settings, args: MispricedArgs, json: boo
         let client = app.session.client().await?;
         match args.action {
             None => show(&client.mispriced(&secret).await?, json),
-            Some(Action::SellAgain { model: (provider, model) }) => sell_again(&client, &secret, &provider, &model, json).await,
+            Some(Action::Reinstate { model: (provider, model) }) => reinstate(&client, &secret, &provider, &model, json).await,
         }
     };
     let done = done.await;
@@ -51,7 +53,7 @@ fn show(models: &[MispricedModel], json: bool) -> Result<(), Failure> {
         return output::print_json(&json!({"data": models}));
     }
     if models.is_empty() {
-        output::complain("No model has billed more than its prices allow.");
+        output::complain("No model is quarantined: none has billed more than its prices allow.");
         return Ok(());
     }
     let mut rows = vec![["MODEL", "SET ASIDE", "BILLED", "WHEN", "REQUEST"].map(str::to_owned).to_vec()];
@@ -61,21 +63,21 @@ fn show(models: &[MispricedModel], json: bool) -> Result<(), Failure> {
     }));
     output::table(&rows);
     output::complain(
-        "Keys with a limit do not buy these. Once their prices are right, run `lava-mcp mispriced sell-again PROVIDER/MODEL`.",
+        "Keys with a limit do not buy these. Once their prices are right, run `lava-mcp quarantined reinstate PROVIDER/MODEL`.",
     );
     Ok(())
 }
 
-async fn sell_again(client: &Client, secret: &Secret, provider: &str, model: &str, json: bool) -> Result<(), Failure> {
+async fn reinstate(client: &Client, secret: &Secret, provider: &str, model: &str, json: bool) -> Result<(), Failure> {
     let name = format!("{provider}/{model}");
     match client.sell_again(secret, provider, model).await {
-        Ok(()) if json => output::print_json(&json!({"sold_again": name})),
+        Ok(()) if json => output::print_json(&json!({"reinstated": name, "sold_again": name})),
         Ok(()) => {
-            output::complain(&format!("{name} is sold again."));
+            output::complain(&format!("{name} is reinstated: keys with a limit buy it again."));
             Ok(())
         }
         Err(ClientError::Refused { status: 404, .. }) => {
-            Err(Failure::Error(format!("{name} is not one of the models that `lava-mcp mispriced` shows")))
+            Err(Failure::Error(format!("{name} is not quarantined; `lava-mcp quarantined` shows the models that are")))
         }
         Err(error) => Err(error.into()),
     }

@@ -5,9 +5,10 @@ mod call;
 mod demo;
 mod doctor;
 mod gateway;
-mod holds;
 mod install;
+mod keyboard;
 mod keys;
+mod known;
 mod login;
 mod manifest;
 mod mispriced;
@@ -72,15 +73,16 @@ enum Command {
     Prompt(prompt::PromptArgs),
     /// Call an API address of the catalog.
     Call(call::CallArgs),
-    /// Keep or remove the key of a provider in the vault, or list who has one.
+    /// Keep or remove the key of a provider, or list where each key comes from.
     Providers(providers::ProvidersArgs),
     /// Serve the gateway over a socket, for every tool that takes an OpenAI key.
     Gateway(gateway::GatewayArgs),
     /// Make, list, change, pause, rotate or revoke spend keys; look at their holds.
     Keys(keys::KeysArgs),
-    /// Show or set the limit over all keys together.
+    /// Show or set the account limit, which holds for all keys together.
     Account(account::AccountArgs),
-    /// Show models that billed more than their prices allow, or sell one again.
+    /// Show quarantined models, which billed more than their prices allow, or reinstate one.
+    #[command(name = "quarantined", visible_alias = "mispriced")]
     Mispriced(mispriced::MispricedArgs),
     /// Make, list or delete secret keys, which manage spend keys.
     SecretKeys(secret_keys::SecretKeysArgs),

@@ -1,10 +1,10 @@
 //! `lava-mcp secret-keys`: keys that manage the spend keys of the embedded gateway.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Failure, output, serve::App};
-use crate::{config::Settings, gateway::Gateway};
+use super::{Failure, keyboard, output, serve::App};
+use crate::{config::Settings, gateway::Gateway, store::SecretKey};
 
 #[derive(Debug, Args)]
 pub(super) struct SecretKeysArgs {
@@ -15,6 +15,7 @@ pub(super) struct SecretKeysArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a secret key and print it, alone, on stdout. It is not shown again.
+    #[command(after_help = "Example:\n  export LAVA_SECRET_KEY=$(lava-mcp secret-keys create --name \"our backend\")")]
     Create {
         /// Its spend keys only reach the sandbox.
         #[arg(long)]
@@ -25,10 +26,13 @@ enum Action {
     },
     /// List the secret keys.
     List,
-    /// End a secret key for good. Spend keys that were made with it go on.
+    /// End a secret key for good; on a terminal it is asked first. Spend keys that were made with it go on.
     Delete {
-        /// Its id, as list shows it.
-        id: String,
+        /// Its id, or its name if no other key has it, as list shows them.
+        key: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
     },
 }
 
@@ -45,16 +49,19 @@ async fn run(gateway: &Gateway, action: Action, json: bool) -> Result<(), Failur
     match action {
         Action::Create { test, name } => {
             let key = gateway.create_secret_key(&name, test).await.map_err(fail)?;
+            if json {
+                let keys = gateway.secret_keys().map_err(fail)?;
+                let mut shown = keys.iter().find(|made| made.preview == key.preview()).map(object).unwrap_or_default();
+                shown["key"] = key.expose().into();
+                return output::print_json(&shown);
+            }
             output::say(key.expose());
             output::complain("Keep it now: it is not shown again.");
         }
         Action::List => {
             let keys = gateway.secret_keys().map_err(fail)?;
             if json {
-                let rows = keys.iter().map(|key| {
-                    json!({"secret_key_id": key.id, "key_preview": key.preview, "name": key.name, "test": key.test, "created_at": key.created_at.to_string()})
-                });
-                return output::print_json(&rows.collect::<Vec<_>>());
+                return output::print_json(&keys.iter().map(object).collect::<Vec<_>>());
             }
             let mut rows = vec![["ID", "KEY", "NAME", "KIND", "CREATED"].map(str::to_owned).to_vec()];
             rows.extend(keys.into_iter().map(|key| {
@@ -63,12 +70,44 @@ async fn run(gateway: &Gateway, action: Action, json: bool) -> Result<(), Failur
             }));
             output::table(&rows);
         }
-        Action::Delete { id } => {
-            if !gateway.delete_secret_key(&id).await.map_err(fail)? {
-                return Err(Failure::Error(format!("there is no secret key {id}; `lava-mcp secret-keys list` shows them")));
+        Action::Delete { key, yes } => {
+            let keys = gateway.secret_keys().map_err(fail)?;
+            let SecretKey { id, name, .. } = find(&keys, &key)?;
+            if !yes && keyboard::is_there() && !keyboard::confirm(&format!("Delete \"{name}\" ({id})? It cannot be undone."))? {
+                return Err(Failure::Cancelled(format!("{id} was not deleted")));
             }
-            output::complain(&format!("{id} is deleted."));
+            if !gateway.delete_secret_key(id).await.map_err(fail)? {
+                return Err(unknown(&key));
+            }
+            if json {
+                return output::print_json(&json!({"deleted": id, "name": name}));
+            }
+            output::complain(&format!("\"{name}\" ({id}) is deleted."));
         }
     }
     Ok(())
+}
+
+fn object(key: &SecretKey) -> Value {
+    json!({"secret_key_id": key.id, "key_preview": key.preview, "name": key.name, "test": key.test, "created_at": key.created_at.to_string()})
+}
+
+/// The key with this id or, if there is none, this name.
+fn find<'a>(keys: &'a [SecretKey], text: &str) -> Result<&'a SecretKey, Failure> {
+    if let Some(key) = keys.iter().find(|key| key.id == text) {
+        return Ok(key);
+    }
+    let same: Vec<&SecretKey> = keys.iter().filter(|key| key.name == text).collect();
+    match same.as_slice() {
+        [one] => Ok(one),
+        [] => Err(unknown(text)),
+        several => {
+            let ids = several.iter().map(|key| key.id.as_str()).collect::<Vec<_>>().join(", ");
+            Err(Failure::Error(format!("{} secret keys are called \"{text}\"; give an id: {ids}", several.len())))
+        }
+    }
+}
+
+fn unknown(text: &str) -> Failure {
+    Failure::Error(format!("there is no secret key \"{text}\"; `lava-mcp secret-keys list` shows those there are"))
 }

@@ -170,11 +170,16 @@ pub struct PageQuery {
 impl PageQuery {
     /// As the query of a URL: empty, or with its question mark.
     pub(super) fn to_query(&self) -> String {
+        let query = self.pairs();
+        if query.is_empty() { query } else { format!("?{query}") }
+    }
+
+    /// Without its question mark.
+    pub(super) fn pairs(&self) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(self.limit.map(|limit| ("limit", limit.to_string())));
         query.extend_pairs(self.cursor.as_ref().map(|cursor| ("cursor", cursor)));
-        let query = query.finish();
-        if query.is_empty() { query } else { format!("?{query}") }
+        query.finish()
     }
 }
 

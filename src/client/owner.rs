@@ -4,7 +4,7 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Client, ClientError, LimitObject, segment, to_bytes};
+use super::{Client, ClientError, KeyPage, LimitObject, PageQuery, SpendKeyObject, segment, to_bytes};
 use crate::domain::{Secret, SpendLimit};
 
 /// The lid over all keys of the account, and what they have spent together.
@@ -110,6 +110,22 @@ impl Client {
     pub async fn limit_account(&self, secret: &Secret, limit: Option<SpendLimit>) -> Result<AccountObject, ClientError> {
         let body = to_bytes(&json!({"spend_limit": limit}));
         self.json(Method::PUT, "/v1/lava_mcp/account", Some(secret), Some(body)).await
+    }
+
+    /// A page of spend keys, newest first, with those that were revoked. A gateway that does not know how to show them leaves them out.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn spend_keys_with_revoked(&self, secret: &Secret, page: &PageQuery) -> Result<KeyPage, ClientError> {
+        self.json(Method::GET, &format!("/v1/spend_keys?include_revoked=true&{}", page.pairs()), Some(secret), None).await
+    }
+
+    /// A spend key by its id, if it was revoked too.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with status 404 when there is none.
+    pub async fn spend_key_or_revoked(&self, secret: &Secret, id: &str) -> Result<SpendKeyObject, ClientError> {
+        self.json(Method::GET, &format!("/v1/spend_keys/{}?include_revoked=true", segment(id)), Some(secret), None).await
     }
 
     /// Open holds and unverified charges: with a secret key those of the account or of one spend key, with a spend key its own.

@@ -17,6 +17,7 @@ pub struct SpendKeyObject {
     /// What people call it.
     pub name: String,
     /// `active` or `paused`.
+    // Or `revoked`, where revoked keys were asked for; the schema of the tools, whose keys are not revoked, is made from this.
     pub status: String,
     /// `openai` or `anthropic`.
     pub request_shape: String,
@@ -117,6 +118,10 @@ pub struct KeyExtras {
     /// Whether an output cap that is more than there is money for is lowered rather than refused.
     #[serde(default)]
     pub lower_output_cap: bool,
+    /// Of a revoked key, when that was, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub revoked_at: Option<String>,
 }
 
 impl SpendKeyObject {

@@ -17,22 +17,6 @@ pub struct SpendLimit {
 }
 
 impl SpendLimit {
-    /// Reads the short form of settings, such as `5.00/daily`.
-    ///
-    /// # Errors
-    /// A sentence that says what was wrong and what is allowed.
-    pub fn parse_short(text: &str) -> Result<Self, String> {
-        let expected =
-            || format!("\"{text}\" is not a limit: write an amount and a cycle, such as 5.00/daily (daily, weekly, monthly or total)");
-        let (amount, cycle) = text.split_once('/').ok_or_else(expected)?;
-        let amount: Money = amount.trim().parse().map_err(|_| expected())?;
-        let cycle = Cycle::parse(cycle.trim()).ok_or_else(expected)?;
-        if amount <= Money::ZERO {
-            return Err(format!("\"{text}\" is not a limit: the amount must be above zero"));
-        }
-        Ok(Self { amount, cycle })
-    }
-
     /// The most that can be spent under this limit in any window of `outer`; `None` if there is no most.
     pub fn most_in(self, outer: Cycle) -> Option<Money> {
         let windows = self.cycle.most_windows_in(outer)?;

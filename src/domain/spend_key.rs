@@ -94,6 +94,10 @@ pub struct SpendKey {
     pub created_at: Timestamp,
     /// When it last opened a hold.
     pub last_used_at: Option<Timestamp>,
+    /// Whether it has ended for good; it is then only shown.
+    pub is_revoked: bool,
+    /// When that was, if it is known.
+    pub revoked_at: Option<Timestamp>,
     /// Booked in this cycle.
     pub current_spend: Money,
     /// Set aside by calls in flight.

@@ -47,7 +47,7 @@ pub(super) enum GatewayError {
     KeyPaused,
     #[error(
         "This gateway is a sandbox, and this key is a live one: its limits are for real money, so nothing is counted against them here. Make a key for the sandbox \
-         with `lava-mcp --sandbox keys create NAME`, or use a gateway that is not a sandbox."
+         with `lava-mcp --sandbox keys create NAME --spend-limit 5/day`, or use a gateway that is not a sandbox."
     )]
     LiveKeyInSandbox,
     #[error("This key only allows {allowed} request shape, but received {received}")]
@@ -112,7 +112,7 @@ pub(super) enum GatewayError {
     #[error("Too many requests a minute; the next one is admitted in {wait_ms} ms.")]
     RateLimited { wait_ms: u64, state: RateState },
     #[error(
-        "{provider}/{model} billed more than its prices allow, so no key with a limit buys there until somebody has reviewed them: `lava-mcp mispriced` shows what \
+        "{provider}/{model} billed more than its prices allow, so no key with a limit buys there until somebody has reviewed them: `lava-mcp quarantined` shows what \
          happened."
     )]
     Mispriced { provider: String, model: String },

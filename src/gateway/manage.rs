@@ -1,6 +1,7 @@
 //! The spend keys API: create, list, retrieve, update, rotate, revoke. Field for field as Lava has it.
 
 mod fields;
+mod page;
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use axum::extract::{Path, Query, Request, State};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
     Gateway,
@@ -22,12 +23,12 @@ use crate::{
     domain::{
         KeyId, KeySettings, Money, NewSpendKey, PlainKey, RateLimit, RequestLimit, RequestShape, SpendKey, SpendLimit, Status, key::KeyKind,
     },
-    store::SecretKey,
+    store::{KeyPage, SecretKey},
 };
 use fields::Fields;
 pub(super) use fields::{account_limit, bad, reason};
-const PAGE_DEFAULT: usize = 10;
-const PAGE_MAX: usize = 100;
+use page::Revoked;
+pub(super) use page::{Listing, Page};
 
 /// A spend key as the API shows it. `lava_mcp` is ours; Lava's SDKs ignore it.
 #[derive(Serialize)]
@@ -36,7 +37,8 @@ pub(super) struct KeyObject {
     key_preview: String,
     name: String,
     wallet_id: String,
-    status: Status,
+    /// As Lava has it; `revoked` only where revoked keys were asked for.
+    status: &'static str,
     request_shape: RequestShape,
     allowed_models: Option<Vec<String>>,
     allowed_providers: Option<Vec<String>>,
@@ -75,6 +77,9 @@ struct KeyExtras {
     hosted_tools: bool,
     /// Whether an output cap is lowered to what there is money for.
     lower_output_cap: bool,
+    /// Of a revoked key, when that was, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<String>,
 }
 
 impl KeyObject {
@@ -90,6 +95,12 @@ impl KeyObject {
             test: key.test,
             hosted_tools: key.settings.hosted_tools,
             lower_output_cap: key.settings.lower_output_cap,
+            revoked_at: key.revoked_at.map(|at| at.to_string()),
+        };
+        let status = match (key.is_revoked, key.settings.status) {
+            (true, _) => "revoked",
+            (false, Status::Active) => "active",
+            (false, Status::Paused) => "paused",
         };
         let settings = key.settings;
         Ok(Self {
@@ -97,7 +108,7 @@ impl KeyObject {
             key_preview: key.preview,
             name: settings.name,
             wallet_id: "local".to_owned(),
-            status: settings.status,
+            status,
             request_shape: settings.shape,
             allowed_models: settings.allowed_models,
             allowed_providers: settings.allowed_providers,
@@ -142,7 +153,10 @@ fn owned(gateway: &Gateway, headers: &HeaderMap, id: &str) -> Result<SpendKey, G
 }
 
 fn owned_by(gateway: &Gateway, owner: &SecretKey, id: &str) -> Result<SpendKey, GatewayError> {
-    let key = gateway.store.spend_key(&KeyId::from_text(id))?;
+    managed_by(gateway, owner, gateway.store.spend_key(&KeyId::from_text(id))?, id)
+}
+
+fn managed_by(gateway: &Gateway, owner: &SecretKey, key: Option<SpendKey>, id: &str) -> Result<SpendKey, GatewayError> {
     // The own budget of a secret key is no spend key.
     key.filter(|key| key.test == manages_test(gateway, owner) && !key.is_of_secret_key())
         .ok_or_else(|| GatewayError::NotFound(format!("spend key {id}")))
@@ -176,47 +190,18 @@ pub(super) async fn create(State(gateway): State<Arc<Gateway>>, request: Request
     respond_json(StatusCode::CREATED, created.await)
 }
 
-#[derive(Deserialize)]
-pub(super) struct Page {
-    cursor: Option<String>,
-    limit: Option<usize>,
-}
-
-impl Page {
-    /// Cursor and page size, checked.
-    pub(super) fn parts(&self) -> Result<(Option<&str>, usize), GatewayError> {
-        let limit = self.limit.unwrap_or(PAGE_DEFAULT);
-        if !(1..=PAGE_MAX).contains(&limit) {
-            return Err(bad("limit", "a number between 1 and 100 is needed"));
-        }
-        Ok((self.cursor.as_deref(), limit))
-    }
-}
-
-/// A page of a list, newest first.
-#[derive(Serialize)]
-pub(super) struct Listing<T> {
-    data: Vec<T>,
-    has_more: bool,
-    next_cursor: Option<String>,
-}
-
-impl<T> Listing<T> {
-    /// Makes a page out of one item more than it shall hold.
-    pub(super) fn new(mut data: Vec<T>, limit: usize, id: impl Fn(&T) -> String) -> Self {
-        let has_more = data.len() > limit;
-        data.truncate(limit);
-        let next_cursor = data.last().filter(|_| has_more).map(id);
-        Self { data, has_more, next_cursor }
-    }
-}
-
-pub(super) async fn list(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Query(page): Query<Page>) -> Response {
+pub(super) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    Query(page): Query<Page>,
+    Query(revoked): Query<Revoked>,
+) -> Response {
     let listing = (|| {
         let owner = owner(&gateway, &headers)?;
         let (cursor, limit) = page.parts()?;
         let now = (gateway.clock)();
-        let keys = gateway.store.spend_keys(manages_test(&gateway, &owner), cursor, limit + 1)?;
+        let test = manages_test(&gateway, &owner);
+        let keys = gateway.store.spend_keys(&KeyPage { test, before: cursor, limit: limit + 1, with_revoked: revoked.are_shown()? })?;
         let objects = keys.into_iter().map(|key| KeyObject::new(&gateway, key, now, None)).collect::<Result<_, _>>()?;
         Ok(Listing::new(objects, limit, |key: &KeyObject| key.spend_key_id.clone()))
     })();
@@ -232,8 +217,18 @@ pub(super) async fn own(State(gateway): State<Arc<Gateway>>, headers: HeaderMap)
     respond_json(StatusCode::OK, object)
 }
 
-pub(super) async fn retrieve(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    let object = owned(&gateway, &headers, &id).and_then(|key| KeyObject::new(&gateway, key, (gateway.clock)(), None));
+pub(super) async fn retrieve(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Query(revoked): Query<Revoked>,
+) -> Response {
+    let object = (|| {
+        let owner = owner(&gateway, &headers)?;
+        let key_id = KeyId::from_text(&id);
+        let key = if revoked.are_shown()? { gateway.store.spend_key_or_revoked(&key_id)? } else { gateway.store.spend_key(&key_id)? };
+        KeyObject::new(&gateway, managed_by(&gateway, &owner, key, &id)?, (gateway.clock)(), None)
+    })();
     respond_json(StatusCode::OK, object)
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 
 pub use clock::{Clock, guarded_clock, wall_clock};
 pub use counters::Counters;
-pub use sqlite::{NewSecretKey, RequestPage, SecretKey};
+pub use sqlite::{KeyPage, NewSecretKey, RequestPage, SecretKey};
 
 use crate::domain::{
     Cycle, HoldId, KeyHash, KeyId, KeySettings, Money, NewSpendKey, RateLimit, SpendKey, SpendLimit,
@@ -120,12 +120,20 @@ impl Store {
         self.sqlite.spend_key(id)
     }
 
-    /// Up to `limit` spend keys, of the sandbox or not, newest first, older than `before`.
+    /// The spend key with this id, if it was revoked too; for showing it.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be read.
-    pub fn spend_keys(&self, test: bool, before: Option<&str>, limit: usize) -> Result<Vec<SpendKey>, StoreError> {
-        self.sqlite.spend_keys(test, before, limit)
+    pub fn spend_key_or_revoked(&self, id: &KeyId) -> Result<Option<SpendKey>, StoreError> {
+        self.sqlite.spend_key_or_revoked(id)
+    }
+
+    /// A page of spend keys, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn spend_keys(&self, page: &KeyPage<'_>) -> Result<Vec<SpendKey>, StoreError> {
+        self.sqlite.spend_keys(page)
     }
 
     /// All secret keys that were not deleted, oldest first.

@@ -251,7 +251,7 @@ fn provider_keys_are_kept_and_never_shown() {
     assert_eq!(set("openai", "\n").status.code(), Some(1));
     assert!(err(&set("nobody", "sk-x\n")).contains("nobody"));
     let listed = run(home.path(), &["providers", "list"]);
-    assert_eq!(out(&listed), "openai\n");
+    assert_eq!(out(&listed).lines().nth(1).map(str::split_whitespace).map(Iterator::collect), Some(vec!["openai", "file", "store"]));
     // The search tells that it is there, without looking into the vault.
     let found = json(&run(home.path(), &["--json", "search", "gpt-4o-mini", "--limit", "1"]));
     assert_eq!(found["results"][0]["credentials"], "ready");

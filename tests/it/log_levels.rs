@@ -64,7 +64,7 @@ fn the_gateway_logs_no_bodies_and_no_headers() {
         let home = tempfile::tempdir().unwrap();
         let url = provider();
         let run = |arguments: &[&str]| program_with(home.path(), &url).args(arguments).output().unwrap();
-        let key = String::from_utf8(run(&["keys", "create", "k", "--quiet"]).stdout).unwrap().trim().to_owned();
+        let key = String::from_utf8(run(&["keys", "create", "k", "--unlimited", "--quiet"]).stdout).unwrap().trim().to_owned();
         let mut command = program_with(home.path(), &url);
         let mut child =
             command.env("LAVA_LOG", setting).args(["gateway", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();

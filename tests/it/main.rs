@@ -35,12 +35,16 @@ mod hostile;
 mod http_limits;
 mod install;
 mod journey;
+#[cfg(target_os = "linux")]
+mod keyboard;
 mod keys_cli;
+mod keys_names;
 #[cfg(unix)]
 mod kill;
 mod lava_client;
 mod ledger;
 mod ledger_file;
+mod limits_as_typed;
 #[cfg(unix)]
 mod log_levels;
 mod login_tool;
@@ -64,6 +68,7 @@ mod owner_cli;
 #[cfg(target_os = "linux")]
 mod private_files;
 mod promises;
+mod provider_keys;
 #[cfg(unix)]
 mod raw_provider;
 mod read_after_write;
@@ -85,6 +90,8 @@ mod test_clock;
 mod tidy;
 mod told_on_errors;
 mod tricks;
+#[cfg(target_os = "linux")]
+mod typed;
 mod upstream_errors;
 mod usage;
 mod vault;

@@ -40,7 +40,7 @@ async fn the_lid_over_all_keys_holds_for_two_processes() {
     let gateways = [0, 1].map(|_| Gateway::start(home, with_upstream(home, &upstream)));
     let keys: Vec<String> = (0..4)
         .map(|at| {
-            let (code, key, err) = run(home, &["keys", "create", &format!("key {at}"), "--quiet"]);
+            let (code, key, err) = run(home, &["keys", "create", &format!("key {at}"), "--unlimited", "--quiet"]);
             assert_eq!(code, Some(0), "{err}");
             key.trim().to_owned()
         })
@@ -169,15 +169,22 @@ async fn a_mispriced_model_from_the_command_line() {
     let ask = || run(home, &["prompt", "fake/house/lies", "Hi", "--max-tokens", "9"]);
     assert_eq!(ask().0, Some(0));
     let (code, _, err) = ask();
-    assert!(code == Some(1) && err.contains("fake/house/lies billed more") && err.contains("lava-mcp mispriced"), "{err}");
+    assert!(code == Some(1) && err.contains("fake/house/lies billed more") && err.contains("lava-mcp quarantined"), "{err}");
     let (_, table, err) = run(home, &["mispriced"]);
-    assert!(table.contains("fake/house/lies") && table.contains("2.000011") && err.contains("sell-again"), "{table}{err}");
+    assert!(table.contains("fake/house/lies") && table.contains("2.000011") && err.contains("quarantined reinstate"), "{table}{err}");
     assert_eq!(json_of(home, &["mispriced"])["data"][0]["model"], "house/lies");
     assert!(check(home, "mispriced").unwrap().starts_with("fake/house/lies billed more"));
-    for (wrong, says) in [("house", "openai/gpt-4o-mini"), ("fake/ok", "fake/ok is not one of the models")] {
+    for (wrong, says) in [("house", "openai/gpt-4o-mini"), ("fake/ok", "fake/ok is not quarantined")] {
         let (code, _, err) = run(home, &["mispriced", "sell-again", wrong]);
         assert!(code == Some(1) && err.contains(says), "{wrong}: {err}");
     }
-    assert_eq!(json_of(home, &["mispriced", "sell-again", "fake/house/lies"]), json!({"sold_again": "fake/house/lies"}));
+    assert_eq!(
+        json_of(home, &["mispriced", "sell-again", "fake/house/lies"]),
+        json!({"reinstated": "fake/house/lies", "sold_again": "fake/house/lies"})
+    );
     assert_eq!(ask().0, Some(0));
+    // The words for people; the older ones go on to work.
+    assert_eq!(json_of(home, &["quarantined"])["data"][0]["model"], "house/lies");
+    assert_eq!(run(home, &["quarantined", "reinstate", "fake/house/lies"]).0, Some(0));
+    assert_eq!(json_of(home, &["quarantined"])["data"], json!([]));
 }

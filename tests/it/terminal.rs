@@ -145,7 +145,7 @@ fn names_of_keys_are_only_text() {
         assert!(place.shown(&["keys", "list"]).contains("fine"));
         place.shown(&["--json", "keys", "list"]);
     }
-    place.shown(&["keys", "create", &format!("y{EVIL}")]);
+    place.shown(&["keys", "create", &format!("y{EVIL}"), "--unlimited"]);
     place.shown(&["keys", "list"]);
     place.shown(&["secret-keys", "create", "--name", EVIL]);
     place.shown(&["secret-keys", "list"]);

@@ -37,6 +37,13 @@ pub(super) fn complain(line: &str) {
     STDERR.print((clean(line, STDERR.is_terminal) + "\n").into_bytes());
 }
 
+/// Prints a question on stderr, without a line end: the answer is typed behind it.
+pub(super) fn ask(question: &str) {
+    STDOUT.flush(MOMENT);
+    STDERR.print(clean(question, STDERR.is_terminal).into_bytes());
+    STDERR.flush(MOMENT);
+}
+
 /// A text that is printed on stdout as it comes.
 #[derive(Default)]
 pub(super) struct Streamed(Pieces);

@@ -189,7 +189,7 @@ impl Refusal {
             ),
             Self::NoKey => (
                 StatusCode::UNAUTHORIZED,
-                "A spend key is needed: send it as Authorization: Bearer <spend key>. The server's owner makes one with `lava-mcp keys create`.",
+                "A spend key is needed: send it as Authorization: Bearer <spend key>. The server's owner makes one with `lava-mcp keys create NAME --spend-limit 5/day`.",
                 Some("Bearer realm=\"lava-mcp\""),
             ),
             Self::AnotherUser => (
@@ -209,7 +209,7 @@ impl Refusal {
             ),
             Self::SecretKey => (
                 StatusCode::UNAUTHORIZED,
-                "This is a secret key, or a forward token with one in it. A secret key manages spend keys and is not for agents. Send a spend key (lava_sk_…); `lava-mcp keys create` makes one.",
+                "This is a secret key, or a forward token with one in it. A secret key manages spend keys and is not for agents. Send a spend key (lava_sk_…); `lava-mcp keys create NAME --spend-limit 5/day` makes one.",
                 Some("Bearer realm=\"lava-mcp\", error=\"invalid_token\""),
             ),
             Self::TooManyUnknownKeys { wait_s } => {

@@ -39,6 +39,19 @@ pub struct SecretKey {
     pub created_at: Timestamp,
 }
 
+/// Which spend keys are listed: newest first, older than `before`.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyPage<'a> {
+    /// Those of the sandbox, or the others.
+    pub test: bool,
+    /// The id of the last one of the page before.
+    pub before: Option<&'a str>,
+    /// How many at most.
+    pub limit: usize,
+    /// Whether revoked ones are listed too.
+    pub with_revoked: bool,
+}
+
 /// Adds a secret key with the budget from which it pays what is asked with it directly.
 pub(super) fn create_secret(ledger: &Ledger<'_>, key: &NewSecretKey) -> rusqlite::Result<()> {
     let insert = "INSERT INTO secret_key (id, hash, preview, name, test, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -130,7 +143,12 @@ pub(super) fn rotate(ledger: &Ledger<'_>, id: &KeyId, hash: &KeyHash, preview: &
 
 pub(super) fn revoke(ledger: &Ledger<'_>, id: &KeyId) -> rusqlite::Result<bool> {
     let update = "UPDATE budget SET status = ?2, generation = generation + 1 WHERE key_id = ?1 AND status <> ?2";
-    Ok(ledger.connection.execute(update, params![id.as_str(), row::REVOKED])? == 1)
+    let is_revoked = ledger.connection.execute(update, params![id.as_str(), row::REVOKED])? == 1;
+    if is_revoked {
+        let update = "UPDATE spend_key SET revoked_at = ?2 WHERE id = ?1";
+        ledger.connection.execute(update, params![id.as_str(), ledger.now.as_microsecond()])?;
+    }
+    Ok(is_revoked)
 }
 
 /// Writes the limits into the budget row. A limit whose cycle changed is re-counted from the entries and holds of its present window, so that changing a

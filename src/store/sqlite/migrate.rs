@@ -11,11 +11,12 @@ use super::{StoreError, open::describe};
 /// Marks the file as ours ("lava" in ASCII), so that a wrong path is noticed before anything is written.
 const APPLICATION_ID: i64 = 0x6c61_7661;
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/sqlite/0001_ledger.sql"),
     include_str!("../migrations/sqlite/0002_account.sql"),
     include_str!("../migrations/sqlite/0003_endings.sql"),
     include_str!("../migrations/sqlite/0004_key_terms.sql"),
+    include_str!("../migrations/sqlite/0005_revoked_at.sql"),
 ];
 
 /// The format that this program reads and writes.

@@ -21,7 +21,7 @@ use std::{
 
 use rusqlite::Connection;
 
-pub use keys::{NewSecretKey, SecretKey};
+pub use keys::{KeyPage, NewSecretKey, SecretKey};
 pub use reports::RequestPage;
 
 use super::{Change, Clock, Counters, StoreError};
@@ -100,9 +100,14 @@ impl Sqlite {
         self.read(|connection| row::key_by_id(connection, id, now))
     }
 
-    pub(super) fn spend_keys(&self, test: bool, before: Option<&str>, limit: usize) -> Result<Vec<SpendKey>, StoreError> {
+    pub(super) fn spend_key_or_revoked(&self, id: &KeyId) -> Result<Option<SpendKey>, StoreError> {
         let now = (self.shared.clock)();
-        self.read(|connection| row::keys(connection, test, before, limit, now))
+        self.read(|connection| row::key_or_revoked(connection, id, now))
+    }
+
+    pub(super) fn spend_keys(&self, page: &KeyPage<'_>) -> Result<Vec<SpendKey>, StoreError> {
+        let now = (self.shared.clock)();
+        self.read(|connection| row::keys(connection, page, now))
     }
 
     pub(super) fn secret_keys(&self) -> Result<Vec<SecretKey>, StoreError> {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::keys::KeyPage;
 use crate::domain::{
     Cycle, KeyHash, KeyId, KeySettings, Money, RateLimit, RequestLimit, RequestShape, SpendKey, SpendLimit, Status, spend_key::Account,
 };
@@ -12,33 +13,37 @@ const SELECT: &str = "
 SELECT k.id, k.owner, k.preview, k.name, k.test, k.shape, k.allowed_models, k.allowed_providers, k.created_at,
        b.generation, b.status, b.expires_at, b.limit_n, b.spend_cycle, b.spend_window, b.spent_n, b.held_n, b.max_requests,
        b.request_cycle, b.request_window, b.requests, b.rpm, b.burst, b.total_spent_n, b.total_requests, b.last_used_at,
-       a.limit_n, a.spend_cycle, a.spend_window, a.spent_n, a.held_n, k.hosted_tools, k.lower_output_cap
-FROM spend_key k JOIN budget b ON b.key_id = k.id JOIN account a ON a.test = k.test WHERE b.status <> 2 AND ";
+       a.limit_n, a.spend_cycle, a.spend_window, a.spent_n, a.held_n, k.hosted_tools, k.lower_output_cap, k.revoked_at
+FROM spend_key k JOIN budget b ON b.key_id = k.id JOIN account a ON a.test = k.test WHERE ";
+/// Where revoked keys are not asked for, they are gone.
+const ADMITTED: &str = "b.status <> 2 AND ";
 
-/// Status of a revoked key, which is never read again.
+/// Status of a revoked key, which is only read to be shown.
 pub(super) const REVOKED: i64 = 2;
 
 pub(super) fn key_by_hash(connection: &Connection, hash: &KeyHash, now: Timestamp) -> rusqlite::Result<Option<SpendKey>> {
-    let mut statement = connection.prepare_cached(&format!("{SELECT} k.hash = ?1"))?;
+    let mut statement = connection.prepare_cached(&format!("{SELECT}{ADMITTED} k.hash = ?1"))?;
     statement.query_row([hash.as_bytes().as_slice()], |row| read(row, now)).optional()
 }
 
 pub(super) fn key_by_id(connection: &Connection, id: &KeyId, now: Timestamp) -> rusqlite::Result<Option<SpendKey>> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT}{ADMITTED} k.id = ?1"))?;
+    statement.query_row([id.as_str()], |row| read(row, now)).optional()
+}
+
+/// The same, if it was revoked too.
+pub(super) fn key_or_revoked(connection: &Connection, id: &KeyId, now: Timestamp) -> rusqlite::Result<Option<SpendKey>> {
     let mut statement = connection.prepare_cached(&format!("{SELECT} k.id = ?1"))?;
     statement.query_row([id.as_str()], |row| read(row, now)).optional()
 }
 
-pub(super) fn keys(
-    connection: &Connection,
-    test: bool,
-    before: Option<&str>,
-    limit: usize,
-    now: Timestamp,
-) -> rusqlite::Result<Vec<SpendKey>> {
-    let mut statement = connection
-        .prepare_cached(&format!("{SELECT} k.test = ?1 AND k.id <> k.owner AND (?2 IS NULL OR k.id < ?2) ORDER BY k.id DESC LIMIT ?3"))?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    statement.query_map(params![test, before, limit], |row| read(row, now))?.collect()
+pub(super) fn keys(connection: &Connection, page: &KeyPage<'_>, now: Timestamp) -> rusqlite::Result<Vec<SpendKey>> {
+    let which = if page.with_revoked { "" } else { ADMITTED };
+    let mut statement = connection.prepare_cached(&format!(
+        "{SELECT}{which} k.test = ?1 AND k.id <> k.owner AND (?2 IS NULL OR k.id < ?2) ORDER BY k.id DESC LIMIT ?3"
+    ))?;
+    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+    statement.query_map(params![page.test, page.before, limit], |row| read(row, now))?.collect()
 }
 
 fn read(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<SpendKey> {
@@ -61,6 +66,8 @@ fn read(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<SpendKey> {
         generation: row.get(9)?,
         created_at: timestamp(row.get(8)?),
         last_used_at: row.get::<_, Option<i64>>(25)?.map(timestamp),
+        is_revoked: row.get::<_, i64>(10)? == REVOKED,
+        revoked_at: row.get::<_, Option<i64>>(33)?.map(timestamp),
         current_spend: Money::from_nanos(current(row.get(15)?, spend_is_current)),
         held: Money::from_nanos(current(row.get(16)?, spend_is_current)),
         total_spend: Money::from_nanos(row.get(23)?),

@@ -22,7 +22,7 @@ async fn ping(client: &Client, key: &str, session: &str) -> StatusCode {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payer_who_begins_hundreds_of_sessions_ends_only_their_own() {
     let home = tempfile::tempdir().unwrap();
-    let (ann, bob) = (key(home.path(), &["ann"]), key(home.path(), &["bob"]));
+    let (ann, bob) = (key(home.path(), &["ann", "--unlimited"]), key(home.path(), &["bob", "--unlimited"]));
     let mut command = program(home.path());
     command.arg("--sandbox");
     let serving = Serving::start(command, &["--listen", "127.0.0.1:0"]);
@@ -44,7 +44,7 @@ async fn a_payer_who_begins_hundreds_of_sessions_ends_only_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payer_has_so_many_connections_of_the_oldest_kind() {
     let home = tempfile::tempdir().unwrap();
-    let (ann, bob) = (key(home.path(), &["ann"]), key(home.path(), &["bob"]));
+    let (ann, bob) = (key(home.path(), &["ann", "--unlimited"]), key(home.path(), &["bob", "--unlimited"]));
     let mut command = program(home.path());
     command.arg("--sandbox");
     let serving = Serving::start(command, &["--listen", "127.0.0.1:0"]);

@@ -90,7 +90,7 @@ async fn a_key_that_comes_with_the_request_pays_for_it() {
 async fn a_key_that_is_not_known_is_refused_in_the_way_of_the_web() {
     let home = tempfile::tempdir().unwrap();
     let serving = Serving::sandbox(home.path());
-    let revoked = key(home.path(), &["gone"]);
+    let revoked = key(home.path(), &["gone", "--unlimited"]);
     let listed = program(home.path()).args(["--sandbox", "--json", "keys", "list"]).output().unwrap();
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     let id = listed["data"][0]["spend_key_id"].as_str().unwrap();
@@ -116,7 +116,7 @@ async fn a_key_that_is_not_known_is_refused_in_the_way_of_the_web() {
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_this_machine_everybody_brings_a_key() {
     let home = tempfile::tempdir().unwrap();
-    let own = key(home.path(), &["mine"]);
+    let own = key(home.path(), &["mine", "--unlimited"]);
     let remote = sandbox(home.path(), &["--listen", "0.0.0.0:0", "--allow-remote"]);
     let named = sandbox(home.path(), &["--listen", "127.0.0.1:0", "--host", "mcp.example.com"]);
     let list = |serving: &Serving| serving.modern("tools/list", json!({}));
@@ -144,7 +144,7 @@ async fn beyond_this_machine_everybody_brings_a_key() {
 async fn a_session_belongs_to_whoever_began_it() {
     let home = tempfile::tempdir().unwrap();
     let serving = Serving::sandbox(home.path());
-    let own = key(home.path(), &["mine"]);
+    let own = key(home.path(), &["mine", "--unlimited"]);
     let session = serving.initialize().await;
     let listed = json!({"jsonrpc": "2.0", "id": 9, "method": "tools/list"});
     assert_eq!(serving.in_session(&session, &listed).bearer_auth(&own).send().await.unwrap().status(), StatusCode::NOT_FOUND);

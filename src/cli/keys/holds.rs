@@ -1,7 +1,7 @@
 //! `lava-mcp keys holds` and `lava-mcp keys write-off`: money set aside, and charges that nobody can prove.
 
-use super::{Failure, output};
 use crate::{
+    cli::{Failure, output},
     client::{Client, HoldObject},
     domain::Secret,
 };
