@@ -13,6 +13,7 @@ use super::{
 use crate::{
     catalog::{Auth, Catalog, Dialect},
     config::{Mode, Settings},
+    domain::invocation::in_text,
     gateway::ToReview,
     session::SessionError,
 };
@@ -27,16 +28,20 @@ struct Check {
 }
 
 impl Check {
+    fn new(what: &'static str, result: &'static str, detail: impl Into<String>) -> Self {
+        Self { what, result, detail: in_text(&detail.into()).into_owned() }
+    }
+
     fn ok(what: &'static str, detail: impl Into<String>) -> Self {
-        Self { what, result: "ok", detail: detail.into() }
+        Self::new(what, "ok", detail)
     }
 
     fn note(what: &'static str, detail: impl Into<String>) -> Self {
-        Self { what, result: "note", detail: detail.into() }
+        Self::new(what, "note", detail)
     }
 
     fn fail(what: &'static str, detail: impl Into<String>) -> Self {
-        Self { what, result: "fail", detail: detail.into() }
+        Self::new(what, "fail", detail)
     }
 }
 

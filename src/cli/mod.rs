@@ -28,6 +28,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     config::{ConfigError, Environment, Flags, Settings},
+    domain::invocation,
     mcp::transport::asked_to_stop,
 };
 
@@ -108,6 +109,16 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The same, with the flags of this process in the commands that it suggests.
+    fn with_flags(self) -> Self {
+        let with_flags = |text: String| invocation::in_text(&text).into_owned();
+        match self {
+            Self::Error(text) => Self::Error(with_flags(text)),
+            Self::Cancelled(text) => Self::Cancelled(with_flags(text)),
+            Self::NotLoggedIn(text) => Self::NotLoggedIn(with_flags(text)),
+        }
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
             Self::Error(_) => 1,
@@ -180,7 +191,7 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let result = execute(cli);
+    let result = execute(cli).map_err(Failure::with_flags);
     if let Err(failure) = &result {
         output::complain(&format!("error: {}", failure.text()));
     }
@@ -190,6 +201,12 @@ pub fn run() -> ExitCode {
 
 fn execute(cli: Cli) -> Result<(), Failure> {
     let json = cli.json;
+    let given = [
+        ("--sandbox", cli.sandbox, None),
+        ("--config", cli.config.is_some(), cli.config.as_deref()),
+        ("--data-dir", cli.data_dir.is_some(), cli.data_dir.as_deref()),
+    ];
+    invocation::set(&given.iter().filter(|(_, is_given, _)| *is_given).map(|(flag, _, value)| (*flag, *value)).collect::<Vec<_>>());
     let flags = Flags { sandbox: cli.sandbox, config: cli.config, data_dir: cli.data_dir };
     // What needs no settings works with broken ones too.
     match &cli.command {

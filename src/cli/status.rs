@@ -6,6 +6,7 @@ use super::{Failure, login::command_line, output, serve::App};
 use crate::{
     client::SpendKeyObject,
     config::Settings,
+    domain::invocation::in_text,
     session::{KeySource, LoggedIn, Session, SessionError},
 };
 
@@ -14,6 +15,8 @@ pub(super) async fn status(settings: Settings, json: bool) -> Result<(), Failure
     let found = app.session.status(&command_line()).await;
     let shown = match found {
         Ok(logged_in) => show(&app.session, Some(&logged_in), json).await,
+        // The embedded gateway makes a key when one is needed, so nobody has to do anything first.
+        Err(SessionError::NotLoggedIn) if app.session.info().url.is_none() => show(&app.session, None, json).await,
         Err(SessionError::NotLoggedIn) => show(&app.session, None, json).await.and(Err(SessionError::NotLoggedIn.into())),
         Err(error) => Err(error.into()),
     };
@@ -52,7 +55,7 @@ pub(super) async fn show(session: &Session, logged_in: Option<&LoggedIn>, json: 
         row("Limit", limit.map_or_else(|| "none".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.as_str())));
         row("Spent", format!("{} USD this cycle, {} requests", trimmed(&key.current_spend), key.current_requests));
         if let Some(unverified) = key.unverified() {
-            row("Unverified", format!("{unverified} USD of unverified charges; `lava-mcp keys holds` shows them"));
+            row("Unverified", in_text(&format!("{unverified} USD of unverified charges; `lava-mcp keys holds` shows them")).into_owned());
         }
         row("Left", remaining.map_or_else(|| "unlimited".to_owned(), |left| format!("{left} USD")));
         if let Some(at) = key.extras.as_ref().and_then(|extras| extras.resets_at.clone()) {

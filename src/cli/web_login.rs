@@ -78,7 +78,7 @@ pub(super) async fn secret_key_from_stdin(app: &App) -> Result<(), Failure> {
         return Err(Failure::Error("LAVA_SECRET_KEY is set, and would be used instead of this key; unset it first".to_owned()));
     }
     if io::stdin().is_terminal() {
-        return Err(Failure::Error("pipe the key in, so that it is not shown: lava-mcp login --secret-key-stdin < FILE".to_owned()));
+        return Err(Failure::Error("pipe the key in, so that it is not shown: `lava-mcp login --secret-key-stdin < FILE`".to_owned()));
     }
     let mut text = String::new();
     io::stdin().take(KEY_BYTES_MAX).read_to_string(&mut text).map_err(|error| Failure::Error(format!("stdin: {error}")))?;

@@ -8,6 +8,7 @@ pub mod count;
 pub mod cycle;
 pub mod decimal;
 pub mod id;
+pub mod invocation;
 pub mod key;
 pub mod ledger;
 pub mod limits;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::text;
 use crate::{
     client::ClientError,
+    domain::invocation::in_text,
     session::{SessionError, VaultError},
 };
 
@@ -56,7 +57,7 @@ impl ToolError {
     pub(super) fn to_structured(&self) -> Value {
         let mut error = (*self.details).clone();
         for (name, text) in [("code", &self.code), ("message", &self.message), ("hint", &self.hint)] {
-            error.insert(name.to_owned(), text.as_str().into());
+            error.insert(name.to_owned(), in_text(text).into());
         }
         if let Some(id) = &self.request_id {
             error.insert("request_id".to_owned(), id.as_str().into());
@@ -65,7 +66,7 @@ impl ToolError {
     }
 
     pub(super) fn to_text(&self) -> String {
-        format!("{} [{}]\n{}", self.message, self.code, self.hint)
+        format!("{} [{}]\n{}", in_text(&self.message), self.code, in_text(&self.hint))
     }
 
     /// The same failure, with what was tried before it and what that cost.
@@ -146,7 +147,7 @@ impl From<SessionError> for ToolError {
             SessionError::Ledger(_) => Self::new(
                 "ledger_unavailable",
                 message,
-                "Nothing was spent. Ask the user to look at the data folder (lava-mcp doctor shows it).",
+                "Nothing was spent. Ask the user to look at the data folder (`lava-mcp doctor` shows it).",
             ),
             SessionError::Client(error) => error.into(),
         }
@@ -183,10 +184,10 @@ impl From<ClientError> for ToolError {
             ClientError::Unreachable(_) => Self::new(
                 "gateway_unreachable",
                 sentence(&error.to_string()),
-                "Try again in a moment; if it stays so, tell the user (lava-mcp doctor helps).",
+                "Try again in a moment; if it stays so, tell the user (`lava-mcp doctor` helps).",
             ),
             ClientError::BadAnswer(_) | ClientError::BadKey | ClientError::BadAddress(_) => {
-                Self::new("gateway_error", sentence(&error.to_string()), "Tell the user; lava-mcp doctor shows what works.")
+                Self::new("gateway_error", sentence(&error.to_string()), "Tell the user; `lava-mcp doctor` shows what works.")
             }
         }
     }
@@ -226,7 +227,7 @@ fn hint_for(code: &str) -> &'static str {
         "upstream_error" | "upstream_unreachable" | "upstream_timeout" | "upstream_broken" => {
             "The provider failed. Try again later, or another model; fallbacks can name one."
         }
-        "ledger_unavailable" => "Nothing was spent. Ask the user to look at the data folder (lava-mcp doctor shows it).",
+        "ledger_unavailable" => "Nothing was spent. Ask the user to look at the data folder (`lava-mcp doctor` shows it).",
         "request_too_large" => "Send less, or refer to files by URL.",
         _ => "Check the arguments, and call again.",
     }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     client::{LimitObject, SpendKeyObject},
-    domain::{Money, SpendLimit},
+    domain::{Money, SpendLimit, invocation::in_text},
     session::{GatewayInfo, Led, LoggedIn, Narrowing, Payer, PendingLogin, Session, SessionError},
 };
 
@@ -240,7 +240,7 @@ impl Output {
             spend_key: None,
             remaining: None,
             login_url: (led != Led::Page).then(|| pending.url().to_string()),
-            next: Some(next),
+            next: Some(in_text(&next).into_owned()),
             stored_in: None,
         }
     }

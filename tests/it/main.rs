@@ -29,8 +29,11 @@ mod endings;
 mod fake_anthropic;
 mod fake_lava;
 mod fake_upstream;
+mod first_key;
 mod formats;
 mod harness;
+#[cfg(unix)]
+mod hints;
 mod hostile;
 mod http_limits;
 mod install;
