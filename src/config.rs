@@ -1,6 +1,7 @@
 //! Every setting and every environment variable, read once. Flags win over the environment, the environment over the config file, the file over defaults.
 
 mod aliases;
+mod ceiling;
 mod file;
 mod network;
 
@@ -17,16 +18,15 @@ use etcetera::BaseStrategy;
 use url::Url;
 
 pub use aliases::ModelAliases;
+pub use ceiling::{Ceiling, SetBy};
 pub use file::{PriceConfig, ProviderConfig, WireDialect};
 pub use network::NetworkSettings;
 
 use crate::domain::{
-    Cycle, Money, Secret, SpendLimit,
+    Money, Secret,
     address::{self, AddressError},
 };
 
-/// What may be spent in a session when nobody has set a limit.
-const SESSION_LIMIT_DEFAULT: SpendLimit = SpendLimit { amount: Money::from_dollars(5), cycle: Cycle::Daily };
 /// Lava's web page, where a browser login begins.
 const APP_URL_DEFAULT: &str = "https://www.lava.so";
 
@@ -62,30 +62,6 @@ pub enum CredentialStore {
     Keyring,
     /// A file that only its owner may read, in the data folder.
     File,
-}
-
-/// Who chose how much a session may spend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetBy {
-    /// Nobody did.
-    Default,
-    /// Whoever wrote the settings.
-    Setting,
-    /// The person at the client, when the session began.
-    Person,
-}
-
-/// What a person allows a session to do; an agent can only ask for less.
-#[derive(Clone, Debug)]
-pub struct Ceiling {
-    /// Most money a cycle.
-    pub limit: SpendLimit,
-    /// Who chose it.
-    pub set_by: SetBy,
-    /// Models; `None` for all.
-    pub allowed_models: Option<Vec<String>>,
-    /// Providers; `None` for all.
-    pub allowed_providers: Option<Vec<String>>,
 }
 
 /// What was said on the command line.
@@ -214,7 +190,7 @@ impl Settings {
             forward_with_secret_key: forward_with(&environment, gateway.forward_with.as_deref())?,
             ask: ask_variable.or(session.ask).unwrap_or(true),
             ask_above: ask_above(&environment, session.ask_above.as_deref())?,
-            ceiling: ceiling(&environment, session)?,
+            ceiling: ceiling::read(&environment, session)?,
             log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
             providers: file.providers.into_iter().collect(),
             model_aliases: ModelAliases::read(file.model_aliases, file.keys)?,
@@ -271,18 +247,6 @@ fn forward_with(environment: &Environment, file: Option<&str>) -> Result<bool, C
     }
 }
 
-fn ceiling(environment: &Environment, session: file::Session) -> Result<Ceiling, ConfigError> {
-    let text = environment.get("LAVA_SESSION_LIMIT").map(str::to_owned).or(session.limit);
-    let (limit, set_by) = match text {
-        Some(text) => {
-            let limit = SpendLimit::parse_short(&text).map_err(|error| ConfigError::new(format!("LAVA_SESSION_LIMIT: {error}")))?;
-            (limit, SetBy::Setting)
-        }
-        None => (SESSION_LIMIT_DEFAULT, SetBy::Default),
-    };
-    Ok(Ceiling { limit, set_by, allowed_models: session.allowed_models, allowed_providers: session.allowed_providers })
-}
-
 fn ask_above(environment: &Environment, file: Option<&str>) -> Result<Option<Money>, ConfigError> {
     let Some(text) = environment.get("LAVA_ASK_ABOVE").or(file) else { return Ok(None) };
     let amount = text.trim().parse().ok().filter(|amount: &Money| !amount.is_negative());
@@ -308,7 +272,7 @@ mod tests {
     fn nothing_set_means_embedded_with_a_limit() {
         let settings = load([]).unwrap();
         assert_eq!(settings.mode, Mode::Embedded);
-        assert_eq!((settings.ceiling.limit, settings.ceiling.set_by), (SESSION_LIMIT_DEFAULT, SetBy::Default));
+        assert_eq!((settings.ceiling.limit, settings.ceiling.set_by), (ceiling::DEFAULT, SetBy::Default));
         assert!(settings.ask && settings.ask_above.is_none());
         assert!(!settings.sandbox);
     }

@@ -49,12 +49,11 @@ pub(super) struct LoginArgs {
 
 pub(super) async fn login(settings: Settings, args: LoginArgs, json: bool) -> Result<(), Failure> {
     let app = App::new(settings)?;
-    let narrowing = Narrowing { spend_limit: args.limit, ..Narrowing::default() };
     let work = async {
         if args.secret_key_stdin {
             web_login::secret_key_from_stdin(&app).await?;
         }
-        let logged_in = web_login::login(&app.session, &narrowing, args.force, args.no_browser).await?;
+        let logged_in = web_login::login(&app.session, args.limit, args.force, args.no_browser).await?;
         status::show(&app.session, Some(&logged_in), json).await
     };
     let shown = app.until_interrupted(work).await;

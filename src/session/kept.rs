@@ -2,22 +2,40 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Link, LoggedOut, Session, SessionError, VaultError};
+use super::{Link, LoggedOut, Session, SessionError, VaultError, decided::Decided, narrow::Wanted};
 use crate::{
-    client::{ClientError, PageQuery},
-    domain::{Secret, SpendLimit},
+    client::{ClientError, PageQuery, SpendKeyObject},
+    domain::Secret,
 };
 
 /// The session key as the vault keeps it.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub(super) key: String,
     pub(super) spend_key_id: String,
-    /// Whether an agent asked for less than the ceiling; then a higher ceiling does not widen the key.
+    /// Earlier versions need it: whether an agent's narrower limit outlives its session. It never does.
+    #[serde(default)]
     pub(super) narrowed: bool,
-    /// How much the person at the client allowed when it was made, if they were asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) limit_by_person: Option<SpendLimit>,
+    /// What people decided for this key alone.
+    #[serde(flatten)]
+    pub(super) decided: Decided,
+    /// The settings that sessions gave it, the last one last. What differs from all of them at the gateway was changed there, by its owner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) given: Vec<Wanted>,
+}
+
+impl Kept {
+    /// Whether the key is as a session left it. Of a key that an earlier version kept, that is not known.
+    pub(super) fn is_as_given(&self, object: &SpendKeyObject) -> bool {
+        self.given.iter().any(|given| given.matches(object))
+    }
+
+    /// Takes what the key's owner has changed at the gateway for their decision.
+    pub(super) fn notice(&mut self, object: &SpendKeyObject) {
+        if !self.given.is_empty() && !self.is_as_given(object) {
+            self.decided.notice(&self.given, object);
+        }
+    }
 }
 
 /// The secret key as the vault keeps it.
@@ -242,7 +260,10 @@ mod tests {
     #[test]
     fn what_earlier_versions_kept_is_read() {
         let kept: Kept = serde_json::from_str(r#"{"key":"lava_sk_x","spend_key_id":"sk_1","narrowed":true}"#).unwrap();
-        assert!(kept.narrowed && kept.limit_by_person.is_none() && kept.spend_key_id == "sk_1");
+        assert!(kept.given.is_empty() && kept.decided == Decided::default() && kept.spend_key_id == "sk_1");
+        let limited = r#"{"key":"k","spend_key_id":"s","narrowed":false,"limit_by_person":{"amount":"2.00","cycle":"daily"}}"#;
+        let kept: Kept = serde_json::from_str(limited).unwrap();
+        assert_eq!(serde_json::to_value(&kept).unwrap(), serde_json::from_str::<serde_json::Value>(limited).unwrap(), "and they read ours");
         let secret: KeptSecret = serde_json::from_str(r#"{"key":"aks_live_x"}"#).unwrap();
         assert!(secret.id.is_none() && secret.key == "aks_live_x");
     }

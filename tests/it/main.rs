@@ -74,6 +74,7 @@ mod remote;
 mod request_records;
 mod screening;
 mod server;
+mod session_limits;
 mod slow_reader;
 mod small_budgets;
 #[cfg(unix)]
