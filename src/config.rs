@@ -73,6 +73,8 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--data-dir DIR`.
     pub data_dir: Option<PathBuf>,
+    /// `--store keyring|file`.
+    pub store: Option<CredentialStore>,
 }
 
 /// The environment as it was when the program started.
@@ -83,6 +85,28 @@ impl fmt::Debug for Environment {
     /// Variables hold keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Environment({} variables)", self.0.len())
+    }
+}
+
+impl CredentialStore {
+    /// Reads the word of the settings.
+    ///
+    /// # Errors
+    /// What is needed instead.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "keyring" => Ok(Self::Keyring),
+            "file" => Ok(Self::File),
+            _ => Err("keyring or file is needed".to_owned()),
+        }
+    }
+
+    /// The word of the settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keyring => "keyring",
+            Self::File => "file",
+        }
     }
 }
 
@@ -123,8 +147,8 @@ pub struct Settings {
     pub secret_key: Option<Secret>,
     /// `LAVA_SPEND_KEY`.
     pub spend_key: Option<Secret>,
-    /// Where keys are kept.
-    pub credential_store: CredentialStore,
+    /// Where keys are kept; `None` when the settings say nothing.
+    pub credential_store: Option<CredentialStore>,
     /// Whether the secret key pays for calls of a provider's own address at a gateway that takes no spend keys there.
     pub forward_with_secret_key: bool,
     /// What a session may do.
@@ -186,7 +210,9 @@ impl Settings {
             config_file: config_file.clone(),
             secret_key,
             spend_key: environment.secret("LAVA_SPEND_KEY"),
-            credential_store: credential_store(&environment, file.credential_store.as_deref())?,
+            credential_store: flags
+                .store
+                .map_or_else(|| credential_store(&environment, file.credential_store.as_deref()), |store| Ok(Some(store)))?,
             forward_with_secret_key: forward_with(&environment, gateway.forward_with.as_deref())?,
             ask: ask_variable.or(session.ask).unwrap_or(true),
             ask_above: ask_above(&environment, session.ask_above.as_deref())?,
@@ -231,12 +257,10 @@ fn switch(name: &str, text: &str) -> Result<bool, ConfigError> {
     }
 }
 
-fn credential_store(environment: &Environment, file: Option<&str>) -> Result<CredentialStore, ConfigError> {
-    match environment.get("LAVA_CREDENTIAL_STORE").or(file).unwrap_or("keyring") {
-        "keyring" => Ok(CredentialStore::Keyring),
-        "file" => Ok(CredentialStore::File),
-        other => Err(ConfigError::new(format!("LAVA_CREDENTIAL_STORE is \"{other}\": keyring or file is needed"))),
-    }
+fn credential_store(environment: &Environment, file: Option<&str>) -> Result<Option<CredentialStore>, ConfigError> {
+    let Some(text) = environment.get("LAVA_CREDENTIAL_STORE").or(file) else { return Ok(None) };
+    let wrong = |needed: String| ConfigError::new(format!("LAVA_CREDENTIAL_STORE is \"{text}\": {needed}"));
+    CredentialStore::parse(text).map(Some).map_err(wrong)
 }
 
 fn forward_with(environment: &Environment, file: Option<&str>) -> Result<bool, ConfigError> {

@@ -39,7 +39,7 @@ pub(super) async fn call(settings: Settings, args: CallArgs, json: bool) -> Resu
 }
 
 async fn request(session: &Session, args: CallArgs, json: bool) -> Result<(), Failure> {
-    ensure_key(session).await?;
+    Box::pin(ensure_key(session)).await?;
     let pays = session.forward_key(&command_line()).await?;
     let key = &pays.key;
     let client = session.client().await?;

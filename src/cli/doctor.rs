@@ -54,7 +54,9 @@ pub(super) async fn doctor(settings: Settings, json: bool) -> Result<(), Failure
     let vault = vault_of(&settings);
     checks.push(match vault.check().await {
         Ok(()) => Check::ok("vault", format!("the {} can keep keys", vault.kind())),
-        Err(error) => Check::fail("vault", format!("{error}. {}", crate::session::VaultError::HINT)),
+        // Nothing is wrong before there is a key to keep.
+        Err(error) if error.is_missing() => Check::note("vault", format!("{error}. {}", error.hint())),
+        Err(error) => Check::fail("vault", format!("{error}. {}", error.hint())),
     });
     checks.push(Check::note("data", settings.data_dir.display().to_string()));
     let is_embedded = settings.mode == Mode::Embedded;

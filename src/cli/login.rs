@@ -24,7 +24,7 @@ pub(super) async fn ensure_key(session: &Session) -> Result<(), Failure> {
         Err(SessionError::NotLoggedIn) if session.info().url.is_none() => {}
         found => return Ok(found.map(drop)?),
     }
-    let made = session.login(&command_line(), &Narrowing::default(), false).await?;
+    let made = Box::pin(session.login(&command_line(), &Narrowing::default(), false)).await?;
     let limit = made.key.and_then(|key| key.spend_limit?.to_limit());
     let limit = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.in_words()));
     output::complain(&format!("Made a spend key for the command line: {limit} (LAVA_SESSION_LIMIT or session.limit changes it)"));

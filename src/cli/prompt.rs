@@ -57,7 +57,7 @@ fn read_input() -> Result<String, Failure> {
 }
 
 async fn ask(session: &Session, args: &PromptArgs, input: &str, json: bool) -> Result<(), Failure> {
-    ensure_key(session).await?;
+    Box::pin(ensure_key(session)).await?;
     let key = session.spend_key(&command_line()).await?;
     let client = session.client().await?;
     let mut body = Map::new();

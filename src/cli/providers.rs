@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Failure, output,
-    serve::{provider_keys, vault_of},
+    serve::{provider_keys, provider_vault},
 };
 use crate::{catalog::Catalog, config::Settings, domain::Secret, session::SessionError};
 
@@ -33,9 +33,16 @@ enum Action {
     List,
 }
 
+impl ProvidersArgs {
+    /// Whether a key is to be kept.
+    pub(super) const fn keeps_key(&self) -> bool {
+        matches!(self.action, Action::Set { .. })
+    }
+}
+
 pub(super) async fn providers(settings: Settings, args: ProvidersArgs, json: bool) -> Result<(), Failure> {
     let kept = provider_keys(&settings);
-    let place = vault_of(&settings).kind();
+    let place = provider_vault(&settings).kind();
     let known = |id: &str| Catalog::embedded().provider(id).is_some() || settings.providers.iter().any(|(name, _)| name == id);
     match args.action {
         Action::List => {

@@ -4,11 +4,7 @@ use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
 use super::text;
-use crate::{
-    client::ClientError,
-    domain::invocation::in_text,
-    session::{SessionError, VaultError},
-};
+use crate::{client::ClientError, domain::invocation::in_text, session::SessionError};
 
 /// As much of what others said about a failure is passed on, in characters.
 const MESSAGE_CHARS_MAX: usize = 1_000;
@@ -143,7 +139,13 @@ impl From<SessionError> for ToolError {
             ),
             SessionError::KeyPaused => Self::new("key_paused", message, "Stop, and tell the user."),
             SessionError::NotNarrower(_) => Self::new("limit_not_allowed", message, "Call login with less, or without this argument."),
-            SessionError::Vault(_) | SessionError::NotKept { .. } => Self::new("vault_unavailable", message, VaultError::HINT),
+            SessionError::Vault(error) | SessionError::NotKept { error, .. } => {
+                let hint = match error.is_missing() {
+                    true => format!("Tell the user: {}", error.hint()),
+                    false => error.hint().to_owned(),
+                };
+                Self::new("vault_unavailable", message, hint)
+            }
             SessionError::Ledger(_) => Self::new(
                 "ledger_unavailable",
                 message,

@@ -20,7 +20,9 @@ impl Session {
     /// [`SessionError::Vault`].
     pub async fn asks_for_limit(&self, payer: &Payer) -> Result<bool, SessionError> {
         let Err(client_name) = self.given(payer) else { return Ok(false) };
-        Ok(self.ask && !self.ceiling.set_by.is_setting() && self.allowed(client_name).is_none() && self.kept(client_name).await?.is_none())
+        Ok(self.ask && !self.ceiling.set_by.is_setting() && self.allowed(client_name).is_none() && self.kept(client_name).await?.is_none()
+            // Where the answer could not be kept, the login fails, and nobody need be asked.
+            && !self.vault.is_missing().await)
     }
 
     /// What the person is offered, and whether it is also the most they can choose: where the settings say so, and where it is not certain that a person chooses.

@@ -55,16 +55,13 @@ pub struct GatewayInfo {
     pub sandbox: bool,
 }
 
-/// Makes a secret key at the gateway of this process.
-pub type MakeSecret = Arc<dyn Fn() -> BoxFuture<'static, Result<Secret, String>> + Send + Sync>;
-
 /// A gateway that can be spoken to.
 #[derive(Clone)]
 pub struct Link {
     /// The way to it.
     pub client: Client,
-    /// How to get a secret key when there is none; only the embedded gateway gives one away.
-    pub make_secret: Option<MakeSecret>,
+    /// The secret key of the gateway inside this process; a login has to bring one for any other.
+    pub owner: Option<Secret>,
 }
 
 /// Opens the gateway when it is first needed.
@@ -217,7 +214,7 @@ impl Session {
     }
 
     /// Where keys are kept: `keyring` or `file`.
-    pub const fn vault_kind(&self) -> &'static str {
+    pub fn vault_kind(&self) -> &'static str {
         self.vault.kind()
     }
 
@@ -261,7 +258,7 @@ impl Session {
         {
             return Ok(in_use.key.clone());
         }
-        let found = self.reuse(client_name, &Asked::before(earlier)).await?;
+        let found = Box::pin(self.reuse(client_name, &Asked::before(earlier))).await?;
         let in_use = found.ok_or(SessionError::NotLoggedIn)?.of(payer);
         let key = in_use.key.clone();
         *current = Some(in_use);
@@ -339,9 +336,9 @@ impl Session {
 
     async fn log_in(&self, payer: &Payer, client_name: &str, asked: &Asked, force: bool) -> Result<LoggedIn, SessionError> {
         let mut current = self.current.lock().await;
-        let found = match self.reuse(client_name, asked).await? {
+        let found = match Box::pin(self.reuse(client_name, asked)).await? {
             Some(found) if !force => found,
-            _ => self.renew(client_name, asked, force).await?,
+            _ => Box::pin(self.renew(client_name, asked, force)).await?,
         };
         let in_use = found.of(payer);
         let logged_in = in_use.logged_in.clone();
@@ -358,7 +355,7 @@ impl Session {
             Ok(given) => return self.check(given).await,
             Err(client_name) => client_name,
         };
-        let found = self.reuse(client_name, &Asked::before(self.narrowed.of(payer))).await?;
+        let found = Box::pin(self.reuse(client_name, &Asked::before(self.narrowed.of(payer)))).await?;
         found.map(|found| found.logged_in).ok_or(SessionError::NotLoggedIn)
     }
 

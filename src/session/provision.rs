@@ -104,13 +104,10 @@ impl Session {
         self.decide(&mut kept, asked);
         let (wanted, set_by) = self.wanted(&kept, asked);
         let request = wanted.to_new_key(format!("{client_name} on {}", host_name()));
-        let mut secret = self.secret_or_make(&link).await?;
+        let secret = self.secret_key().await?.ok_or(SessionError::NoSecretKey)?;
+        // A key that cannot be kept is not made.
+        self.vault.check().await?;
         let created = match link.client.create_spend_key(&secret, &request).await {
-            // The ledger was removed: its secret key went with it.
-            Err(error) if error.is_unauthorised() && link.make_secret.is_some() && self.secret_from_environment.is_none() => {
-                secret = self.make_secret(&link).await?;
-                link.client.create_spend_key(&secret, &request).await?
-            }
             Err(error) if error.is_unauthorised() => return Err(self.secret_refused()),
             created => created?,
         };
@@ -160,7 +157,11 @@ impl Session {
     /// As [`Self::logout`].
     pub async fn logout_all(&self) -> Result<Vec<(String, LoggedOut)>, SessionError> {
         let mut logged_out = Vec::new();
-        for name in self.clients().await? {
+        let names = self.clients().await?;
+        if names.is_empty() {
+            return Ok(logged_out);
+        }
+        for name in names {
             let outcome = self.logout(&name).await?;
             if outcome != LoggedOut::NothingToDo {
                 logged_out.push((name, outcome));

@@ -81,4 +81,9 @@ fn the_tools_and_the_gateway_carry_them_too() {
     assert!(error.contains(&expected), "{error}");
     let text = refused["content"][0]["text"].as_str().unwrap();
     assert!(text.contains(&expected), "{text}");
+    // As a client starts it after `install --data-dir`: the person's shell has none of its variables.
+    let mut command = program(home.path());
+    command.env("LAVA_DATA_DIR", &data);
+    let refused = crate::mcp_stdio::Server::start(command, false).call("prompt", json!({"model": "openai/gpt-4o-mini", "input": "Hi"}));
+    assert!(refused.to_string().contains(&expected), "{refused}");
 }

@@ -61,6 +61,8 @@ mod metrics;
 mod model;
 mod models;
 mod narrowing;
+#[cfg(target_os = "linux")]
+mod no_keyring;
 mod not_an_answer;
 mod owner;
 mod owner_cli;
@@ -70,6 +72,7 @@ mod promises;
 #[cfg(unix)]
 mod raw_provider;
 mod read_after_write;
+mod readme;
 mod remote;
 mod request_records;
 mod screening;

@@ -103,7 +103,7 @@ fn session(harness: &Harness, served: &Served, folder: &tempfile::TempDir, ceili
     Session::new(Parts {
         connect: Arc::new(move || {
             let url = url.clone();
-            async move { Ok(Link { client: Client::new(Transport::http(url)?), make_secret: None }) }.boxed()
+            async move { Ok(Link { client: Client::new(Transport::http(url)?), owner: None }) }.boxed()
         }),
         vault: Vault::File(folder.path().to_owned()),
         scope: "test".to_owned(),

@@ -40,6 +40,13 @@ pub(super) fn complain(line: &str) {
     STDERR.print((clean(&in_text(line), STDERR.is_terminal) + "\n").into_bytes());
 }
 
+/// Prints a question on stderr; its answer follows on the same line.
+pub(super) fn ask(question: &str) {
+    STDOUT.flush(MOMENT);
+    STDERR.print(clean(question, STDERR.is_terminal).into_bytes());
+    STDERR.flush(MOMENT);
+}
+
 /// A text that is printed on stdout as it comes.
 #[derive(Default)]
 pub(super) struct Streamed(Pieces);
