@@ -1,6 +1,7 @@
 //! Every setting and every environment variable, read once. Flags win over the environment, the environment over the config file, the file over defaults.
 
 mod aliases;
+mod ceiling;
 mod file;
 mod network;
 
@@ -17,16 +18,15 @@ use etcetera::BaseStrategy;
 use url::Url;
 
 pub use aliases::ModelAliases;
+pub use ceiling::{Ceiling, SetBy};
 pub use file::{PriceConfig, ProviderConfig, WireDialect};
 pub use network::NetworkSettings;
 
 use crate::domain::{
-    Cycle, Money, Secret, SpendLimit,
+    Money, Secret,
     address::{self, AddressError},
 };
 
-/// What may be spent in a session when nobody has set a limit.
-const SESSION_LIMIT_DEFAULT: SpendLimit = SpendLimit { amount: Money::from_dollars(5), cycle: Cycle::Daily };
 /// Lava's web page, where a browser login begins.
 const APP_URL_DEFAULT: &str = "https://www.lava.so";
 
@@ -64,30 +64,6 @@ pub enum CredentialStore {
     File,
 }
 
-/// Who chose how much a session may spend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetBy {
-    /// Nobody did.
-    Default,
-    /// Whoever wrote the settings.
-    Setting,
-    /// The person at the client, when the session began.
-    Person,
-}
-
-/// What a person allows a session to do; an agent can only ask for less.
-#[derive(Clone, Debug)]
-pub struct Ceiling {
-    /// Most money a cycle.
-    pub limit: SpendLimit,
-    /// Who chose it.
-    pub set_by: SetBy,
-    /// Models; `None` for all.
-    pub allowed_models: Option<Vec<String>>,
-    /// Providers; `None` for all.
-    pub allowed_providers: Option<Vec<String>>,
-}
-
 /// What was said on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
@@ -97,6 +73,8 @@ pub struct Flags {
     pub config: Option<PathBuf>,
     /// `--data-dir DIR`.
     pub data_dir: Option<PathBuf>,
+    /// `--store keyring|file`.
+    pub store: Option<CredentialStore>,
 }
 
 /// The environment as it was when the program started.
@@ -107,6 +85,28 @@ impl fmt::Debug for Environment {
     /// Variables hold keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Environment({} variables)", self.0.len())
+    }
+}
+
+impl CredentialStore {
+    /// Reads the word of the settings.
+    ///
+    /// # Errors
+    /// What is needed instead.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "keyring" => Ok(Self::Keyring),
+            "file" => Ok(Self::File),
+            _ => Err("keyring or file is needed".to_owned()),
+        }
+    }
+
+    /// The word of the settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keyring => "keyring",
+            Self::File => "file",
+        }
     }
 }
 
@@ -147,8 +147,8 @@ pub struct Settings {
     pub secret_key: Option<Secret>,
     /// `LAVA_SPEND_KEY`.
     pub spend_key: Option<Secret>,
-    /// Where keys are kept.
-    pub credential_store: CredentialStore,
+    /// Where keys are kept; `None` when the settings say nothing.
+    pub credential_store: Option<CredentialStore>,
     /// Whether the secret key pays for calls of a provider's own address at a gateway that takes no spend keys there.
     pub forward_with_secret_key: bool,
     /// What a session may do.
@@ -210,11 +210,13 @@ impl Settings {
             config_file: config_file.clone(),
             secret_key,
             spend_key: environment.secret("LAVA_SPEND_KEY"),
-            credential_store: credential_store(&environment, file.credential_store.as_deref())?,
+            credential_store: flags
+                .store
+                .map_or_else(|| credential_store(&environment, file.credential_store.as_deref()), |store| Ok(Some(store)))?,
             forward_with_secret_key: forward_with(&environment, gateway.forward_with.as_deref())?,
             ask: ask_variable.or(session.ask).unwrap_or(true),
             ask_above: ask_above(&environment, session.ask_above.as_deref())?,
-            ceiling: ceiling(&environment, session)?,
+            ceiling: ceiling::read(&environment, session)?,
             log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
             providers: file.providers.into_iter().collect(),
             model_aliases: ModelAliases::read(file.model_aliases, file.keys)?,
@@ -255,12 +257,10 @@ fn switch(name: &str, text: &str) -> Result<bool, ConfigError> {
     }
 }
 
-fn credential_store(environment: &Environment, file: Option<&str>) -> Result<CredentialStore, ConfigError> {
-    match environment.get("LAVA_CREDENTIAL_STORE").or(file).unwrap_or("keyring") {
-        "keyring" => Ok(CredentialStore::Keyring),
-        "file" => Ok(CredentialStore::File),
-        other => Err(ConfigError::new(format!("LAVA_CREDENTIAL_STORE is \"{other}\": keyring or file is needed"))),
-    }
+fn credential_store(environment: &Environment, file: Option<&str>) -> Result<Option<CredentialStore>, ConfigError> {
+    let Some(text) = environment.get("LAVA_CREDENTIAL_STORE").or(file) else { return Ok(None) };
+    let wrong = |needed: String| ConfigError::new(format!("LAVA_CREDENTIAL_STORE is \"{text}\": {needed}"));
+    CredentialStore::parse(text).map(Some).map_err(wrong)
 }
 
 fn forward_with(environment: &Environment, file: Option<&str>) -> Result<bool, ConfigError> {
@@ -269,18 +269,6 @@ fn forward_with(environment: &Environment, file: Option<&str>) -> Result<bool, C
         "secret-key" | "secret_key" => Ok(true),
         other => Err(ConfigError::new(format!("LAVA_FORWARD_WITH is \"{other}\": spend-key or secret-key is needed"))),
     }
-}
-
-fn ceiling(environment: &Environment, session: file::Session) -> Result<Ceiling, ConfigError> {
-    let text = environment.get("LAVA_SESSION_LIMIT").map(str::to_owned).or(session.limit);
-    let (limit, set_by) = match text {
-        Some(text) => {
-            let limit = SpendLimit::parse_short(&text).map_err(|error| ConfigError::new(format!("LAVA_SESSION_LIMIT: {error}")))?;
-            (limit, SetBy::Setting)
-        }
-        None => (SESSION_LIMIT_DEFAULT, SetBy::Default),
-    };
-    Ok(Ceiling { limit, set_by, allowed_models: session.allowed_models, allowed_providers: session.allowed_providers })
 }
 
 fn ask_above(environment: &Environment, file: Option<&str>) -> Result<Option<Money>, ConfigError> {
@@ -308,7 +296,7 @@ mod tests {
     fn nothing_set_means_embedded_with_a_limit() {
         let settings = load([]).unwrap();
         assert_eq!(settings.mode, Mode::Embedded);
-        assert_eq!((settings.ceiling.limit, settings.ceiling.set_by), (SESSION_LIMIT_DEFAULT, SetBy::Default));
+        assert_eq!((settings.ceiling.limit, settings.ceiling.set_by), (ceiling::DEFAULT, SetBy::Default));
         assert!(settings.ask && settings.ask_above.is_none());
         assert!(!settings.sandbox);
     }

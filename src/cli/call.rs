@@ -5,7 +5,12 @@ use clap::Args;
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
 
-use super::{Failure, login::command_line, output, paid, serve::App};
+use super::{
+    Failure,
+    login::{command_line, ensure_key},
+    output, paid,
+    serve::App,
+};
 use crate::{client::RequestReport, config::Settings, domain::Money, session::Session};
 
 #[derive(Debug, Args)]
@@ -34,6 +39,7 @@ pub(super) async fn call(settings: Settings, args: CallArgs, json: bool) -> Resu
 }
 
 async fn request(session: &Session, args: CallArgs, json: bool) -> Result<(), Failure> {
+    Box::pin(ensure_key(session)).await?;
     let pays = session.forward_key(&command_line()).await?;
     let key = &pays.key;
     let client = session.client().await?;

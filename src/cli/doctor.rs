@@ -13,6 +13,7 @@ use super::{
 use crate::{
     catalog::{Auth, Catalog, Dialect},
     config::{Mode, Settings},
+    domain::invocation::in_text,
     gateway::ToReview,
     session::SessionError,
 };
@@ -27,16 +28,20 @@ struct Check {
 }
 
 impl Check {
+    fn new(what: &'static str, result: &'static str, detail: impl Into<String>) -> Self {
+        Self { what, result, detail: in_text(&detail.into()).into_owned() }
+    }
+
     fn ok(what: &'static str, detail: impl Into<String>) -> Self {
-        Self { what, result: "ok", detail: detail.into() }
+        Self::new(what, "ok", detail)
     }
 
     fn note(what: &'static str, detail: impl Into<String>) -> Self {
-        Self { what, result: "note", detail: detail.into() }
+        Self::new(what, "note", detail)
     }
 
     fn fail(what: &'static str, detail: impl Into<String>) -> Self {
-        Self { what, result: "fail", detail: detail.into() }
+        Self::new(what, "fail", detail)
     }
 }
 
@@ -49,7 +54,9 @@ pub(super) async fn doctor(settings: Settings, json: bool) -> Result<(), Failure
     let vault = vault_of(&settings);
     checks.push(match vault.check().await {
         Ok(()) => Check::ok("vault", format!("the {} can keep keys", vault.kind())),
-        Err(error) => Check::fail("vault", format!("{error}. {}", crate::session::VaultError::HINT)),
+        // Nothing is wrong before there is a key to keep.
+        Err(error) if error.is_missing() => Check::note("vault", format!("{error}. {}", error.hint())),
+        Err(error) => Check::fail("vault", format!("{error}. {}", error.hint())),
     });
     checks.push(Check::note("data", settings.data_dir.display().to_string()));
     let is_embedded = settings.mode == Mode::Embedded;

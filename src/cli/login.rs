@@ -7,7 +7,7 @@ use super::{Failure, output, serve::App, status, web_login};
 use crate::{
     config::Settings,
     domain::SpendLimit,
-    session::{ForgottenLogin, LoggedOut, Narrowing, Payer},
+    session::{ForgottenLogin, LoggedOut, Narrowing, Payer, Session, SessionError},
 };
 
 /// The name under which the command line's key is kept.
@@ -16,6 +16,19 @@ const CLIENT_NAME: &str = "command line";
 /// The command line as one that pays.
 pub(super) fn command_line() -> Payer {
     Payer::Client(CLIENT_NAME.to_owned())
+}
+
+/// Makes sure that there is a key with which a command pays. At a gateway at an address, a person logs in for that; the embedded one makes it within the person's limit.
+pub(super) async fn ensure_key(session: &Session) -> Result<(), Failure> {
+    match session.spend_key(&command_line()).await {
+        Err(SessionError::NotLoggedIn) if session.info().url.is_none() => {}
+        found => return Ok(found.map(drop)?),
+    }
+    let made = Box::pin(session.login(&command_line(), &Narrowing::default(), false)).await?;
+    let limit = made.key.and_then(|key| key.spend_limit?.to_limit());
+    let limit = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.in_words()));
+    output::complain(&format!("Made a spend key for the command line: {limit} (LAVA_SESSION_LIMIT or session.limit changes it)"));
+    Ok(())
 }
 
 #[derive(Debug, Args)]
@@ -36,12 +49,11 @@ pub(super) struct LoginArgs {
 
 pub(super) async fn login(settings: Settings, args: LoginArgs, json: bool) -> Result<(), Failure> {
     let app = App::new(settings)?;
-    let narrowing = Narrowing { spend_limit: args.limit, ..Narrowing::default() };
     let work = async {
         if args.secret_key_stdin {
             web_login::secret_key_from_stdin(&app).await?;
         }
-        let logged_in = web_login::login(&app.session, &narrowing, args.force, args.no_browser).await?;
+        let logged_in = web_login::login(&app.session, args.limit, args.force, args.no_browser).await?;
         status::show(&app.session, Some(&logged_in), json).await
     };
     let shown = app.until_interrupted(work).await;

@@ -5,7 +5,9 @@ mod call;
 mod demo;
 mod doctor;
 mod gateway;
+mod hints;
 mod install;
+mod key_store;
 mod keyboard;
 mod keys;
 mod known;
@@ -28,7 +30,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    config::{ConfigError, Environment, Flags, Settings},
+    config::{ConfigError, CredentialStore, Environment, Flags, Settings},
+    domain::invocation,
     mcp::transport::asked_to_stop,
 };
 
@@ -50,6 +53,9 @@ pub struct Cli {
     /// Keep the ledger here instead of the usual place.
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Keep keys in the system's keyring, or in a file only you can read; remembered once a key is kept there.
+    #[arg(long, global = true, value_name = "keyring|file", value_parser = CredentialStore::parse)]
+    store: Option<CredentialStore>,
     /// Print JSON, for scripts.
     #[arg(long, global = true)]
     json: bool,
@@ -110,6 +116,16 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The same, with the flags of this process in the commands that it suggests.
+    fn with_flags(self) -> Self {
+        let with_flags = |text: String| invocation::in_text(&text).into_owned();
+        match self {
+            Self::Error(text) => Self::Error(with_flags(text)),
+            Self::Cancelled(text) => Self::Cancelled(with_flags(text)),
+            Self::NotLoggedIn(text) => Self::NotLoggedIn(with_flags(text)),
+        }
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
             Self::Error(_) => 1,
@@ -139,7 +155,7 @@ impl From<ConfigError> for Failure {
 
 impl From<crate::session::SessionError> for Failure {
     fn from(error: crate::session::SessionError) -> Self {
-        use crate::session::{SessionError, VaultError};
+        use crate::session::SessionError;
         match error {
             SessionError::NotLoggedIn => Self::NotLoggedIn("You are not logged in. Run `lava-mcp login`.".to_owned()),
             SessionError::NoSecretKey => Self::NotLoggedIn(
@@ -154,7 +170,7 @@ impl From<crate::session::SessionError> for Failure {
             SessionError::NoListener(_) => {
                 Self::Error(format!("{error}\nhint: make a secret key in your account, and give it to `lava-mcp login --secret-key-stdin`"))
             }
-            SessionError::Vault(_) | SessionError::NotKept { .. } => Self::Error(format!("{error}\nhint: {}", VaultError::HINT)),
+            SessionError::Vault(ref vault) | SessionError::NotKept { error: ref vault, .. } => Self::Error(format!("{error}\nhint: {}", vault.hint())),
             other => Self::Error(other.to_string()),
         }
     }
@@ -182,7 +198,7 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let result = execute(cli);
+    let result = execute(cli).map_err(Failure::with_flags);
     if let Err(failure) = &result {
         output::complain(&format!("error: {}", failure.text()));
     }
@@ -192,7 +208,8 @@ pub fn run() -> ExitCode {
 
 fn execute(cli: Cli) -> Result<(), Failure> {
     let json = cli.json;
-    let flags = Flags { sandbox: cli.sandbox, config: cli.config, data_dir: cli.data_dir };
+    hints::set(&cli);
+    let flags = Flags { sandbox: cli.sandbox, config: cli.config, data_dir: cli.data_dir, store: cli.store };
     // What needs no settings works with broken ones too.
     match &cli.command {
         Some(Command::Manifest(args)) => return output::to_the_end(manifest::print(args)),
@@ -211,7 +228,15 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     let runtime =
         builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build().map_err(|error| Failure::Error(error.to_string()))?;
     let is_server = matches!(cli.command, None | Some(Command::Gateway(_) | Command::Serve(_)));
+    let keeps_keys = match &cli.command {
+        Some(Command::Login(_) | Command::Prompt(_) | Command::Call(_)) => true,
+        Some(Command::Providers(args)) => args.keeps_key(),
+        _ => false,
+    };
     let result = runtime.block_on(async {
+        if keeps_keys {
+            Box::pin(key_store::settle(&settings, cli.store)).await?;
+        }
         let result = match cli.command {
             None => Box::pin(serve::stdio(settings)).await,
             Some(Command::Serve(args)) => serve_http::serve(settings, args).await,

@@ -5,7 +5,12 @@ use std::io::{IsTerminal, Read};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Failure, login::command_line, output, paid, serve::App};
+use super::{
+    Failure,
+    login::{command_line, ensure_key},
+    output, paid,
+    serve::App,
+};
 use crate::{
     client::{ChatOptions, ChatResult, RequestReport},
     config::Settings,
@@ -52,6 +57,7 @@ fn read_input() -> Result<String, Failure> {
 }
 
 async fn ask(session: &Session, args: &PromptArgs, input: &str, json: bool) -> Result<(), Failure> {
+    Box::pin(ensure_key(session)).await?;
     let key = session.spend_key(&command_line()).await?;
     let client = session.client().await?;
     let mut body = Map::new();

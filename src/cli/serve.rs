@@ -23,7 +23,16 @@ use crate::{
 };
 
 /// What else lies in the data folder, besides the ledger.
-const FILES: [&str; 5] = ["pepper", "keys.json", "keys.json.lock", "login.lock", "provider-keys.json"];
+const FILES: [&str; 8] = [
+    "pepper",
+    "keys.json",
+    "keys.json.lock",
+    "sandbox-keys.json",
+    "sandbox-keys.json.lock",
+    "credential-store",
+    "login.lock",
+    "provider-keys.json",
+];
 const FOLDERS: [&str; 2] = ["processes", "results"];
 /// How long requests in flight may still run when the program ends.
 const GRACE: Duration = Duration::from_millis(500);
@@ -51,7 +60,7 @@ impl App {
             web: web_login(&settings),
             ask: settings.ask,
             forward_with_secret_key: settings.forward_with_secret_key,
-            connect: connect(settings, vault.clone(), gateway.clone()),
+            connect: connect(settings, gateway.clone()),
             vault,
             lock_file,
         };
@@ -96,13 +105,25 @@ pub(super) fn mcp_options(settings: &Settings) -> Options {
 }
 
 pub(super) fn provider_keys(settings: &Settings) -> ProviderKeys {
-    ProviderKeys::new(vault_of(settings), &settings.data_dir)
+    ProviderKeys::new(provider_vault(settings), &settings.data_dir)
 }
 
+/// Where keys of providers are kept, which stand for money also where the rest is a sandbox.
+pub(super) fn provider_vault(settings: &Settings) -> Vault {
+    chosen_vault(settings, false)
+}
+
+/// Where session keys are kept.
 pub(super) fn vault_of(settings: &Settings) -> Vault {
+    chosen_vault(settings, settings.sandbox && settings.mode == Mode::Embedded)
+}
+
+fn chosen_vault(settings: &Settings, for_sandbox: bool) -> Vault {
+    let folder = settings.data_dir.clone();
     match settings.credential_store {
-        CredentialStore::Keyring => Vault::Keyring,
-        CredentialStore::File => Vault::File(settings.data_dir.clone()),
+        Some(CredentialStore::Keyring) => Vault::Keyring,
+        Some(CredentialStore::File) => Vault::File(folder),
+        None => Vault::Unset { folder, for_sandbox },
     }
 }
 
@@ -130,34 +151,24 @@ fn scope(settings: &Settings) -> String {
 }
 
 /// Opens the gateway at its first use, whichever it is.
-fn connect(settings: Settings, vault: Vault, cell: Arc<OnceCell<Arc<Gateway>>>) -> Connect {
+fn connect(settings: Settings, cell: Arc<OnceCell<Arc<Gateway>>>) -> Connect {
     let settings = Arc::new(settings);
     Arc::new(move || {
-        let (settings, vault, cell) = (settings.clone(), vault.clone(), cell.clone());
+        let (settings, cell) = (settings.clone(), cell.clone());
         async move {
             if let Mode::Remote { api, .. } = &settings.mode {
-                return Ok(Link { client: Client::new(Transport::http(api.clone())?), make_secret: None });
+                return Ok(Link { client: Client::new(Transport::http(api.clone())?), owner: None });
             }
-            let gateway = cell.get_or_try_init(|| open_gateway(&settings, vault)).await.map_err(SessionError::Ledger)?.clone();
+            let gateway = cell.get_or_try_init(|| open_gateway(&settings)).await.map_err(SessionError::Ledger)?.clone();
             let client = Client::new(Transport::InProcess(in_process(&gateway)));
-            let make_secret: crate::session::MakeSecret = Arc::new(move || {
-                let gateway = gateway.clone();
-                async move {
-                    gateway
-                        .create_secret_key("lava-mcp", false)
-                        .await
-                        .map(crate::domain::PlainKey::into_secret)
-                        .map_err(|error| error.to_string())
-                }
-                .boxed()
-            });
-            Ok(Link { client, make_secret: Some(make_secret) })
+            let owner = gateway.owner_key().map_err(|error| SessionError::Ledger(error.to_string()))?;
+            Ok(Link { client, owner: Some(Secret::new(owner.expose())) })
         }
         .boxed()
     })
 }
 
-async fn open_gateway(settings: &Settings, vault: Vault) -> Result<Arc<Gateway>, String> {
+async fn open_gateway(settings: &Settings) -> Result<Arc<Gateway>, String> {
     let folder = &settings.data_dir;
     private_file::create_folder(folder).map_err(|error| format!("the data folder {} cannot be made: {error}", folder.display()))?;
     private_file::close_what_is_there(folder, &FILES, &FOLDERS);
@@ -165,7 +176,7 @@ async fn open_gateway(settings: &Settings, vault: Vault) -> Result<Arc<Gateway>,
     let network = network(settings)?;
     let clock = wall_clock();
     let store = Store::open(&settings.ledger_path(), clock.clone()).await.map_err(|error| error.to_string())?;
-    let registry = registry(settings, vault).with_network(network).with_waits(waits(settings));
+    let registry = registry(settings).with_network(network).with_waits(waits(settings));
     Ok(Gateway::new(store, clock, pepper, registry, settings.sandbox))
 }
 
@@ -182,7 +193,7 @@ fn in_process(gateway: &Arc<Gateway>) -> Service {
     }))
 }
 
-fn registry(settings: &Settings, vault: Vault) -> Registry {
+fn registry(settings: &Settings) -> Registry {
     let custom = settings.providers.iter().filter_map(|(id, provider)| custom_provider(id, provider)).collect();
     let mut configured: HashMap<String, Secret> = HashMap::new();
     for (id, provider) in &settings.providers {
@@ -192,7 +203,7 @@ fn registry(settings: &Settings, vault: Vault) -> Registry {
         }
     }
     let environment = settings.environment.clone();
-    let kept = ProviderKeys::new(vault, &settings.data_dir);
+    let kept = provider_keys(settings);
     let names = kept.clone();
     let vault = KeyVault {
         names: Arc::new(move || names.names()),

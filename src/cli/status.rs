@@ -6,7 +6,8 @@ use super::{Failure, login::command_line, output, serve::App};
 use crate::{
     client::SpendKeyObject,
     config::Settings,
-    session::{KeySource, LoggedIn, Session, SessionError},
+    domain::invocation::in_text,
+    session::{KeySource, LoggedIn, Session, SessionError, SetBy},
 };
 
 pub(super) async fn status(settings: Settings, json: bool) -> Result<(), Failure> {
@@ -14,6 +15,8 @@ pub(super) async fn status(settings: Settings, json: bool) -> Result<(), Failure
     let found = app.session.status(&command_line()).await;
     let shown = match found {
         Ok(logged_in) => show(&app.session, Some(&logged_in), json).await,
+        // The embedded gateway makes a key when one is needed, so nobody has to do anything first.
+        Err(SessionError::NotLoggedIn) if app.session.info().url.is_none() => show(&app.session, None, json).await,
         Err(SessionError::NotLoggedIn) => show(&app.session, None, json).await.and(Err(SessionError::NotLoggedIn.into())),
         Err(error) => Err(error.into()),
     };
@@ -30,6 +33,7 @@ pub(super) async fn show(session: &Session, logged_in: Option<&LoggedIn>, json: 
     if json {
         return output::print_json(&json!({
             "gateway": info, "logged_in": logged_in.is_some(), "spend_key": key, "remaining": remaining,
+            "limit_set_by": logged_in.and_then(|logged_in| logged_in.limit_set_by).map(SetBy::as_str),
             "stored_in": logged_in.map(|logged_in| logged_in.stored_in), "secret_key_in": secret_key_in,
         }));
     }
@@ -40,8 +44,14 @@ pub(super) async fn show(session: &Session, logged_in: Option<&LoggedIn>, json: 
     };
     let mut rows = vec![vec!["Gateway".to_owned(), gateway]];
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
-    if let Some(logged_in) = logged_in {
-        row("Key kept in", logged_in.stored_in.to_owned());
+    match logged_in {
+        Some(logged_in) => row("Key kept in", logged_in.stored_in.to_owned()),
+        None if info.url.is_none() => {
+            let (limit, _) = session.offer(true);
+            let limit = format!("{} USD {}", limit.amount, limit.cycle.in_words());
+            row("Spend key", in_text(&format!("none yet: `lava-mcp prompt` makes one, for {limit}")).into_owned());
+        }
+        None => {}
     }
     if let Some(place) = secret_key_in {
         row("Secret key in", place.to_owned());
@@ -49,10 +59,12 @@ pub(super) async fn show(session: &Session, logged_in: Option<&LoggedIn>, json: 
     if let Some(key) = key {
         row("Spend key", format!("{} ({})", key.key_preview, key.name));
         let limit = key.spend_limit.as_ref();
-        row("Limit", limit.map_or_else(|| "none".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.as_str())));
+        let limit = limit.map_or_else(|| "none".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.in_words()));
+        let set_by = logged_in.and_then(|logged_in| logged_in.limit_set_by);
+        row("Limit", set_by.map_or_else(|| limit.clone(), |by| format!("{limit} ({})", in_text(by.in_words()))));
         row("Spent", format!("{} USD this cycle, {} requests", trimmed(&key.current_spend), key.current_requests));
         if let Some(unverified) = key.unverified() {
-            row("Unverified", format!("{unverified} USD of unverified charges; `lava-mcp keys holds` shows them"));
+            row("Unverified", in_text(&format!("{unverified} USD of unverified charges; `lava-mcp keys holds` shows them")).into_owned());
         }
         row("Left", remaining.map_or_else(|| "unlimited".to_owned(), |left| format!("{left} USD")));
         if let Some(at) = key.extras.as_ref().and_then(|extras| extras.resets_at.clone()) {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{Failure, login::command_line, output, serve::App};
 use crate::{
-    domain::Secret,
+    domain::{Secret, SpendLimit},
     session::{KeySource, LoggedIn, Narrowing, Payer, PendingLogin, Session, SessionError},
 };
 
@@ -17,13 +17,17 @@ use crate::{
 const KEY_BYTES_MAX: u64 = 4 << 10;
 
 /// Logs in; where that takes a secret key that is not there, a person is asked for it in a browser.
-pub(super) async fn login(session: &Arc<Session>, narrowing: &Narrowing, force: bool, no_browser: bool) -> Result<LoggedIn, Failure> {
-    match session.login(&command_line(), narrowing, force).await {
+pub(super) async fn login(session: &Arc<Session>, limit: Option<SpendLimit>, force: bool, no_browser: bool) -> Result<LoggedIn, Failure> {
+    let log_in = async || match limit {
+        Some(limit) => session.login_with_limit(&command_line(), limit, force).await,
+        None => session.login(&command_line(), &Narrowing::default(), force).await,
+    };
+    match log_in().await {
         Err(SessionError::NoSecretKey) if session.web().is_some() => {}
         logged_in => return Ok(logged_in?),
     }
     in_browser(session, no_browser).await?;
-    Ok(session.login(&command_line(), narrowing, force).await?)
+    Ok(log_in().await?)
 }
 
 async fn in_browser(session: &Arc<Session>, no_browser: bool) -> Result<(), Failure> {
@@ -78,7 +82,7 @@ pub(super) async fn secret_key_from_stdin(app: &App) -> Result<(), Failure> {
         return Err(Failure::Error("LAVA_SECRET_KEY is set, and would be used instead of this key; unset it first".to_owned()));
     }
     if io::stdin().is_terminal() {
-        return Err(Failure::Error("pipe the key in, so that it is not shown: lava-mcp login --secret-key-stdin < FILE".to_owned()));
+        return Err(Failure::Error("pipe the key in, so that it is not shown: `lava-mcp login --secret-key-stdin < FILE`".to_owned()));
     }
     let mut text = String::new();
     io::stdin().take(KEY_BYTES_MAX).read_to_string(&mut text).map_err(|error| Failure::Error(format!("stdin: {error}")))?;

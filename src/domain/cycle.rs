@@ -87,6 +87,16 @@ impl Cycle {
         }
     }
 
+    /// How people say it after an amount, such as `5.00 USD a day`.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Daily => "a day",
+            Self::Weekly => "a week",
+            Self::Monthly => "a month",
+            Self::Total => "in total",
+        }
+    }
+
     /// Reads the word used on the wire.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Daily, Self::Weekly, Self::Monthly, Self::Total].into_iter().find(|cycle| cycle.as_str() == text)

@@ -9,6 +9,7 @@ pub mod cycle;
 pub mod decimal;
 mod expiry;
 pub mod id;
+pub mod invocation;
 pub mod key;
 pub mod ledger;
 mod limit_text;

@@ -95,7 +95,9 @@ pub(super) fn identify(gateway: &Gateway, credential: Option<&Secret>) -> Result
     let hash = key.hash(&gateway.pepper);
     let caller = match key.kind() {
         KeyKind::Spend => gateway.store.spend_key_by_hash(&hash)?.map(|key| Caller::Spend(Box::new(key))),
-        KeyKind::SecretLive | KeyKind::SecretTest => gateway.store.secret_key_by_hash(&hash)?.map(Caller::Secret),
+        KeyKind::SecretLive | KeyKind::SecretTest => {
+            gateway.owner_with(&hash).map_or_else(|| gateway.store.secret_key_by_hash(&hash), |owner| Ok(Some(owner)))?.map(Caller::Secret)
+        }
     };
     caller.ok_or(GatewayError::UnknownKey)
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{
-        Money, RequestLimit,
+        Money, RequestLimit, invocation,
         ledger::{RateState, Shortfall},
     },
     store::StoreError,
@@ -253,7 +253,7 @@ impl GatewayError {
 
     /// What the caller is told. It may repeat what callers and providers wrote, so it has an end.
     pub(super) fn message(&self) -> String {
-        cut(&self.to_string(), MESSAGE_CHARS_MAX)
+        cut(&invocation::in_text(&self.to_string()), MESSAGE_CHARS_MAX)
     }
 }
 

@@ -182,6 +182,7 @@ pub(super) async fn create(State(gateway): State<Arc<Gateway>>, request: Request
         let plain = new_plain_key()?;
         let id = KeyId::generate();
         let test = manages_test(&gateway, &owner);
+        gateway.enroll(&owner).await?;
         let (hash, preview) = (plain.hash(&gateway.pepper), plain.preview());
         gateway.store.create_spend_key(NewSpendKey { id: id.clone(), owner: owner.id, hash, preview, test, settings }).await?;
         let key = gateway.store.spend_key(&id)?.ok_or_else(|| gone(id.as_str()))?;

@@ -68,7 +68,7 @@ mod upstream_error;
 mod waits;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -83,7 +83,7 @@ pub use providers::{CustomProvider, Registry};
 pub use waits::Waits;
 
 use crate::{
-    domain::{Metered as Known, PlainKey, RequestId, key::KeyKind, key::Pepper},
+    domain::{KeyHash, Metered as Known, PlainKey, RequestId, key::KeyKind, key::Pepper},
     listen::BodyBudget,
     store::{Clock, NewSecretKey, SecretKey, Store, StoreError},
 };
@@ -104,6 +104,9 @@ use upstream::{Upstream, send};
 /// Ids of the local model servers that are looked for.
 pub const LOCAL_SERVERS: [&str; 4] = local::IDS;
 
+/// Under this name the ledger keeps whose spend keys the owner's are.
+const OWNER_ID: &str = "owner";
+
 /// Settlements that those who wait for one may lag behind; who lags further looks again.
 const SETTLED_QUEUE: usize = 64;
 
@@ -123,6 +126,8 @@ pub struct Gateway {
     /// Tells those who wait for a report which request has been settled.
     settled: broadcast::Sender<RequestId>,
     late_headers: Arc<LateHeaders>,
+    /// The key of whoever runs this gateway in their own process.
+    owner: OnceLock<PlainKey>,
     /// Whether every key only reaches the sandbox.
     sandbox: bool,
     metrics: Metrics,
@@ -151,11 +156,52 @@ impl Gateway {
             bodies: Arc::default(),
             settled: broadcast::Sender::new(SETTLED_QUEUE),
             late_headers: Arc::default(),
+            owner: OnceLock::new(),
             sandbox,
             metrics,
             tasks,
             stopping,
         })
+    }
+
+    /// A secret key that is known to this process only, and to no other once it ends: who can open the ledger owns it, and need not keep a key for that.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the system has no randomness to give.
+    pub fn owner_key(&self) -> Result<&PlainKey, StoreError> {
+        if let Some(key) = self.owner.get() {
+            return Ok(key);
+        }
+        let key = PlainKey::generate(self.secret_kind(false)).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(self.owner.get_or_init(|| key))
+    }
+
+    /// The owner, if this is their key.
+    fn owner_with(&self, hash: &KeyHash) -> Option<SecretKey> {
+        let key = self.owner.get().filter(|key| key.hash(&self.pepper) == *hash)?;
+        let (preview, name) = (key.preview(), "owner".to_owned());
+        Some(SecretKey { id: OWNER_ID.to_owned(), preview, name, test: self.sandbox, created_at: (self.clock)() })
+    }
+
+    /// The ledger knows the owner of each spend key by a row. The one of this process's key is made with the first spend key; what is in it opens nothing once the
+    /// process has ended.
+    async fn enroll(&self, owner: &SecretKey) -> Result<(), StoreError> {
+        let is_there = || Ok::<_, StoreError>(self.store.secret_keys()?.iter().any(|key| key.id == OWNER_ID));
+        let Some(key) = self.owner.get().filter(|_| owner.id == OWNER_ID) else { return Ok(()) };
+        if is_there()? {
+            return Ok(());
+        }
+        let (id, name) = (OWNER_ID.to_owned(), owner.name.clone());
+        let row = NewSecretKey { id, hash: key.hash(&self.pepper), preview: key.preview(), name, test: owner.test };
+        match self.store.create_secret_key(row).await {
+            // Another process may have been faster.
+            Err(error) if !is_there()? => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    const fn secret_kind(&self, test: bool) -> KeyKind {
+        if test || self.sandbox { KeyKind::SecretTest } else { KeyKind::SecretLive }
     }
 
     /// Makes a secret key, with which spend keys can be managed; those of a `test` one only reach the sandbox. It is told once, here.
@@ -169,20 +215,19 @@ impl Gateway {
     /// The same, with the key's id.
     async fn make_secret_key(&self, name: &str, test: bool) -> Result<(String, PlainKey), StoreError> {
         let test = test || self.sandbox;
-        let kind = if test { KeyKind::SecretTest } else { KeyKind::SecretLive };
-        let key = PlainKey::generate(kind).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let key = PlainKey::generate(self.secret_kind(test)).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let id = format!("aks_{}", ulid::Ulid::generate());
         let (hash, preview, name) = (key.hash(&self.pepper), key.preview(), name.to_owned());
         self.store.create_secret_key(NewSecretKey { id: id.clone(), hash, preview, name, test }).await?;
         Ok((id, key))
     }
 
-    /// All secret keys.
+    /// All secret keys that somebody can hold.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be read.
     pub fn secret_keys(&self) -> Result<Vec<SecretKey>, StoreError> {
-        self.store.secret_keys()
+        Ok(self.store.secret_keys()?.into_iter().filter(|key| key.id != OWNER_ID).collect())
     }
 
     /// Ends a secret key for good; spend keys go on. `false` when there is no such key.
@@ -190,6 +235,9 @@ impl Gateway {
     /// # Errors
     /// [`StoreError`] when the ledger cannot be written.
     pub async fn delete_secret_key(&self, id: &str) -> Result<bool, StoreError> {
+        if id == OWNER_ID {
+            return Ok(false);
+        }
         self.store.delete_secret_key(id.to_owned()).await
     }
 

@@ -4,10 +4,7 @@ use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
 use super::text;
-use crate::{
-    client::ClientError,
-    session::{SessionError, VaultError},
-};
+use crate::{client::ClientError, domain::invocation::in_text, session::SessionError};
 
 /// As much of what others said about a failure is passed on, in characters.
 const MESSAGE_CHARS_MAX: usize = 1_000;
@@ -56,7 +53,7 @@ impl ToolError {
     pub(super) fn to_structured(&self) -> Value {
         let mut error = (*self.details).clone();
         for (name, text) in [("code", &self.code), ("message", &self.message), ("hint", &self.hint)] {
-            error.insert(name.to_owned(), text.as_str().into());
+            error.insert(name.to_owned(), in_text(text).into());
         }
         if let Some(id) = &self.request_id {
             error.insert("request_id".to_owned(), id.as_str().into());
@@ -65,7 +62,7 @@ impl ToolError {
     }
 
     pub(super) fn to_text(&self) -> String {
-        format!("{} [{}]\n{}", self.message, self.code, self.hint)
+        format!("{} [{}]\n{}", in_text(&self.message), self.code, in_text(&self.hint))
     }
 
     /// The same failure, with what was tried before it and what that cost.
@@ -142,11 +139,17 @@ impl From<SessionError> for ToolError {
             ),
             SessionError::KeyPaused => Self::new("key_paused", message, "Stop, and tell the user."),
             SessionError::NotNarrower(_) => Self::new("limit_not_allowed", message, "Call login with less, or without this argument."),
-            SessionError::Vault(_) | SessionError::NotKept { .. } => Self::new("vault_unavailable", message, VaultError::HINT),
+            SessionError::Vault(error) | SessionError::NotKept { error, .. } => {
+                let hint = match error.is_missing() {
+                    true => format!("Tell the user: {}", error.hint()),
+                    false => error.hint().to_owned(),
+                };
+                Self::new("vault_unavailable", message, hint)
+            }
             SessionError::Ledger(_) => Self::new(
                 "ledger_unavailable",
                 message,
-                "Nothing was spent. Ask the user to look at the data folder (lava-mcp doctor shows it).",
+                "Nothing was spent. Ask the user to look at the data folder (`lava-mcp doctor` shows it).",
             ),
             SessionError::Client(error) => error.into(),
         }
@@ -183,10 +186,10 @@ impl From<ClientError> for ToolError {
             ClientError::Unreachable(_) => Self::new(
                 "gateway_unreachable",
                 sentence(&error.to_string()),
-                "Try again in a moment; if it stays so, tell the user (lava-mcp doctor helps).",
+                "Try again in a moment; if it stays so, tell the user (`lava-mcp doctor` helps).",
             ),
             ClientError::BadAnswer(_) | ClientError::BadKey | ClientError::BadAddress(_) => {
-                Self::new("gateway_error", sentence(&error.to_string()), "Tell the user; lava-mcp doctor shows what works.")
+                Self::new("gateway_error", sentence(&error.to_string()), "Tell the user; `lava-mcp doctor` shows what works.")
             }
         }
     }
@@ -226,7 +229,7 @@ fn hint_for(code: &str) -> &'static str {
         "upstream_error" | "upstream_unreachable" | "upstream_timeout" | "upstream_broken" => {
             "The provider failed. Try again later, or another model; fallbacks can name one."
         }
-        "ledger_unavailable" => "Nothing was spent. Ask the user to look at the data folder (lava-mcp doctor shows it).",
+        "ledger_unavailable" => "Nothing was spent. Ask the user to look at the data folder (`lava-mcp doctor` shows it).",
         "request_too_large" => "Send less, or refer to files by URL.",
         _ => "Check the arguments, and call again.",
     }

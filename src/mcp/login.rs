@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     client::{LimitObject, SpendKeyObject},
-    domain::{Money, SpendLimit},
-    session::{GatewayInfo, Led, LoggedIn, Narrowing, Payer, PendingLogin, Session, SessionError},
+    domain::{Money, SpendLimit, invocation::in_text},
+    session::{GatewayInfo, Led, LoggedIn, Narrowing, PendingLogin, Session, SessionError, SetBy},
 };
 
 /// Restrictions to ask for; each may only narrow what the owner has set.
@@ -53,6 +53,9 @@ pub(super) struct Output {
     spend_key: Option<SpendKeyObject>,
     /// US dollars left in this cycle.
     remaining: Option<String>,
+    /// Who set the limit, such as "LAVA_SESSION_LIMIT", "person at login" or "agent at login"; absent where the key was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_set_by: Option<&'static str>,
     /// Where a person finishes a pending login, if they have to be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     login_url: Option<String>,
@@ -61,6 +64,8 @@ pub(super) struct Output {
     next: Option<String>,
     /// Where the key is kept: "environment", "request", "keyring" or "file"; absent while there is none.
     stored_in: Option<&'static str>,
+    #[serde(skip)]
+    set_by: Option<SetBy>,
 }
 
 /// What a call comes to: a result, or a question that the client asks before it calls again.
@@ -112,8 +117,8 @@ async fn run(session: &Arc<Session>, seal: &Seal, call: &Call, request: CallTool
             Asked::Later(round) => return Ok(Step::Ask(round)),
         }
     }
-    match (session.login(&call.payer, &narrowing, force).await, &call.payer) {
-        (Err(SessionError::NoSecretKey), Payer::Client(name)) if session.web().is_some() => {
+    match (session.login(&call.payer, &narrowing, force).await, call.payer.client()) {
+        (Err(SessionError::NoSecretKey), Some(name)) if session.web().is_some() => {
             let pending = session.begin_web_login(name).await?;
             match climb_down(session, &talk, call, &pending).await? {
                 Asked::Later(round) => return Ok(Step::Ask(round)),
@@ -209,6 +214,8 @@ impl Output {
             gateway: session.info().clone(),
             spend_key: logged_in.key,
             remaining,
+            limit_set_by: logged_in.limit_set_by.map(SetBy::as_str),
+            set_by: logged_in.limit_set_by,
             login_url: None,
             next: None,
             stored_in: Some(logged_in.stored_in),
@@ -239,8 +246,10 @@ impl Output {
             gateway: session.info().clone(),
             spend_key: None,
             remaining: None,
+            limit_set_by: None,
+            set_by: None,
             login_url: (led != Led::Page).then(|| pending.url().to_string()),
-            next: Some(next),
+            next: Some(in_text(&next).into_owned()),
             stored_in: None,
         }
     }
@@ -260,7 +269,11 @@ impl Output {
             let limit = key
                 .spend_limit
                 .as_ref()
-                .map_or_else(|| "no limit".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.as_str()));
+                .map_or_else(|| "no limit".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.in_words()));
+            let limit = match self.set_by {
+                Some(by) => format!("{limit} ({})", in_text(by.in_words())),
+                None => limit,
+            };
             lines.push(format!(
                 "Spend key {} ({}): {limit}, {} USD left.",
                 key.key_preview,

@@ -192,13 +192,21 @@ impl LavaMcp {
 
     /// Who pays: what came with an HTTP request was told by the listener; on stdio it is the one client there is.
     fn payer(&self, context: &RequestContext<RoleServer>) -> Payer {
-        let told = context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get::<Payer>());
-        told.cloned().unwrap_or_else(|| {
+        let parts = context.extensions.get::<http::request::Parts>();
+        let name = || {
             let name = context.client_info().map(|client| client.name).unwrap_or_default();
             let name = text::one_line(&name, CLIENT_NAME_CHARS_MAX);
-            let name = if name.is_empty() { CLIENT_UNKNOWN.to_owned() } else { name };
-            Payer::Client(self.client_name.get_or_init(|| name).clone())
-        })
+            if name.is_empty() { CLIENT_UNKNOWN.to_owned() } else { name }
+        };
+        match parts.and_then(|parts| Some((parts, parts.extensions.get::<Payer>()?))) {
+            // Those who share a key are told apart by their session, and where the protocol has none, by their name.
+            Some((parts, Payer::Client(client))) => {
+                let session = transport::session_id(&parts.headers).map_or_else(name, str::to_owned);
+                Payer::Member { client: client.clone(), session }
+            }
+            Some((_, payer)) => payer.clone(),
+            None => Payer::Client(self.client_name.get_or_init(name).clone()),
+        }
     }
 
     async fn dispatch(&self, request: CallToolRequestParams, call: Call) -> Result<CallToolResponse, ErrorData> {

@@ -80,7 +80,7 @@ impl Results {
         match kept.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok((id, path)) => {
                 // Who pays with a key of its own may sit at another machine, where the path means nothing and is nobody's business.
-                let file = matches!(payer, Payer::Client(_)).then(|| path.display().to_string());
+                let file = payer.client().map(|_| path.display().to_string());
                 Some(Kept { uri: format!("{ADDRESS}{id}"), file })
             }
             Err(error) => {
@@ -102,7 +102,7 @@ impl Results {
             Some((kind, path.display().to_string(), Bytes::from(fs::read(&path).ok()?)))
         });
         let (kind, file, bytes) = found.await.ok().flatten()?;
-        let file = matches!(payer, Payer::Client(_)).then_some(file);
+        let file = payer.client().map(|_| file);
         Some((kind, Kept { uri: format!("{ADDRESS}{id}"), file }, bytes))
     }
 }

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     client::{RequestReport, SpendKeyObject},
-    domain::Money,
-    session::Payer,
+    domain::{Money, invocation::in_text},
+    session::{Payer, SetBy},
 };
 
 pub(super) const LIMIT_DEFAULT: usize = 10;
@@ -37,6 +37,11 @@ pub(super) struct Output {
     spend_key: Option<SpendKeyObject>,
     /// US dollars left in this cycle.
     remaining: Option<String>,
+    /// Who set the limit, such as "LAVA_SESSION_LIMIT", "person at login" or "agent at login"; absent where the key was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_set_by: Option<&'static str>,
+    #[serde(skip)]
+    set_by: Option<SetBy>,
     /// US dollars set aside by calls in flight.
     held: Option<String>,
     /// When the cycle ends; absent when it never does.
@@ -91,7 +96,10 @@ pub(super) async fn of(server: &LavaMcp, payer: &Payer, limit: usize) -> Result<
     };
     let requests = client.requests(&key, limit).await.unwrap_or_default();
     let extras = object.as_ref().and_then(|object| object.extras.clone());
+    let set_by = session.limit_set_by(payer).await;
     Ok(Output {
+        limit_set_by: set_by.map(SetBy::as_str),
+        set_by,
         remaining: object.as_ref().and_then(SpendKeyObject::remaining),
         held: extras.as_ref().map(|extras| extras.held.clone()),
         resets_at: extras.and_then(|extras| extras.resets_at),
@@ -130,6 +138,7 @@ impl Output {
                     amount(&key.current_spend),
                     key.current_requests
                 ));
+                lines.extend(self.set_by.map(|by| format!("The limit is {}.", in_text(by.in_words()))));
                 lines.extend(self.resets_at.as_ref().map(|at| format!("Resets at {at}.")));
             }
             None => lines.push("This gateway does not tell a spend key what it has spent.".to_owned()),

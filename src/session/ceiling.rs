@@ -6,7 +6,7 @@
 
 use std::sync::PoisonError;
 
-use super::{Payer, Session, SessionError};
+use super::{Payer, Session, SessionError, decided::Decided};
 use crate::{
     config::{Ceiling, SetBy},
     domain::SpendLimit,
@@ -20,15 +20,14 @@ impl Session {
     /// [`SessionError::Vault`].
     pub async fn asks_for_limit(&self, payer: &Payer) -> Result<bool, SessionError> {
         let Err(client_name) = self.given(payer) else { return Ok(false) };
-        Ok(self.ask
-            && self.ceiling.set_by != SetBy::Setting
-            && self.allowed(client_name).is_none()
-            && self.kept(client_name).await?.is_none())
+        Ok(self.ask && !self.ceiling.set_by.is_setting() && self.allowed(client_name).is_none() && self.kept(client_name).await?.is_none()
+            // Where the answer could not be kept, the login fails, and nobody need be asked.
+            && !self.vault.is_missing().await)
     }
 
     /// What the person is offered, and whether it is also the most they can choose: where the settings say so, and where it is not certain that a person chooses.
     pub fn offer(&self, by_person: bool) -> (SpendLimit, bool) {
-        (self.ceiling.limit, !by_person || self.ceiling.set_by == SetBy::Setting)
+        (self.ceiling.limit, !by_person || self.ceiling.set_by.is_setting())
     }
 
     /// Takes what the person allows a payer that has no key yet; `by_person` as in [`Self::offer`].
@@ -58,19 +57,21 @@ impl Session {
     }
 
     pub(super) async fn ceiling_of(&self, client_name: &str) -> Result<Ceiling, SessionError> {
-        let by_person = match self.allowed(client_name) {
-            Some(limit) => Some(limit),
-            None => self.kept(client_name).await?.and_then(|kept| kept.limit_by_person),
-        };
-        Ok(self.under(by_person))
+        Ok(self.under(&self.decided(client_name).await?))
     }
 
-    /// The ceiling, given what a person chose: that holds, unless the settings have come to allow less.
-    pub(super) fn under(&self, by_person: Option<SpendLimit>) -> Ceiling {
+    /// What people have decided for this client's key, or will have once there is one.
+    pub(super) async fn decided(&self, client_name: &str) -> Result<Decided, SessionError> {
+        let kept = self.kept(client_name).await?.map(|kept| kept.decided).unwrap_or_default();
+        Ok(match self.allowed(client_name) {
+            Some(limit) => kept.with_limit(Some(limit), SetBy::Person),
+            None => kept,
+        })
+    }
+
+    /// The ceiling, given what people decided for one key: that holds, unless the settings have come to allow less.
+    pub(super) fn under(&self, decided: &Decided) -> Ceiling {
         let (most, is_bound) = self.offer(true);
-        match by_person.filter(|limit| !is_bound || limit.is_within(most)) {
-            Some(limit) => Ceiling { limit, set_by: SetBy::Person, ..self.ceiling.clone() },
-            None => self.ceiling.clone(),
-        }
+        decided.within(&self.ceiling, |limit| !is_bound || limit.is_within(most))
     }
 }

@@ -2,22 +2,40 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Link, LoggedOut, Session, SessionError, VaultError};
+use super::{LoggedOut, Session, SessionError, VaultError, decided::Decided, narrow::Wanted};
 use crate::{
-    client::{ClientError, PageQuery},
-    domain::{Secret, SpendLimit},
+    client::{ClientError, PageQuery, SpendKeyObject},
+    domain::Secret,
 };
 
 /// The session key as the vault keeps it.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub(super) key: String,
     pub(super) spend_key_id: String,
-    /// Whether an agent asked for less than the ceiling; then a higher ceiling does not widen the key.
+    /// Earlier versions need it: whether an agent's narrower limit outlives its session. It never does.
+    #[serde(default)]
     pub(super) narrowed: bool,
-    /// How much the person at the client allowed when it was made, if they were asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) limit_by_person: Option<SpendLimit>,
+    /// What people decided for this key alone.
+    #[serde(flatten)]
+    pub(super) decided: Decided,
+    /// The settings that sessions gave it, the last one last. What differs from all of them at the gateway was changed there, by its owner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) given: Vec<Wanted>,
+}
+
+impl Kept {
+    /// Whether the key is as a session left it. Of a key that an earlier version kept, that is not known.
+    pub(super) fn is_as_given(&self, object: &SpendKeyObject) -> bool {
+        self.given.iter().any(|given| given.matches(object))
+    }
+
+    /// Takes what the key's owner has changed at the gateway for their decision.
+    pub(super) fn notice(&mut self, object: &SpendKeyObject) {
+        if !self.given.is_empty() && !self.is_as_given(object) {
+            self.decided.notice(&self.given, object);
+        }
+    }
 }
 
 /// The secret key as the vault keeps it.
@@ -48,7 +66,7 @@ pub enum KeySource {
 impl Session {
     /// The clients that have been given a key. Keyrings cannot be listed on every system, so the names are kept beside the keys.
     pub(super) async fn clients(&self) -> Result<Vec<String>, SessionError> {
-        let kept = self.vault.load(&format!("{} clients", self.scope)).await?;
+        let kept = self.load(&format!("{} clients", self.scope)).await?;
         Ok(kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()).unwrap_or_default())
     }
 
@@ -57,38 +75,17 @@ impl Session {
         Ok(self.vault.store(&format!("{} clients", self.scope), &text).await?)
     }
 
-    /// The secret key that manages the spend keys of this gateway; the embedded one makes it when there is none.
+    /// The secret key that manages the spend keys of this gateway.
     ///
     /// # Errors
     /// [`SessionError::NoSecretKey`] at a remote gateway where nobody has logged in, without `LAVA_SECRET_KEY`.
     pub async fn owner_key(&self) -> Result<Secret, SessionError> {
-        let link = self.link().await?;
-        let secret = self.secret_or_make(&link).await?;
-        match link.client.spend_keys(&secret, &PageQuery { limit: Some(1), cursor: None }).await {
-            // The ledger was removed: its secret key went with it.
-            Err(error) if error.is_unauthorised() && link.make_secret.is_some() && self.secret_from_environment.is_none() => {
-                self.make_secret(&link).await
-            }
+        let secret = self.secret_key().await?.ok_or(SessionError::NoSecretKey)?;
+        match self.client().await?.spend_keys(&secret, &PageQuery { limit: Some(1), cursor: None }).await {
             Err(error) if error.is_unauthorised() => Err(self.secret_refused()),
             Err(error) => Err(error.into()),
             Ok(_) => Ok(secret),
         }
-    }
-
-    pub(super) async fn secret_or_make(&self, link: &Link) -> Result<Secret, SessionError> {
-        match self.secret_key().await? {
-            Some(secret) => Ok(secret),
-            None => self.make_secret(link).await,
-        }
-    }
-
-    pub(super) async fn make_secret(&self, link: &Link) -> Result<Secret, SessionError> {
-        let make = link.make_secret.as_ref().ok_or(SessionError::NoSecretKey)?;
-        // The vault is asked first: a secret key that cannot be kept would be lost, and another one made at each login.
-        self.vault.check().await?;
-        let secret = make().await.map_err(SessionError::Ledger)?;
-        self.keep_secret(&secret, None).await?;
-        Ok(secret)
     }
 
     /// Keeps the secret key of a login, and returns the one whose place it takes.
@@ -196,7 +193,7 @@ impl Session {
     }
 
     async fn kept_secret(&self) -> Result<Option<KeptSecret>, SessionError> {
-        let kept = self.vault.load(&self.secret_account()).await?;
+        let kept = self.load(&self.secret_account()).await?;
         Ok(kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()))
     }
 
@@ -208,16 +205,29 @@ impl Session {
         if let Some(secret) = &self.secret_from_environment {
             return Ok(Some(secret.clone()));
         }
+        if self.info.url.is_none()
+            && let Some(owner) = self.link().await?.owner
+        {
+            return Ok(Some(owner));
+        }
         Ok(self.kept_secret().await?.map(|kept| Secret::new(kept.key)))
     }
 
     pub(super) async fn kept(&self, client_name: &str) -> Result<Option<Kept>, SessionError> {
-        let kept = self.vault.load(&self.account(client_name)).await?;
+        let kept = self.load(&self.account(client_name)).await?;
         Ok(kept.and_then(|kept| serde_json::from_str(kept.expose()).ok()))
     }
 
     pub(super) async fn keep(&self, client_name: &str, kept: &Kept) -> Result<(), SessionError> {
         self.store(&self.account(client_name), &Secret::new(serde_json::to_string(kept).unwrap_or_default())).await
+    }
+
+    /// What is kept. Where there is no keyring at all, nothing is; that it is missing matters when something is to be kept.
+    async fn load(&self, account: &str) -> Result<Option<Secret>, VaultError> {
+        match self.vault.load(account).await {
+            Err(error) if error.is_missing() => Ok(None),
+            loaded => loaded,
+        }
     }
 
     /// Stores a text and reads it back: some keyrings say yes and keep nothing.
@@ -242,7 +252,10 @@ mod tests {
     #[test]
     fn what_earlier_versions_kept_is_read() {
         let kept: Kept = serde_json::from_str(r#"{"key":"lava_sk_x","spend_key_id":"sk_1","narrowed":true}"#).unwrap();
-        assert!(kept.narrowed && kept.limit_by_person.is_none() && kept.spend_key_id == "sk_1");
+        assert!(kept.given.is_empty() && kept.decided == Decided::default() && kept.spend_key_id == "sk_1");
+        let limited = r#"{"key":"k","spend_key_id":"s","narrowed":false,"limit_by_person":{"amount":"2.00","cycle":"daily"}}"#;
+        let kept: Kept = serde_json::from_str(limited).unwrap();
+        assert_eq!(serde_json::to_value(&kept).unwrap(), serde_json::from_str::<serde_json::Value>(limited).unwrap(), "and they read ours");
         let secret: KeptSecret = serde_json::from_str(r#"{"key":"aks_live_x"}"#).unwrap();
         assert!(secret.id.is_none() && secret.key == "aks_live_x");
     }

@@ -5,9 +5,12 @@
 
 mod browser;
 mod ceiling;
+mod decided;
 mod forward;
+mod in_use;
 mod kept;
 mod narrow;
+mod narrowed;
 mod payer;
 mod provider_keys;
 mod provision;
@@ -20,6 +23,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+pub use crate::config::SetBy;
 pub use browser::Browser;
 pub use forward::ForwardKey;
 pub use kept::{ForgottenLogin, KeySource};
@@ -30,7 +34,8 @@ pub use provision::LoggedOut;
 pub use vault::{Vault, VaultError};
 pub use web::{Led, PendingLogin, WebLogin};
 
-use kept::Kept;
+use in_use::{Asked, InUse};
+use narrowed::Narrowed;
 use provision::host_name;
 
 use crate::{
@@ -50,16 +55,13 @@ pub struct GatewayInfo {
     pub sandbox: bool,
 }
 
-/// Makes a secret key at the gateway of this process.
-pub type MakeSecret = Arc<dyn Fn() -> BoxFuture<'static, Result<Secret, String>> + Send + Sync>;
-
 /// A gateway that can be spoken to.
 #[derive(Clone)]
 pub struct Link {
     /// The way to it.
     pub client: Client,
-    /// How to get a secret key when there is none; only the embedded gateway gives one away.
-    pub make_secret: Option<MakeSecret>,
+    /// The secret key of the gateway inside this process; a login has to bring one for any other.
+    pub owner: Option<Secret>,
 }
 
 /// Opens the gateway when it is first needed.
@@ -127,6 +129,8 @@ pub struct LoggedIn {
     pub key: Option<SpendKeyObject>,
     /// Where the key is kept: `environment`, `request` (with which it came), `keyring` or `file`.
     pub stored_in: &'static str,
+    /// Who set its limit, where a session did.
+    pub limit_set_by: Option<SetBy>,
 }
 
 /// One session.
@@ -148,8 +152,10 @@ pub struct Session {
     forward_with_secret_key: bool,
     /// What people have allowed to clients that have no key yet.
     allowed: std::sync::Mutex<HashMap<String, SpendLimit>>,
-    /// The key in use, by client; logins wait for each other here.
-    current: Mutex<Option<(String, Secret, LoggedIn)>>,
+    /// What sessions of this process have asked for less of.
+    narrowed: Narrowed,
+    /// The key in use; logins wait for each other here.
+    current: Mutex<Option<InUse>>,
 }
 
 /// What a session is made of.
@@ -197,6 +203,7 @@ impl Session {
             ask,
             forward_with_secret_key,
             allowed: std::sync::Mutex::default(),
+            narrowed: Narrowed::default(),
             current: Mutex::new(None),
         }
     }
@@ -207,7 +214,7 @@ impl Session {
     }
 
     /// Where keys are kept: `keyring` or `file`.
-    pub const fn vault_kind(&self) -> &'static str {
+    pub fn vault_kind(&self) -> &'static str {
         self.vault.kind()
     }
 
@@ -243,16 +250,25 @@ impl Session {
             Ok(given) => return Ok(given.key.clone()),
             Err(client_name) => client_name,
         };
+        let earlier = self.narrowed.of(payer);
         let mut current = self.current.lock().await;
-        if let Some((name, key, _)) = &*current
-            && name == client_name
+        if let Some(in_use) = &*current
+            && in_use.session == payer.session()
+            && self.is_as_left(in_use).await
         {
-            return Ok(key.clone());
+            return Ok(in_use.key.clone());
         }
-        let found = self.reuse(client_name, &Narrowing::default()).await?;
-        let (key, logged_in) = found.ok_or(SessionError::NotLoggedIn)?;
-        *current = Some((client_name.to_owned(), key.clone(), logged_in));
+        let found = Box::pin(self.reuse(client_name, &Asked::before(earlier))).await?;
+        let in_use = found.ok_or(SessionError::NotLoggedIn)?.of(payer);
+        let key = in_use.key.clone();
+        *current = Some(in_use);
         Ok(key)
+    }
+
+    /// Who set the limit under which `payer` pays, as far as its last call has shown.
+    pub async fn limit_set_by(&self, payer: &Payer) -> Option<SetBy> {
+        let current = self.current.lock().await;
+        current.as_ref().filter(|in_use| in_use.session == payer.session()).and_then(|in_use| in_use.logged_in.limit_set_by)
     }
 
     /// Whether the gateway knows a spend key. One that is paused it knows; a gateway that does not say is taken at its word when the key is used.
@@ -301,12 +317,32 @@ impl Session {
             Err(client_name) => client_name,
         };
         narrowing.check(&self.ceiling_of(client_name).await?).map_err(SessionError::NotNarrower)?;
+        let asked = Asked { earlier: self.narrowed.of(payer), now: narrowing.clone(), by_person: None };
+        let logged_in = self.log_in(payer, client_name, &asked, force).await?;
+        self.narrowed.set(payer, asked.narrowing());
+        Ok(logged_in)
+    }
+
+    /// The same for a person at the command line, who says how much this client may spend from now on, within what the settings allow.
+    ///
+    /// # Errors
+    /// As [`Self::login`].
+    pub async fn login_with_limit(&self, payer: &Payer, limit: SpendLimit, force: bool) -> Result<LoggedIn, SessionError> {
+        let narrowing = Narrowing { spend_limit: Some(limit), ..Narrowing::default() };
+        let Err(client_name) = self.given(payer) else { return self.login(payer, &narrowing, force).await };
+        narrowing.check(&self.ceiling).map_err(SessionError::NotNarrower)?;
+        self.log_in(payer, client_name, &Asked { by_person: Some(limit), ..Asked::default() }, force).await
+    }
+
+    async fn log_in(&self, payer: &Payer, client_name: &str, asked: &Asked, force: bool) -> Result<LoggedIn, SessionError> {
         let mut current = self.current.lock().await;
-        let (key, logged_in) = match self.reuse(client_name, narrowing).await? {
+        let found = match Box::pin(self.reuse(client_name, asked)).await? {
             Some(found) if !force => found,
-            _ => self.renew(client_name, narrowing, force).await?,
+            _ => Box::pin(self.renew(client_name, asked, force)).await?,
         };
-        *current = Some((client_name.to_owned(), key, logged_in.clone()));
+        let in_use = found.of(payer);
+        let logged_in = in_use.logged_in.clone();
+        *current = Some(in_use);
         Ok(logged_in)
     }
 
@@ -319,63 +355,25 @@ impl Session {
             Ok(given) => return self.check(given).await,
             Err(client_name) => client_name,
         };
-        let found = self.reuse(client_name, &Narrowing::default()).await?;
-        found.map(|(_, logged_in)| logged_in).ok_or(SessionError::NotLoggedIn)
+        let found = Box::pin(self.reuse(client_name, &Asked::before(self.narrowed.of(payer)))).await?;
+        found.map(|found| found.logged_in).ok_or(SessionError::NotLoggedIn)
     }
 
     /// The key that was given and not made by `login`; else the name of the client, whose key is in the vault.
     fn given<'a>(&'a self, payer: &'a Payer) -> Result<Given<'a>, &'a str> {
         match (payer, &self.from_environment) {
             (Payer::Key(key), _) => Ok(Given { key, from: "the Authorization header", stored_in: "request" }),
-            (Payer::Client(_), Some(key)) => Ok(Given { key, from: "LAVA_SPEND_KEY", stored_in: "environment" }),
-            (Payer::Client(name), None) => Err(name),
+            (_, Some(key)) => Ok(Given { key, from: "LAVA_SPEND_KEY", stored_in: "environment" }),
+            (Payer::Client(name) | Payer::Member { client: name, .. }, None) => Err(name),
         }
     }
 
     async fn check(&self, given: Given<'_>) -> Result<LoggedIn, SessionError> {
         match self.client().await?.own_key(given.key).await {
-            Ok(object) => Ok(LoggedIn { key: object, stored_in: given.stored_in }),
+            Ok(object) => Ok(LoggedIn { key: object, stored_in: given.stored_in, limit_set_by: None }),
             Err(error) if error.is_unauthorised() => Err(SessionError::KeyRefused(given.from)),
             Err(error) => Err(paused_or(error)),
         }
-    }
-
-    /// The key in the vault, if the gateway still accepts it, brought to the ceiling of today.
-    async fn reuse(&self, client_name: &str, narrowing: &Narrowing) -> Result<Option<(Secret, LoggedIn)>, SessionError> {
-        let Some(kept) = self.kept(client_name).await? else { return Ok(None) };
-        let client = self.client().await?;
-        let key = Secret::new(kept.key.clone());
-        let object = match client.own_key(&key).await {
-            Ok(object) => object,
-            Err(error) if error.is_unauthorised() => return Ok(None),
-            Err(error) => return Err(paused_or(error)),
-        };
-        let stored_in = self.vault.kind();
-        let object = match object {
-            Some(object) => object,
-            // A gateway that does not tell the key about itself tells the key's owner.
-            None => match self.secret_key().await? {
-                None => return Ok(Some((key, LoggedIn { key: None, stored_in }))),
-                Some(secret) => match client.spend_key(&secret, &kept.spend_key_id).await {
-                    Err(ClientError::Refused { status: 404, .. }) => return Ok(None),
-                    Err(error) if error.is_unauthorised() => return Err(self.secret_refused()),
-                    object => object?,
-                },
-            },
-        };
-        let ceiling = self.under(kept.limit_by_person);
-        let wanted = narrowing.settings(&ceiling, kept.narrowed.then_some(&object));
-        if wanted.matches(&object) {
-            return Ok(Some((key, LoggedIn { key: Some(object), stored_in })));
-        }
-        let secret = self.secret_key().await?.ok_or(SessionError::NoSecretKey)?;
-        let object = match self.change(&secret, &object, &wanted, ceiling.limit).await {
-            Err(SessionError::Client(error)) if error.is_unauthorised() => return Err(self.secret_refused()),
-            object => object?,
-        };
-        let narrowed = kept.narrowed || !narrowing.is_empty();
-        self.keep(client_name, &Kept { narrowed, ..kept }).await?;
-        Ok(Some((key, LoggedIn { key: Some(object), stored_in })))
     }
 }
 

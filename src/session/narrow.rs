@@ -1,6 +1,7 @@
 //! What an agent may ask for: less than a person set, never more.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     client::{Change, KeyUpdate, LimitObject, NewKey, SpendKeyObject},
@@ -21,13 +22,13 @@ pub struct Narrowing {
     pub expires_at: Option<Timestamp>,
 }
 
-/// The settings that a session key shall have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The settings that a session key is to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Wanted {
-    limit: SpendLimit,
-    allowed_models: Option<Vec<String>>,
-    allowed_providers: Option<Vec<String>>,
-    expires_at: Option<Timestamp>,
+    pub(super) limit: SpendLimit,
+    pub(super) allowed_models: Option<Vec<String>>,
+    pub(super) allowed_providers: Option<Vec<String>>,
+    pub(super) expires_at: Option<Timestamp>,
 }
 
 impl Narrowing {
@@ -41,7 +42,10 @@ impl Narrowing {
         if let Some(excess) = self.spend_limit.and_then(|limit| limit.excess(ceiling.limit)) {
             let way_out = match ceiling.set_by {
                 SetBy::Default | SetBy::Setting => "raise LAVA_SESSION_LIMIT",
+                SetBy::File => "raise session.limit in the config file",
                 SetBy::Person => "run `lava-mcp logout --all`, after which login asks them again",
+                SetBy::Login => "run `lava-mcp login --limit` with more",
+                SetBy::Owner | SetBy::Agent => "raise the key's limit with `lava-mcp keys update`",
             };
             return Err(format!("{excess}; or ask the owner of this machine to {way_out}"));
         }
@@ -49,19 +53,27 @@ impl Narrowing {
         check_list("allowed_providers", self.allowed_providers.as_ref(), ceiling.allowed_providers.as_ref())
     }
 
-    /// What the key shall have: what is asked for this time; else what was asked for before (`narrowed`), if the ceiling still allows it; else the ceiling.
-    pub(super) fn settings(&self, ceiling: &Ceiling, narrowed: Option<&SpendKeyObject>) -> Wanted {
-        let before_limit = narrowed.and_then(|key| key.spend_limit.as_ref()?.to_limit()).filter(|limit| limit.is_within(ceiling.limit));
-        let before_list = |get: fn(&SpendKeyObject) -> &Option<Vec<String>>, most: &Option<Vec<String>>| {
-            narrowed.and_then(|key| get(key).clone()).filter(|list| check_list("", Some(list), most.as_ref()).is_ok())
+    /// This and what was asked for earlier in the same session, where this says nothing.
+    pub(super) fn after(&self, earlier: &Self) -> Self {
+        Self {
+            spend_limit: self.spend_limit.or(earlier.spend_limit),
+            allowed_models: self.allowed_models.clone().or_else(|| earlier.allowed_models.clone()),
+            allowed_providers: self.allowed_providers.clone().or_else(|| earlier.allowed_providers.clone()),
+            expires_at: self.expires_at.or(earlier.expires_at),
+        }
+    }
+
+    /// What the key is to have: what the session asks for, as far as the ceiling still allows it; else the ceiling. It ends when that was decided, or earlier.
+    pub(super) fn settings(&self, ceiling: &Ceiling, ends_at: Option<Timestamp>) -> Wanted {
+        let list = |asked: &Option<Vec<String>>, most: &Option<Vec<String>>| {
+            let asked = asked.clone().filter(|list| check_list("", Some(list), most.as_ref()).is_ok());
+            asked.or_else(|| most.clone())
         };
-        let models = self.allowed_models.clone().or_else(|| before_list(|key| &key.allowed_models, &ceiling.allowed_models));
-        let providers = self.allowed_providers.clone().or_else(|| before_list(|key| &key.allowed_providers, &ceiling.allowed_providers));
         Wanted {
-            limit: self.spend_limit.or(before_limit).unwrap_or(ceiling.limit),
-            allowed_models: models.or_else(|| ceiling.allowed_models.clone()),
-            allowed_providers: providers.or_else(|| ceiling.allowed_providers.clone()),
-            expires_at: self.expires_at.or_else(|| narrowed.and_then(|key| key.expires_at.as_ref()?.parse().ok())),
+            limit: self.spend_limit.filter(|limit| limit.is_within(ceiling.limit)).unwrap_or(ceiling.limit),
+            allowed_models: list(&self.allowed_models, &ceiling.allowed_models),
+            allowed_providers: list(&self.allowed_providers, &ceiling.allowed_providers),
+            expires_at: self.expires_at.into_iter().chain(ends_at).min(),
         }
     }
 }
@@ -93,6 +105,11 @@ impl Wanted {
     /// The same settings, with the limit of the ceiling.
     pub(super) fn at(&self, limit: SpendLimit) -> Self {
         Self { limit, ..self.clone() }
+    }
+
+    /// Who set the limit.
+    pub(super) fn limit_set_by(&self, ceiling: &Ceiling) -> SetBy {
+        if self.limit == ceiling.limit { ceiling.set_by } else { SetBy::Agent }
     }
 
     /// Why a key that has spent does not get this limit.
@@ -134,7 +151,7 @@ impl Wanted {
     }
 }
 
-fn check_list(name: &str, list: Option<&Vec<String>>, most: Option<&Vec<String>>) -> Result<(), String> {
+pub(super) fn check_list(name: &str, list: Option<&Vec<String>>, most: Option<&Vec<String>>) -> Result<(), String> {
     let (Some(list), Some(most)) = (list, most) else { return Ok(()) };
     match list.iter().find(|item| !most.contains(item)) {
         Some(item) => Err(format!("{name}: {item} is not among what the owner of this machine allows: {}", most.join(", "))),
@@ -211,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_before_stays_while_the_ceiling_allows_it() {
+    fn what_a_session_asked_for_stays_while_the_ceiling_allows_it() {
         let ceiling = Ceiling {
             limit: limit("5.00/weekly"),
             set_by: SetBy::Person,
@@ -220,16 +237,27 @@ mod tests {
         };
         let asked = Narrowing { spend_limit: Some(limit("1.00/weekly")), ..Narrowing::default() };
         assert!(Narrowing::default().is_empty() && !asked.is_empty());
-        let lists = |models: &[&str], providers: &[&str]| serde_json::json!({"allowed_models": models, "allowed_providers": providers, "expires_at": "2026-12-01T00:00:00Z"});
-        let nothing = Narrowing::default();
-        let before = key("2.00/weekly", "0.00", &lists(&["a"], &["p"]));
-        let kept = nothing.settings(&ceiling, Some(&before));
+        let ask = |most: &str, models: &[&str]| Narrowing {
+            spend_limit: Some(limit(most)),
+            allowed_models: Some(models.iter().map(|id| (*id).to_owned()).collect()),
+            allowed_providers: Some(vec!["p".into()]),
+            expires_at: Some("2026-12-01T00:00:00Z".parse().unwrap()),
+        };
+        let lists = serde_json::json!({"allowed_models": ["a"], "allowed_providers": ["p"], "expires_at": "2026-12-01T00:00:00Z"});
+        let earlier = ask("2.00/weekly", &["a"]);
+        let kept = Narrowing::default().after(&earlier).settings(&ceiling, None);
+        let before = key("2.00/weekly", "0.00", &lists);
         assert!(kept.matches(&before), "{kept:?}");
-        assert_eq!(asked.settings(&ceiling, Some(&before)), Wanted { limit: limit("1.00/weekly"), ..kept.clone() });
+        assert_eq!(asked.after(&earlier).settings(&ceiling, None), Wanted { limit: limit("1.00/weekly"), ..kept.clone() });
         // What the ceiling has become too narrow for is the ceiling's again.
-        let beyond = key("9.00/weekly", "0.00", &lists(&["a", "c"], &["p"]));
         let narrowed = Wanted { limit: ceiling.limit, allowed_models: ceiling.allowed_models.clone(), ..kept.clone() };
-        assert_eq!(nothing.settings(&ceiling, Some(&beyond)), narrowed);
+        assert_eq!(ask("9.00/weekly", &["a", "c"]).settings(&ceiling, None), narrowed);
+        assert_eq!((kept.limit_set_by(&ceiling), narrowed.limit_set_by(&ceiling)), (SetBy::Agent, SetBy::Person));
+        // An end that was decided is not put off.
+        for (ends_at, expected) in [("2026-11-30T00:00:00Z", "2026-11-30T00:00:00Z"), ("2026-12-02T00:00:00Z", "2026-12-01T00:00:00Z")] {
+            let ends = earlier.settings(&ceiling, Some(ends_at.parse().unwrap())).expires_at;
+            assert_eq!(ends, Some(expected.parse().unwrap()));
+        }
         // Every setting counts, and each is sent.
         for other in [
             wanted("2.00/weekly"),

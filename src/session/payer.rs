@@ -9,6 +9,13 @@ use crate::domain::{Secret, id::hex};
 pub enum Payer {
     /// A client of this machine, by its name: its session key pays, which `login` makes.
     Client(String),
+    /// One of several sessions that share the key of such a client, as those over HTTP do.
+    Member {
+        /// The client's name.
+        client: String,
+        /// Tells the session from the others.
+        session: String,
+    },
     /// This spend key, and nothing else: whoever sent it needs no login.
     Key(Secret),
 }
@@ -17,11 +24,29 @@ impl Payer {
     /// A name under which things of this payer are kept apart from those of others. It does not tell the key.
     pub fn scope(&self) -> String {
         match self {
-            Self::Client(name) => format!("client {name}"),
+            Self::Client(name) | Self::Member { client: name, .. } => format!("client {name}"),
             Self::Key(key) => {
                 let digest: [u8; 32] = Sha256::digest(key.expose()).into();
                 format!("key {}", hex(&digest[..16]))
             }
+        }
+    }
+}
+
+impl Payer {
+    /// The client whose session key pays; `None` where a key was brought.
+    pub fn client(&self) -> Option<&str> {
+        match self {
+            Self::Client(name) | Self::Member { client: name, .. } => Some(name),
+            Self::Key(_) => None,
+        }
+    }
+
+    /// Tells sessions of one process apart.
+    pub(super) fn session(&self) -> String {
+        match self {
+            Self::Member { session, .. } => format!("{} session {session}", self.scope()),
+            Self::Client(_) | Self::Key(_) => self.scope(),
         }
     }
 }

@@ -65,7 +65,11 @@ impl ProviderKeys {
     /// # Errors
     /// [`VaultError`] when the vault cannot be read.
     pub async fn load(&self) -> Result<BTreeMap<String, Secret>, VaultError> {
-        let Some(kept) = self.vault.load(ACCOUNT).await? else { return Ok(BTreeMap::new()) };
+        let loaded = match self.vault.load(ACCOUNT).await {
+            Err(error) if error.is_missing() && self.names().is_empty() => None,
+            loaded => loaded?,
+        };
+        let Some(kept) = loaded else { return Ok(BTreeMap::new()) };
         // What cannot be read must not be taken for nothing, or the next key would overwrite it.
         let unreadable = |_| VaultError::unavailable(self.vault.kind(), "its entry for providers is not readable");
         let keys: BTreeMap<String, String> = serde_json::from_str(kept.expose()).map_err(unreadable)?;

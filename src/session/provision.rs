@@ -6,7 +6,8 @@
 use std::{fs::File, io, path::Path, time::Duration};
 
 use super::{
-    LoggedIn, Narrowing, Session, SessionError,
+    Session, SessionError,
+    in_use::{Asked, Found},
     kept::Kept,
     narrow::{Replacing, Wanted},
 };
@@ -31,36 +32,42 @@ pub enum LoggedOut {
 }
 
 impl Session {
-    /// A key for a client whose kept one is not accepted, or shall get a new value.
-    pub(super) async fn renew(&self, client_name: &str, narrowing: &Narrowing, force: bool) -> Result<(Secret, LoggedIn), SessionError> {
+    /// A key for a client whose kept one is not accepted, or is to get a new value.
+    pub(super) async fn renew(&self, client_name: &str, asked: &Asked, force: bool) -> Result<Found, SessionError> {
         let _lock = self.lock().await;
         // Another process may have done it while this one waited.
-        if !force && let Some(found) = self.reuse(client_name, narrowing).await? {
+        if !force && let Some(found) = self.bring(client_name, asked).await? {
             return Ok(found);
         }
-        match self.rotate(client_name, narrowing).await? {
+        match self.rotate(client_name, asked, force).await? {
             Some(rotated) => Ok(rotated),
-            None => self.provision(client_name, narrowing).await,
+            None => self.provision(client_name, asked).await,
         }
     }
 
-    /// Gives the kept key a new value and the settings it shall have; `None` when there is no such key any more.
-    async fn rotate(&self, client_name: &str, narrowing: &Narrowing) -> Result<Option<(Secret, LoggedIn)>, SessionError> {
-        let (Some(kept), Some(secret)) = (self.kept(client_name).await?, self.secret_key().await?) else { return Ok(None) };
+    /// Gives the kept key a new value and the settings it is to have; `None` when there is no such key any more.
+    async fn rotate(&self, client_name: &str, asked: &Asked, force: bool) -> Result<Option<Found>, SessionError> {
+        let (Some(before), Some(secret)) = (self.kept(client_name).await?, self.secret_key().await?) else { return Ok(None) };
         let client = self.client().await?;
-        let mut object = match client.spend_key(&secret, &kept.spend_key_id).await {
+        let object = match client.spend_key(&secret, &before.spend_key_id).await {
             Err(ClientError::Refused { status: 401 | 404, .. }) => return Ok(None),
             object => object?,
         };
-        // An end that has come is not one to keep.
-        object.expires_at = None;
-        let ceiling = self.under(kept.limit_by_person);
-        let wanted = narrowing.settings(&ceiling, kept.narrowed.then_some(&object));
-        self.change(&secret, &object, &wanted, ceiling.limit).await?;
-        let rotated = client.rotate_spend_key(&secret, &kept.spend_key_id).await?;
-        let narrowed = kept.narrowed || !narrowing.is_empty();
-        self.keep(client_name, &Kept { key: rotated.key.expose().to_owned(), narrowed, ..kept }).await?;
-        Ok(Some((rotated.key, LoggedIn { key: Some(rotated.object), stored_in: self.vault.kind() })))
+        let mut kept = before.clone();
+        kept.notice(&object);
+        self.decide(&mut kept, asked);
+        let mut asked = asked.clone();
+        if !force {
+            // It is not accepted any more: an end that has come is not one to keep.
+            kept.decided = kept.decided.without_end();
+            asked.earlier.expires_at = None;
+        }
+        let (wanted, set_by) = self.wanted(&kept, &asked);
+        self.give(client_name, &before, &object, &wanted, self.under(&kept.decided).limit).await?;
+        let rotated = client.rotate_spend_key(&secret, &before.spend_key_id).await?;
+        let key = rotated.key.expose().to_owned();
+        self.keep(client_name, &Kept { key: key.clone(), given: vec![wanted.clone()], narrowed: false, ..kept }).await?;
+        Ok(Some(self.found(key, rotated.object, wanted, set_by)))
     }
 
     /// Gives a key other settings. A limit that counts only from now on is refused once something was spent under the old one.
@@ -90,27 +97,23 @@ impl Session {
     }
 
     /// Makes a new key. The order is: create, keep, read back; a key that cannot be kept is revoked again.
-    async fn provision(&self, client_name: &str, narrowing: &Narrowing) -> Result<(Secret, LoggedIn), SessionError> {
+    async fn provision(&self, client_name: &str, asked: &Asked) -> Result<Found, SessionError> {
         let link = self.link().await?;
-        let by_person = self.allowed(client_name).or(self.kept(client_name).await?.and_then(|kept| kept.limit_by_person));
-        let wanted = narrowing.settings(&self.under(by_person), None);
+        let decided = self.decided(client_name).await?.without_end();
+        let mut kept = Kept { key: String::new(), spend_key_id: String::new(), narrowed: false, decided, given: Vec::new() };
+        self.decide(&mut kept, asked);
+        let (wanted, set_by) = self.wanted(&kept, asked);
         let request = wanted.to_new_key(format!("{client_name} on {}", host_name()));
-        let mut secret = self.secret_or_make(&link).await?;
+        let secret = self.secret_key().await?.ok_or(SessionError::NoSecretKey)?;
+        // A key that cannot be kept is not made.
+        self.vault.check().await?;
         let created = match link.client.create_spend_key(&secret, &request).await {
-            // The ledger was removed: its secret key went with it.
-            Err(error) if error.is_unauthorised() && link.make_secret.is_some() && self.secret_from_environment.is_none() => {
-                secret = self.make_secret(&link).await?;
-                link.client.create_spend_key(&secret, &request).await?
-            }
             Err(error) if error.is_unauthorised() => return Err(self.secret_refused()),
             created => created?,
         };
-        let kept = Kept {
-            key: created.key.expose().to_owned(),
-            spend_key_id: created.object.spend_key_id.clone(),
-            narrowed: !narrowing.is_empty(),
-            limit_by_person: by_person,
-        };
+        kept.key = created.key.expose().to_owned();
+        kept.spend_key_id.clone_from(&created.object.spend_key_id);
+        kept.given = vec![wanted.clone()];
         if let Err(error) = self.keep(client_name, &kept).await {
             let _ = link.client.revoke_spend_key(&secret, &created.object.spend_key_id).await;
             return Err(error);
@@ -121,7 +124,7 @@ impl Session {
             names.push(client_name.to_owned());
             self.remember_clients(&names).await?;
         }
-        Ok((created.key, LoggedIn { key: Some(created.object), stored_in: self.vault.kind() }))
+        Ok(self.found(kept.key, created.object, wanted, set_by))
     }
 
     /// Takes the session key out of the vault, and revokes it at the gateway.
@@ -154,7 +157,11 @@ impl Session {
     /// As [`Self::logout`].
     pub async fn logout_all(&self) -> Result<Vec<(String, LoggedOut)>, SessionError> {
         let mut logged_out = Vec::new();
-        for name in self.clients().await? {
+        let names = self.clients().await?;
+        if names.is_empty() {
+            return Ok(logged_out);
+        }
+        for name in names {
             let outcome = self.logout(&name).await?;
             if outcome != LoggedOut::NothingToDo {
                 logged_out.push((name, outcome));
@@ -166,7 +173,7 @@ impl Session {
 
     /// Keeps other processes from making a key at the same time. Where there can be no lock file there is none: two processes that log in at the very same moment
     /// then have a key, and a limit, each.
-    async fn lock(&self) -> Option<File> {
+    pub(super) async fn lock(&self) -> Option<File> {
         let path = self.lock_file.clone();
         let locked = tokio::task::spawn_blocking(move || {
             private_file::create_folder(path.parent().unwrap_or(Path::new(".")))?;

@@ -23,22 +23,47 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 /// The file, in the data folder.
 const FILE_NAME: &str = "keys.json";
 
+/// The same of the sandbox, where nobody chose a place and there is no keyring: its keys stand for no money.
+const SANDBOX_FILE_NAME: &str = "sandbox-keys.json";
+/// Remembers, in the data folder, that a person chose the file.
+const CHOICE_NAME: &str = "credential-store";
+
 /// The vault cannot be used; the text says why, and what else can be done.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the {kind} cannot be used: {reason}")]
 pub struct VaultError {
     kind: &'static str,
     reason: String,
+    is_missing: bool,
+}
+
+impl std::fmt::Display for VaultError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.is_missing {
+            true => write!(f, "no keyring was found here: {}", self.reason),
+            false => write!(f, "the {} cannot be used: {}", self.kind, self.reason),
+        }
+    }
 }
 
 impl VaultError {
     pub(super) fn unavailable(kind: &'static str, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into() }
+        Self { kind, reason: reason.into(), is_missing: false }
+    }
+
+    /// Whether this machine has no keyring at all, other than one that is locked or silent.
+    pub const fn is_missing(&self) -> bool {
+        self.is_missing
     }
 
     /// What a person can do about it.
-    pub const HINT: &'static str = "Unlock or start the system's keyring (a Secret Service such as gnome-keyring on Linux) and log in again; or set \
-         LAVA_CREDENTIAL_STORE=file to keep keys in a file only you can read; or set LAVA_SPEND_KEY to a key you have.";
+    pub const fn hint(&self) -> &'static str {
+        if self.is_missing {
+            return "`lava-mcp login --store file` keeps keys, from then on, in a file only you can read; so does LAVA_CREDENTIAL_STORE=file in the \
+                    environment. Or set LAVA_SPEND_KEY to a key you have.";
+        }
+        "Unlock or start the system's keyring (a Secret Service such as gnome-keyring on Linux) and log in again; or set \
+         LAVA_CREDENTIAL_STORE=file to keep keys in a file only you can read; or set LAVA_SPEND_KEY to a key you have."
+    }
 }
 
 /// A place for keys.
@@ -48,20 +73,72 @@ pub enum Vault {
     Keyring,
     /// A file in this folder.
     File(PathBuf),
+    /// The settings do not say: the keyring, unless a person said once that the file in this folder is to be used.
+    Unset {
+        /// The data folder.
+        folder: PathBuf,
+        /// Whether the keys stand for no money: then a missing keyring needs nobody's word.
+        for_sandbox: bool,
+    },
+}
+
+/// Where something is kept.
+enum Place {
+    Keyring,
+    File(PathBuf),
 }
 
 impl Vault {
+    /// Remembers in a data folder, for all later runs, whether a person chose the file.
+    ///
+    /// # Errors
+    /// [`VaultError`] when the folder cannot be written.
+    pub fn choose(folder: &Path, is_file: bool) -> Result<(), VaultError> {
+        let path = folder.join(CHOICE_NAME);
+        let written = match is_file {
+            _ if is_file == path.exists() => Ok(()),
+            true => private_file::create_folder(folder).and_then(|_| private_file::write_new(&path, b"file\n")),
+            false => std::fs::remove_file(&path),
+        };
+        written.map_err(|error| VaultError::unavailable("file", format!("{}: {error}", path.display())))
+    }
+
+    /// The file in a data folder.
+    pub fn file_in(folder: &Path) -> PathBuf {
+        folder.join(FILE_NAME)
+    }
+
+    /// The file, where it has been decided that it is one.
+    fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Keyring => None,
+            Self::File(folder) => Some(folder.join(FILE_NAME)),
+            Self::Unset { folder, .. } if folder.join(CHOICE_NAME).exists() => Some(folder.join(FILE_NAME)),
+            Self::Unset { folder, for_sandbox } => for_sandbox.then(|| folder.join(SANDBOX_FILE_NAME)).filter(|path| path.exists()),
+        }
+    }
+
+    async fn place(&self) -> Place {
+        match (self.file(), self) {
+            (Some(path), _) => Place::File(path),
+            (None, Self::Unset { folder, for_sandbox: true }) if !KEYRING.is_there().await => Place::File(folder.join(SANDBOX_FILE_NAME)),
+            _ => Place::Keyring,
+        }
+    }
+
+    /// Whether keys would go into a keyring, and there is none.
+    pub async fn is_missing(&self) -> bool {
+        matches!(self.place().await, Place::Keyring) && !KEYRING.is_there().await
+    }
+
     /// Asks a keyring that did not answer again at once, when it is needed next.
     pub fn ask_again(&self) {
         KEYRING.wake();
     }
 
     /// `keyring` or `file`.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Self::Keyring => "keyring",
-            Self::File(_) => "file",
-        }
+    pub fn kind(&self) -> &'static str {
+        if self.file().is_some() { "file" } else { "keyring" }
     }
 
     /// What is kept for an account; `None` if nothing is.
@@ -70,8 +147,8 @@ impl Vault {
     /// [`VaultError`] when the vault cannot be read.
     pub async fn load(&self, account: &str) -> Result<Option<Secret>, VaultError> {
         let account = account.to_owned();
-        match self {
-            Self::Keyring => {
+        match self.place().await {
+            Place::Keyring => {
                 KEYRING
                     .run(move || match entry(&account)?.get_password() {
                         Ok(text) => Ok(Some(Secret::new(text))),
@@ -80,7 +157,7 @@ impl Vault {
                     })
                     .await
             }
-            Self::File(folder) => in_file(folder, move |keys| keys.get(&account).map(|text| Secret::new(text.clone()))).await,
+            Place::File(path) => in_file(path, move |keys| keys.get(&account).map(|text| Secret::new(text.clone()))).await,
         }
     }
 
@@ -90,9 +167,9 @@ impl Vault {
     /// [`VaultError`] when the vault cannot be written.
     pub async fn store(&self, account: &str, secret: &Secret) -> Result<(), VaultError> {
         let (account, secret) = (account.to_owned(), secret.clone());
-        match self {
-            Self::Keyring => KEYRING.run(move || entry(&account)?.set_password(secret.expose())).await,
-            Self::File(folder) => change_file(folder, move |keys| drop(keys.insert(account, secret.expose().to_owned()))).await,
+        match self.place().await {
+            Place::Keyring => KEYRING.run(move || entry(&account)?.set_password(secret.expose())).await,
+            Place::File(path) => change_file(path, move |keys| drop(keys.insert(account, secret.expose().to_owned()))).await,
         }
     }
 
@@ -102,8 +179,8 @@ impl Vault {
     /// [`VaultError`] when the vault cannot be written.
     pub async fn remove(&self, account: &str) -> Result<(), VaultError> {
         let account = account.to_owned();
-        match self {
-            Self::Keyring => {
+        match self.place().await {
+            Place::Keyring => {
                 KEYRING
                     .run(move || match entry(&account)?.delete_credential() {
                         Ok(()) | Err(keyring::Error::NoEntry) => Ok(()),
@@ -111,7 +188,7 @@ impl Vault {
                     })
                     .await
             }
-            Self::File(folder) => change_file(folder, move |keys| drop(keys.remove(&account))).await,
+            Place::File(path) => change_file(path, move |keys| drop(keys.remove(&account))).await,
         }
     }
 
@@ -144,6 +221,11 @@ struct Keyring {
 }
 
 impl Keyring {
+    /// Whether there is one. One that does not answer is there.
+    async fn is_there(&self) -> bool {
+        self.run(|| Ok(keyring::Entry::store_status().is_ok())).await.unwrap_or(true)
+    }
+
     fn wake(&self) {
         set(&self.silent_until, None);
     }
@@ -176,7 +258,7 @@ impl Keyring {
                 )))
             }
             Ok(Err(_)) => Err(fail("its driver failed".to_owned())),
-            Ok(Ok(Err(error))) => Err(fail(describe(&error))),
+            Ok(Ok(Err(error))) => Err(VaultError { is_missing: matches!(error, keyring::Error::NoDefaultStore), ..fail(describe(&error)) }),
             Ok(Ok(Ok(value))) => Ok(value),
         }
     }
@@ -199,16 +281,15 @@ fn describe(error: &keyring::Error) -> String {
 
 type Keys = BTreeMap<String, String>;
 
-async fn in_file<T: Send + 'static>(folder: &Path, read: impl FnOnce(&Keys) -> T + Send + 'static) -> Result<T, VaultError> {
-    blocking(folder.join(FILE_NAME), move |path| read_keys(path).map(|keys| read(&keys))).await
+async fn in_file<T: Send + 'static>(path: PathBuf, read: impl FnOnce(&Keys) -> T + Send + 'static) -> Result<T, VaultError> {
+    blocking(path, move |path| read_keys(path).map(|keys| read(&keys))).await
 }
 
 /// Writes the whole file anew beside the old one and moves it into place, so that no moment shows half a file. A lock keeps two processes apart.
-async fn change_file(folder: &Path, change: impl FnOnce(&mut Keys) + Send + 'static) -> Result<(), VaultError> {
-    let folder = folder.to_owned();
-    blocking(folder.join(FILE_NAME), move |path| {
-        private_file::create_folder(&folder)?;
-        let _lock = private_file::lock(&folder.join(format!("{FILE_NAME}.lock")), LOCK_TIMEOUT)?;
+async fn change_file(path: PathBuf, change: impl FnOnce(&mut Keys) + Send + 'static) -> Result<(), VaultError> {
+    blocking(path, move |path| {
+        private_file::create_folder(path.parent().unwrap_or(Path::new(".")))?;
+        let _lock = private_file::lock(&path.with_extension("json.lock"), LOCK_TIMEOUT)?;
         let mut keys = read_keys(path)?;
         change(&mut keys);
         let fresh = path.with_extension("json.new");

@@ -149,7 +149,7 @@ impl FakeLava {
         let mut parts = Parts {
             connect: Arc::new(move || {
                 let api = api.clone();
-                Box::pin(async move { Ok(Link { client: Client::new(Transport::http(api)?), make_secret: None }) })
+                Box::pin(async move { Ok(Link { client: Client::new(Transport::http(api)?), owner: None }) })
             }),
             vault: Vault::File(folder.to_owned()),
             scope: self.address.clone(),

@@ -440,8 +440,8 @@ async fn a_limit_that_was_set_beforehand_is_the_answer() {
 async fn the_setting_is_named_as_each_client_takes_it() {
     for modern in [false, true] {
         for (name, command) in [
-            ("claude-code", "`claude mcp add lava -e LAVA_SESSION_LIMIT=5.00/daily -- lava-mcp`"),
-            ("codex-mcp-client", "`codex mcp add lava --env LAVA_SESSION_LIMIT=5.00/daily -- lava-mcp`"),
+            ("claude-code", "`claude mcp add lava -e LAVA_SESSION_LIMIT=5.00/daily -- lava-mcp --sandbox`"),
+            ("codex-mcp-client", "`codex mcp add lava --env LAVA_SESSION_LIMIT=5.00/daily -- lava-mcp --sandbox`"),
         ] {
             let home = tempfile::tempdir().unwrap();
             let mut command_line = crate::cli::program(home.path());

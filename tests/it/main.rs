@@ -29,8 +29,11 @@ mod endings;
 mod fake_anthropic;
 mod fake_lava;
 mod fake_upstream;
+mod first_key;
 mod formats;
 mod harness;
+#[cfg(unix)]
+mod hints;
 mod hostile;
 mod http_limits;
 mod install;
@@ -62,6 +65,8 @@ mod metrics;
 mod model;
 mod models;
 mod narrowing;
+#[cfg(target_os = "linux")]
+mod no_keyring;
 mod not_an_answer;
 mod owner;
 mod owner_cli;
@@ -72,10 +77,12 @@ mod provider_keys;
 #[cfg(unix)]
 mod raw_provider;
 mod read_after_write;
+mod readme;
 mod remote;
 mod request_records;
 mod screening;
 mod server;
+mod session_limits;
 mod slow_reader;
 mod small_budgets;
 #[cfg(unix)]

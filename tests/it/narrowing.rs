@@ -103,7 +103,7 @@ fn session(harness: &Harness, served: &Served, folder: &tempfile::TempDir, ceili
     Session::new(Parts {
         connect: Arc::new(move || {
             let url = url.clone();
-            async move { Ok(Link { client: Client::new(Transport::http(url)?), make_secret: None }) }.boxed()
+            async move { Ok(Link { client: Client::new(Transport::http(url)?), owner: None }) }.boxed()
         }),
         vault: Vault::File(folder.path().to_owned()),
         scope: "test".to_owned(),
@@ -183,6 +183,8 @@ enum Step {
     Login(i64, usize),
     Spend(usize),
     Wait(i64),
+    /// Another session of the same client begins, and asks for nothing.
+    Begin,
 }
 
 fn steps() -> impl Strategy<Value = (usize, usize, Vec<Step>)> {
@@ -192,6 +194,7 @@ fn steps() -> impl Strategy<Value = (usize, usize, Vec<Step>)> {
         3 => (share, 0..4_usize).prop_map(|(share, cycle)| Step::Login(share, cycle)),
         4 => prop_oneof![4 => Just(100), 1 => 1..=100_usize].prop_map(Step::Spend),
         3 => prop_oneof![6 => Just(1_i64), 1 => 2..9_i64, 1 => 20..40_i64].prop_map(Step::Wait),
+        1 => Just(Step::Begin),
     ];
     (prop_oneof![2 => 0..4_usize, 3 => Just(1)], 0..STARTS.len(), prop::collection::vec(step, 3..20))
 }
@@ -203,7 +206,7 @@ fn no_order_of_requests_spends_more_than_the_ceiling_in_any_of_its_windows() {
     proptest!(config, |((ceiling, start, steps) in steps())| {
         let ceiling = SpendLimit { amount: "0.0100".parse().unwrap(), cycle: CYCLES[ceiling] };
         let most = runtime.block_on(async {
-            let wallet = Wallet::open(ceiling, STARTS[start]).await;
+            let mut wallet = Wallet::open(ceiling, STARTS[start]).await;
             wallet.login(None).await.unwrap();
             let mut spent: HashMap<(i16, i16), Money> = HashMap::new();
             for step in &steps {
@@ -217,6 +220,10 @@ fn no_order_of_requests_spends_more_than_the_ceiling_in_any_of_its_windows() {
                         *window = window.saturating_add(wallet.spend("0.0001".parse().unwrap(), *pieces).await);
                     }
                     Step::Wait(days) => wallet.wait(*days),
+                    Step::Begin => {
+                        wallet.session = session(&wallet.harness, &wallet.served, &wallet.folder, ceiling);
+                        wallet.login(None).await.unwrap();
+                    }
                 }
             }
             wallet.close().await;

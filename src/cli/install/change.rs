@@ -75,7 +75,7 @@ fn check(format: Format, text: &str, expected: &Value) -> Option<()> {
 fn by_hand(format: Format, text: &str, path: &[&str]) -> String {
     let place = format.line_of(text, path).map(|line| format!("line {line}: ")).unwrap_or_default();
     format!(
-        "{place}our entry is written in a way that cannot be changed safely; change it by hand (lava-mcp install CLIENT --print shows what it \
+        "{place}our entry is written in a way that cannot be changed safely; change it by hand (`lava-mcp install CLIENT --print` shows what it \
          should say)"
     )
 }

@@ -165,8 +165,8 @@ impl Client {
             Self::Opencode => format!("{{env:{name}}}"),
             Self::ClaudeDesktop => {
                 return Err(format!(
-                    "Claude Desktop takes values literally and cannot pass {name} on. Keep a provider's key in the keyring (lava-mcp providers \
-                     set NAME), or write the value with --env {name}=VALUE."
+                    "Claude Desktop takes values literally and cannot pass {name} on. Keep a provider's key in the keyring (`lava-mcp providers \
+                     set NAME`), or write the value with --env {name}=VALUE."
                 ));
             }
             Self::Zed => {

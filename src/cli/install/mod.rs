@@ -149,6 +149,9 @@ fn launch(args: &InstallArgs, flags: &Flags, environment: &Environment) -> Resul
     if flags.sandbox {
         set("LAVA_SANDBOX", "1".to_owned());
     }
+    if let Some(store) = flags.store {
+        set("LAVA_CREDENTIAL_STORE", store.as_str().to_owned());
+    }
     // The client starts the server in another folder and without these flags.
     for (name, path) in [("LAVA_CONFIG", &flags.config), ("LAVA_DATA_DIR", &flags.data_dir)] {
         if let Some(path) = path {

@@ -11,7 +11,10 @@ use std::{borrow::Cow, time::Duration};
 use serde::Serialize;
 
 use super::Failure;
-use crate::domain::text::{Pieces, has_hidden, judged, visible};
+use crate::domain::{
+    invocation::in_text,
+    text::{Pieces, has_hidden, judged, visible},
+};
 pub(super) use log::start_log;
 use printer::{STDERR, STDOUT};
 
@@ -31,10 +34,10 @@ pub(super) fn say(line: &str) {
     STDOUT.print((clean(line, STDOUT.is_terminal) + "\n").into_bytes());
 }
 
-/// Prints a line on stderr.
+/// Prints a line on stderr; commands it suggests are those that work here.
 pub(super) fn complain(line: &str) {
     STDOUT.flush(MOMENT);
-    STDERR.print((clean(line, STDERR.is_terminal) + "\n").into_bytes());
+    STDERR.print((clean(&in_text(line), STDERR.is_terminal) + "\n").into_bytes());
 }
 
 /// Prints a question on stderr, without a line end: the answer is typed behind it.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, keyboard, known, output,
-    serve::{provider_keys, vault_of},
+    serve::{provider_keys, provider_vault},
 };
 use crate::{
     catalog::Catalog,
@@ -52,6 +52,13 @@ const fn called(kind: &str) -> &str {
     }
 }
 
+impl ProvidersArgs {
+    /// Whether a key is to be kept.
+    pub(super) const fn keeps_key(&self) -> bool {
+        matches!(self.action, Action::Set { .. })
+    }
+}
+
 pub(super) async fn providers(settings: Settings, args: ProvidersArgs, json: bool) -> Result<(), Failure> {
     let kept = provider_keys(&settings);
     match args.action {
@@ -62,7 +69,7 @@ pub(super) async fn providers(settings: Settings, args: ProvidersArgs, json: boo
 }
 
 async fn list(settings: &Settings, kept: &ProviderKeys, json: bool) -> Result<(), Failure> {
-    let kind = vault_of(settings).kind();
+    let kind = provider_vault(settings).kind();
     let vault = called(kind);
     let names = kept.names();
     // The vault is only looked into where something should be there: looking can wake a keyring.
@@ -120,7 +127,7 @@ async fn set(settings: &Settings, kept: &ProviderKeys, text: &str, json: bool) -
     let name = catalog.map_or(provider.as_str(), |known| &known.name);
     let line = keyboard::secret_line(&format!("Paste the key for {name} (it is not shown), then press Enter: ")).await?;
     let key = checked(&line)?;
-    let kind = vault_of(settings).kind();
+    let kind = provider_vault(settings).kind();
     let vault = called(kind);
     let is_own = settings.providers.iter().any(|(id, config)| *id == provider && config.base_url.is_some());
     let doubt = if is_own { None } else { shape::doubt(&provider, name, key.expose()) };
@@ -159,7 +166,7 @@ fn is_variable(name: &str) -> bool {
 }
 
 async fn remove(settings: &Settings, kept: &ProviderKeys, text: &str, json: bool) -> Result<(), Failure> {
-    let kind = vault_of(settings).kind();
+    let kind = provider_vault(settings).kind();
     let vault = called(kind);
     let keys = kept.load().await.map_err(SessionError::from)?;
     // What is kept under a name that is not known any more can be removed too.

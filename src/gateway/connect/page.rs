@@ -10,7 +10,10 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use super::{ADDRESS, asker::Asker};
-use crate::gateway::edge::{Response, body_of};
+use crate::{
+    domain::invocation,
+    gateway::edge::{Response, body_of},
+};
 
 const STYLE: &str = include_str!("page.css");
 static STYLE_HASH: LazyLock<String> = LazyLock::new(|| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(STYLE))));
@@ -90,22 +93,22 @@ impl Question<'_> {
                 "<p>A new secret key of this gateway. It makes, changes and revokes spend keys, sees what they spent, and can spend by itself.</p>\n"
             }
         });
-        html.push_str(
-            "<p class=\"soft\">To take it back: <code>lava-mcp secret-keys list</code>, then <code>delete</code>.</p>\n\
-             <form method=\"post\" action=\"",
-        );
-        let _ = writeln!(html, "{ADDRESS}\" autocomplete=\"off\">");
+        let list = invocation::command("secret-keys list");
+        let _ = writeln!(html, "<p class=\"soft\">To take it back: <code>{}</code>, then <code>delete</code>.</p>", Escaped(&list));
+        let _ = writeln!(html, "<form method=\"post\" action=\"{ADDRESS}\" autocomplete=\"off\">");
         for (name, value) in self.asker.fields() {
             let _ = writeln!(html, "<input type=\"hidden\" name=\"{name}\" value=\"{}\">", Escaped(&value));
         }
         let _ = writeln!(html, "<input type=\"hidden\" name=\"token\" value=\"{}\">", Escaped(self.token));
         if self.needs_key {
-            html.push_str(
+            let _ = writeln!(
+                html,
                 "<label for=\"key\">A secret key of this gateway</label>\n\
                  <input id=\"key\" type=\"password\" name=\"secret_key\" autocomplete=\"off\" spellcheck=\"false\" required placeholder=\"aks_…\" \
                  aria-describedby=\"why\">\n\
                  <p id=\"why\" class=\"soft\">Others can reach this page too, so a key shows that you may let programs in. Where the gateway runs, \
-                 <code>lava-mcp secret-keys create</code> makes one.</p>\n",
+                 <code>{}</code> makes one.</p>",
+                Escaped(&invocation::command("secret-keys create"))
             );
         }
         // The first button is the one that the Enter key presses in the field above.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{GatewayError, RETRY_AFTER_S_MAX, sentences::HOLDS_COMMAND};
+use super::{GatewayError, RETRY_AFTER_S_MAX, sentences::holds_command};
 use crate::{
     domain::{
         Money, RequestId, RequestShape,
@@ -138,7 +138,7 @@ fn shortfall_details(shortfall: &Shortfall, put: &mut impl FnMut(&str, Value)) {
     put("remaining", json!(shortfall.available()));
     put("unverified", json!(shortfall.unverified));
     if shortfall.unverified > Money::ZERO {
-        put("unverified_shown_by", json!({"command": HOLDS_COMMAND, "endpoint": "/v1/lava_mcp/holds"}));
+        put("unverified_shown_by", json!({"command": holds_command(), "endpoint": "/v1/lava_mcp/holds"}));
     }
     put("resets_at", json!(shortfall.resets_at.map(|at| at.to_string())));
 }

@@ -1,12 +1,14 @@
 //! What a refusal says, where that takes more than a format string.
 
 use crate::domain::{
-    Money,
+    Money, invocation,
     ledger::{Shortfall, Whose},
 };
 
 /// Shows charges that nobody can prove.
-pub(super) const HOLDS_COMMAND: &str = "lava-mcp keys holds";
+pub(super) fn holds_command() -> String {
+    invocation::command("keys holds")
+}
 
 /// For a key it begins with Lava's own sentence, which its clients look for.
 pub(super) fn budget_sentence(shortfall: &Shortfall, affordable_output: Option<u64>) -> String {
@@ -35,7 +37,10 @@ fn unverified_sentence(unverified: Money) -> String {
     if unverified == Money::ZERO {
         return String::new();
     }
-    format!(" {unverified} USD of the limit went to answers that never came and may not have been billed: `{HOLDS_COMMAND}` shows them.")
+    format!(
+        " {unverified} USD of the limit went to answers that never came and may not have been billed: `{}` shows them.",
+        holds_command()
+    )
 }
 
 pub(super) fn breaker_sentence(provider: &str, wait_s: u64, is_for_all: bool) -> String {

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::wire::refuse;
 use crate::{
-    domain::Secret,
+    domain::{Secret, invocation::in_text},
     listen::{Ends, Peer, Strangers, host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one},
     session::Payer,
 };
@@ -224,7 +224,7 @@ impl Refusal {
                 return refuse(StatusCode::SERVICE_UNAVAILABLE, ErrorData::internal_error(text, None));
             }
         };
-        let mut response = refuse(status, ErrorData::new(ErrorCode::INVALID_REQUEST, text, None));
+        let mut response = refuse(status, ErrorData::new(ErrorCode::INVALID_REQUEST, in_text(text), None));
         if let Some(challenge) = challenge {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }

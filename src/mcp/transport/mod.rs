@@ -18,6 +18,7 @@ mod streamable;
 mod wire;
 
 pub use guard::{Guard, KnowsKey};
+pub(super) use sessions::session_id;
 
 /// The log target whose warnings quote the errors that clients were sent, and those can quote what the client had sent.
 pub const QUOTING: &str = "rmcp::service";

@@ -164,7 +164,8 @@ impl Drop for UnderWay {
     }
 }
 
-pub(super) fn session_id(headers: &HeaderMap) -> Option<&str> {
+/// The session that a request names.
+pub(in crate::mcp) fn session_id(headers: &HeaderMap) -> Option<&str> {
     headers.get(SESSION_ID)?.to_str().ok()
 }
 

@@ -57,7 +57,7 @@ async fn an_answer_over_http_never_goes_beyond_the_settings() {
         assert!(message.contains(&format!("At most {most} USD daily")) && message.contains("LAVA_SESSION_LIMIT"), "{message}");
         let by_itself = answer(&serving, &asked["requestState"], json!({"action": "cancel"})).await["structuredContent"]["error"].clone();
         assert_eq!(by_itself["code"], "limit_needed", "{by_itself}");
-        assert!(by_itself["hint"].as_str().unwrap().contains("`LAVA_SESSION_LIMIT=5.00/daily lava-mcp serve`"), "{by_itself}");
+        assert!(by_itself["hint"].as_str().unwrap().contains("`LAVA_SESSION_LIMIT=5.00/daily lava-mcp --sandbox serve`"), "{by_itself}");
         let refused = login(&serving, Some((&asked["requestState"], "8.01"))).await["structuredContent"]["error"].clone();
         assert_eq!(refused["code"], "limit_not_allowed", "{refused}");
         let text = refused["message"].as_str().unwrap();

@@ -5,6 +5,7 @@ mod forms;
 mod limit;
 mod many;
 mod resume;
+mod session_limit;
 mod sessions;
 mod who_pays;
 
