@@ -136,7 +136,10 @@ fn connect(settings: Settings, vault: Vault, cell: Arc<OnceCell<Arc<Gateway>>>) 
         let (settings, vault, cell) = (settings.clone(), vault.clone(), cell.clone());
         async move {
             if let Mode::Remote { api, .. } = &settings.mode {
-                return Ok(Link { client: Client::new(Transport::http(api.clone())?), make_secret: None });
+                return Ok(Link {
+                    client: Client::new(Transport::http_trusting(api.clone(), settings.network.ca_pem.as_deref())?),
+                    make_secret: None,
+                });
             }
             let gateway = cell.get_or_try_init(|| open_gateway(&settings, vault)).await.map_err(SessionError::Ledger)?.clone();
             let client = Client::new(Transport::InProcess(in_process(&gateway)));
@@ -246,8 +249,8 @@ fn custom_provider(id: &str, provider: &ProviderConfig) -> Option<CustomProvider
 fn network(settings: &Settings) -> Result<Network, String> {
     let NetworkSettings { proxy, no_proxy, ca_pem, .. } = &settings.network;
     Network::new(proxy.as_ref().map(Secret::expose), no_proxy, ca_pem.as_deref()).map_err(|error| {
-        let file = settings.config_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-        format!("{file}: {error}")
+        let named = error.strip_prefix("[network] ").and_then(|rest| rest.split_once(": "));
+        named.map_or_else(|| error.clone(), |(key, reason)| format!("{}: {reason}", settings.place(&["network", key])))
     })
 }
 
@@ -262,8 +265,8 @@ fn check_providers(settings: &Settings) -> Result<(), Failure> {
     let without_address = settings.providers.iter().filter(|(_, provider)| provider.base_url.is_none());
     for (id, _) in without_address {
         if Catalog::embedded().provider(id).is_none() {
-            let file = settings.config_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-            return Err(Failure::Error(format!("{file}: [providers.{id}] has no base_url, and no provider of the catalog is called {id}")));
+            let place = settings.place(&["providers", id]);
+            return Err(Failure::Error(format!("{place}: it has no base_url, and no provider of the catalog is called {id}")));
         }
     }
     Ok(())

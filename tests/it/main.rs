@@ -29,12 +29,16 @@ mod endings;
 mod fake_anthropic;
 mod fake_lava;
 mod fake_upstream;
+#[cfg(unix)]
+mod first_look;
 mod formats;
 mod harness;
 mod hostile;
 mod http_limits;
 mod install;
 mod journey;
+#[cfg(unix)]
+mod json_everywhere;
 mod keys_cli;
 #[cfg(unix)]
 mod kill;
@@ -58,6 +62,7 @@ mod metrics;
 mod model;
 mod models;
 mod narrowing;
+mod no_connection;
 mod not_an_answer;
 mod owner;
 mod owner_cli;
@@ -68,9 +73,12 @@ mod promises;
 mod raw_provider;
 mod read_after_write;
 mod remote;
+#[cfg(unix)]
+mod request_log;
 mod request_records;
 mod screening;
 mod server;
+mod setting_places;
 mod slow_reader;
 mod small_budgets;
 #[cfg(unix)]
