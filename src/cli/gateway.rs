@@ -32,11 +32,13 @@ pub(super) struct GatewayArgs {
 pub(super) async fn gateway(settings: Settings, args: GatewayArgs, json: bool) -> Result<(), Failure> {
     listen_address::check_remote(args.listen, args.allow_remote)?;
     let proxies = [settings.trusted_proxies.clone(), args.trusted_proxy].concat();
+    let found = super::in_words(&settings);
     let app = App::new(settings)?;
     let gateway = app.gateway().await?;
     let (address, listener) = listen::bind(args.listen).await.map_err(|reason| Failure::coded("cannot_listen", reason))?;
     let url = format!("http://{}/v1", listen_address::to_call(address));
     output::complain(&format!("Listening on {url}"));
+    tracing::debug!("{found}");
     if json {
         output::print_json(&serde_json::json!({"url": url, "listening": address}))?;
     }

@@ -205,6 +205,13 @@ const fn waits_for(command: Option<&Command>) -> Option<&'static str> {
     }
 }
 
+/// Which settings hold, for the log.
+fn in_words(settings: &Settings) -> String {
+    let config_file = settings.config_file.as_ref().map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+    let mode = if let Mode::Remote { api, .. } = &settings.mode { api.as_str() } else { "embedded" };
+    format!("settings: config_file={config_file} data_dir={} mode={mode} sandbox={}", settings.data_dir.display(), settings.sandbox)
+}
+
 fn execute(cli: Cli) -> Result<(), Failure> {
     let json = cli.json;
     let flags = Flags { sandbox: cli.sandbox, config: cli.config, data_dir: cli.data_dir };
@@ -222,9 +229,10 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Some(_) => output::Logger::Command,
     };
     output::start_log(settings.log.as_ref(), logger);
-    let config_file = settings.config_file.as_ref().map(|file| tracing::field::display(file.display()));
-    let mode = if let Mode::Remote { api, .. } = &settings.mode { api.as_str() } else { "embedded" };
-    tracing::debug!(config_file, data_dir = %settings.data_dir.display(), mode, sandbox = settings.sandbox, "settings are read");
+    // A server says first where it can be called.
+    if logger != output::Logger::Listener {
+        tracing::debug!("{}", in_words(&settings));
+    }
     let mut builder = match cli.command {
         Some(Command::Gateway(_) | Command::Serve(_)) => tokio::runtime::Builder::new_multi_thread(),
         // One thread is enough for one client, and starts fastest; what blocks has threads of its own.

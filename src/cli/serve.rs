@@ -250,7 +250,8 @@ fn network(settings: &Settings) -> Result<Network, String> {
     let NetworkSettings { proxy, no_proxy, ca_pem, .. } = &settings.network;
     Network::new(proxy.as_ref().map(Secret::expose), no_proxy, ca_pem.as_deref()).map_err(|error| {
         let named = error.strip_prefix("[network] ").and_then(|rest| rest.split_once(": "));
-        named.map_or_else(|| error.clone(), |(key, reason)| format!("{}: {reason}", settings.place(&["network", key])))
+        let place = named.map(|(key, _)| settings.place(&["network", key]).replace(&format!(": network.{key}"), ""));
+        place.map_or_else(|| error.clone(), |place| format!("{place}: {error}"))
     })
 }
 

@@ -54,6 +54,7 @@ pub(super) async fn serve(settings: Settings, args: ServeArgs, json: bool) -> Re
     }
     let options = serve::mcp_options(&settings);
     let proxies = [settings.trusted_proxies.clone(), args.trusted_proxy].concat();
+    let found = super::in_words(&settings);
     let app = App::new(settings)?;
     let (address, listener) = listen::bind(args.listen).await.map_err(|reason| Failure::coded("cannot_listen", reason))?;
     let session = app.session.clone();
@@ -64,6 +65,7 @@ pub(super) async fn serve(settings: Settings, args: ServeArgs, json: bool) -> Re
     let guard = Guard::new(address, args.host, knows_key);
     let base = format!("http://{}", listen_address::to_call(address));
     output::complain(&format!("Serving MCP at {base}/mcp"));
+    tracing::debug!("{found}");
     if !args.no_sse {
         output::complain(&format!("and for older clients at {base}/sse"));
     }

@@ -59,9 +59,9 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener
     let bound = TcpListener::bind(address).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
     bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "{address} is already in use, perhaps by a lava-mcp that runs already\nhint: choose another port with --listen {}:{}, or take a free one with port 0",
-            SocketAddr::new(address.ip(), 0).to_string().trim_end_matches(":0"),
-            address.port().checked_add(1).unwrap_or(8080)
+            "{address} is taken by another program, perhaps by a lava-mcp that runs already\nhint: choose another port with --listen {}, or a free one with --listen {}",
+            SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or(8080)),
+            SocketAddr::new(address.ip(), 0)
         ),
         io::ErrorKind::PermissionDenied => {
             format!("you may not listen on {address}: ports below 1024 are for administrators\nhint: choose another port with --listen, such as 4040")
