@@ -3,7 +3,9 @@
 mod aliases;
 mod ceiling;
 mod file;
+mod levels;
 mod network;
+mod place;
 
 use std::{
     collections::HashMap,
@@ -20,7 +22,9 @@ use url::Url;
 pub use aliases::ModelAliases;
 pub use ceiling::{Ceiling, SetBy};
 pub use file::{PriceConfig, ProviderConfig, WireDialect};
+pub use levels::LogLevels;
 pub use network::NetworkSettings;
+use place::{Source, Written};
 
 use crate::domain::{
     Money, Secret,
@@ -30,7 +34,7 @@ use crate::domain::{
 /// Lava's web page, where a browser login begins.
 const APP_URL_DEFAULT: &str = "https://www.lava.so";
 
-/// A setting that cannot be used. The text says where it stands and what is allowed.
+/// A setting that cannot be used. The text says where it was made and what is allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
@@ -157,8 +161,8 @@ pub struct Settings {
     pub ask: bool,
     /// A call that may cost more than this is asked about first.
     pub ask_above: Option<Money>,
-    /// What is logged, such as `info` or `lava_mcp=debug`.
-    pub log: Option<String>,
+    /// What is logged, where somebody has chosen.
+    pub log: Option<LogLevels>,
     /// Providers of the config file, by name.
     pub providers: Vec<(String, ProviderConfig)>,
     /// Other names for models.
@@ -171,6 +175,7 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpAddr>,
     /// For the providers' own variables.
     pub environment: Environment,
+    source: Source,
 }
 
 impl Settings {
@@ -180,16 +185,23 @@ impl Settings {
     /// [`ConfigError`] naming the flag, the variable, or file and line.
     pub fn load(flags: &Flags, environment: Environment) -> Result<Self, ConfigError> {
         let folders = etcetera::choose_base_strategy().ok();
-        let named = flags.config.clone().or_else(|| environment.get("LAVA_CONFIG").map(PathBuf::from));
+        let named = flags.config.clone().map(|path| ("--config", path));
+        let named = named.or_else(|| environment.get("LAVA_CONFIG").map(|path| ("environment variable LAVA_CONFIG", PathBuf::from(path))));
         let usual = || folders.as_ref().map(|folders| folders.config_dir().join("lava-mcp").join("config.toml"));
-        let (file, config_file) = match named {
-            Some(path) => (file::read(&path)?, Some(path)),
+        let (read, config_file) = match named {
+            Some((by, path)) => {
+                // That it is missing is the fault of who named it.
+                let missing = || ConfigError::new(format!("{by}: {}: there is no such file", path.display()));
+                let read = if path.exists() { file::read(&path)? } else { return Err(missing()) };
+                (read, Some(path))
+            }
             // The usual place may be empty; a file that was named must be there.
             None => match usual().filter(|path| path.exists()) {
                 Some(path) => (file::read(&path)?, Some(path)),
-                None => (file::File::default(), None),
+                None => Default::default(),
             },
         };
+        let (file, source) = read;
         let data_dir = flags
             .data_dir
             .clone()
@@ -199,32 +211,45 @@ impl Settings {
             .ok_or_else(|| ConfigError::new("there is no home folder to keep data in: set LAVA_DATA_DIR or pass --data-dir"))?;
         let secret_key = environment.secret("LAVA_SECRET_KEY");
         let is_test_key = secret_key.as_ref().is_some_and(|key| key.expose().starts_with("aks_test_"));
-        let sandbox_variable = environment.get("LAVA_SANDBOX").map(|text| switch("LAVA_SANDBOX", text)).transpose()?;
-        let ask_variable = environment.get("LAVA_ASK").map(|text| switch("LAVA_ASK", text)).transpose()?;
         let gateway = file.gateway.unwrap_or_default();
         let session = file.session.unwrap_or_default();
+        let written = |variable, keys, value| Written::find(&environment, variable, &source, keys, value);
+        let api = written("LAVA_API_URL", &["gateway", "api_url"], gateway.api_url.as_deref());
+        let app = written("LAVA_APP_URL", &["gateway", "app_url"], gateway.app_url.as_deref());
+        let store = written("LAVA_CREDENTIAL_STORE", &["credential_store"], file.credential_store.as_deref());
+        let forward = written("LAVA_FORWARD_WITH", &["gateway", "forward_with"], gateway.forward_with.as_deref());
+        let limit = written("LAVA_SESSION_LIMIT", &["session", "limit"], session.limit.as_deref());
+        let above = written("LAVA_ASK_ABOVE", &["session", "ask_above"], session.ask_above.as_deref());
+        let log = written("LAVA_LOG", &["log"], file.log.as_deref());
+        let switch_of = |variable| written(variable, &[], None).map(switch).transpose();
+        let (limit, set_by) = ceiling::limit(limit)?;
+        let (allowed_models, allowed_providers) = (session.allowed_models.clone(), session.allowed_providers.clone());
         Ok(Self {
-            mode: mode(&environment, gateway.api_url.as_deref(), gateway.app_url.as_deref())?,
-            sandbox: flags.sandbox || is_test_key || sandbox_variable.or(file.sandbox).unwrap_or(false),
+            mode: mode(api, app)?,
+            sandbox: flags.sandbox || is_test_key || switch_of("LAVA_SANDBOX")?.or(file.sandbox).unwrap_or(false),
             data_dir: absolute(data_dir),
-            config_file: config_file.clone(),
+            config_file,
             secret_key,
             spend_key: environment.secret("LAVA_SPEND_KEY"),
-            credential_store: flags
-                .store
-                .map_or_else(|| credential_store(&environment, file.credential_store.as_deref()), |store| Ok(Some(store)))?,
-            forward_with_secret_key: forward_with(&environment, gateway.forward_with.as_deref())?,
-            ask: ask_variable.or(session.ask).unwrap_or(true),
-            ask_above: ask_above(&environment, session.ask_above.as_deref())?,
-            ceiling: ceiling::read(&environment, session)?,
-            log: environment.get("LAVA_LOG").map(str::to_owned).or(file.log),
+            credential_store: flags.store.map_or_else(|| credential_store(store), |store| Ok(Some(store)))?,
+            forward_with_secret_key: forward_with(forward)?,
+            ask: switch_of("LAVA_ASK")?.or(session.ask).unwrap_or(true),
+            ask_above: ask_above(above)?,
+            ceiling: Ceiling { limit, set_by, allowed_models, allowed_providers },
+            log: log.map(|log| log.text.parse().map_err(|reason: String| log.wrong(reason))).transpose()?,
             providers: file.providers.into_iter().collect(),
-            model_aliases: ModelAliases::read(file.model_aliases, file.keys)?,
+            model_aliases: ModelAliases::read(file.model_aliases, file.keys, &source)?,
             local_servers: file.local_servers.unwrap_or(true),
-            network: network::read(file.network.unwrap_or_default(), config_file.as_deref())?,
+            network: network::read(file.network.unwrap_or_default(), &source)?,
             trusted_proxies: file.listen.unwrap_or_default().trusted_proxies,
+            source: source.clone(),
             environment,
         })
+    }
+
+    /// Where in the config file a setting is, for an error: file, line and column, and its name.
+    pub fn place(&self, keys: &[&str]) -> String {
+        self.source.place(keys)
     }
 
     /// The ledger's file.
@@ -233,48 +258,51 @@ impl Settings {
     }
 }
 
-fn mode(environment: &Environment, api: Option<&str>, app: Option<&str>) -> Result<Mode, ConfigError> {
-    let Some(api) = environment.get("LAVA_API_URL").or(api) else { return Ok(Mode::Embedded) };
-    let api = address::gateway(api).map_err(|error| bad_address("LAVA_API_URL", api, error))?;
-    // A gateway of one's own serves the page itself.
-    let own = if address::is_hosted_lava(&api) { APP_URL_DEFAULT } else { api.as_str() };
-    let app = environment.get("LAVA_APP_URL").or(app).unwrap_or(own);
-    let app = address::safe(app).map_err(|error| bad_address("LAVA_APP_URL", app, error))?;
-    Ok(Mode::Remote { api, app })
-}
-
-fn bad_address(name: &str, text: &str, error: AddressError) -> ConfigError {
+fn mode(api: Option<Written<'_>>, app: Option<Written<'_>>) -> Result<Mode, ConfigError> {
     // Only what has no secret in it is shown.
-    let shown = if error == AddressError::InTheClear { format!(" is \"{text}\"") } else { String::new() };
-    ConfigError::new(format!("{name}{shown}: {error}"))
+    let wrong = |written: Written<'_>, error| {
+        let shown = if error == AddressError::InTheClear { format!("\"{}\": ", written.text) } else { String::new() };
+        written.wrong(format!("{shown}{error}"))
+    };
+    let Some(api) = api else { return Ok(Mode::Embedded) };
+    let url = address::gateway(api.text).map_err(|error| wrong(api, error))?;
+    let app = match app {
+        Some(app) => address::safe(app.text).map_err(|error| wrong(app, error))?,
+        // A gateway of one's own serves the page itself.
+        None => {
+            let own = if address::is_hosted_lava(&url) { APP_URL_DEFAULT } else { url.as_str() };
+            address::safe(own).map_err(|error| wrong(api, error))?
+        }
+    };
+    Ok(Mode::Remote { api: url, app })
 }
 
-fn switch(name: &str, text: &str) -> Result<bool, ConfigError> {
-    match text.trim().to_ascii_lowercase().as_str() {
+fn switch(written: Written<'_>) -> Result<bool, ConfigError> {
+    match written.text.trim().to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(ConfigError::new(format!("{name} is \"{text}\": 1 or 0 is needed"))),
+        _ => Err(written.wrong(format!("\"{}\" is not a switch; use 1 or 0", written.text))),
     }
 }
 
-fn credential_store(environment: &Environment, file: Option<&str>) -> Result<Option<CredentialStore>, ConfigError> {
-    let Some(text) = environment.get("LAVA_CREDENTIAL_STORE").or(file) else { return Ok(None) };
-    let wrong = |needed: String| ConfigError::new(format!("LAVA_CREDENTIAL_STORE is \"{text}\": {needed}"));
-    CredentialStore::parse(text).map(Some).map_err(wrong)
+fn credential_store(written: Option<Written<'_>>) -> Result<Option<CredentialStore>, ConfigError> {
+    let Some(written) = written else { return Ok(None) };
+    let wrong = |_| written.wrong(format!("\"{}\" is not a place for keys; use keyring or file", written.text));
+    CredentialStore::parse(written.text).map(Some).map_err(wrong)
 }
 
-fn forward_with(environment: &Environment, file: Option<&str>) -> Result<bool, ConfigError> {
-    match environment.get("LAVA_FORWARD_WITH").or(file).unwrap_or("spend-key") {
-        "spend-key" | "spend_key" => Ok(false),
-        "secret-key" | "secret_key" => Ok(true),
-        other => Err(ConfigError::new(format!("LAVA_FORWARD_WITH is \"{other}\": spend-key or secret-key is needed"))),
+fn forward_with(written: Option<Written<'_>>) -> Result<bool, ConfigError> {
+    match written.map(|written| (written.text, written)) {
+        None | Some(("spend-key" | "spend_key", _)) => Ok(false),
+        Some(("secret-key" | "secret_key", _)) => Ok(true),
+        Some((other, written)) => Err(written.wrong(format!("\"{other}\" is not a kind of key; use spend-key or secret-key"))),
     }
 }
 
-fn ask_above(environment: &Environment, file: Option<&str>) -> Result<Option<Money>, ConfigError> {
-    let Some(text) = environment.get("LAVA_ASK_ABOVE").or(file) else { return Ok(None) };
-    let amount = text.trim().parse().ok().filter(|amount: &Money| !amount.is_negative());
-    let needed = || ConfigError::new(format!("LAVA_ASK_ABOVE is \"{text}\": an amount in US dollars such as 0.50 is needed"));
+fn ask_above(written: Option<Written<'_>>) -> Result<Option<Money>, ConfigError> {
+    let Some(written) = written else { return Ok(None) };
+    let amount = written.text.trim().parse().ok().filter(|amount: &Money| !amount.is_negative());
+    let needed = || written.wrong(format!("\"{}\" is not an amount in US dollars; use one such as 0.50", written.text));
     amount.map(Some).ok_or_else(needed)
 }
 
@@ -304,8 +332,7 @@ mod tests {
     #[test]
     fn the_threshold_above_which_a_person_is_asked() {
         assert_eq!(load([("LAVA_ASK_ABOVE", " 0.50 ")]).unwrap().ask_above, Some("0.50".parse().unwrap()));
-        assert_eq!(ask_above(&Environment::default(), Some("0")).unwrap(), Some(Money::ZERO), "every call that costs something");
-        assert!(ask_above(&Environment::default(), Some("cheap")).is_err());
+        assert_eq!(load([("LAVA_ASK_ABOVE", "0")]).unwrap().ask_above, Some(Money::ZERO), "every call that costs something");
     }
 
     #[test]

@@ -1,16 +1,25 @@
-//! `lava-mcp gateway`: serves the gateway over a socket, for every tool that takes an OpenAI key.
+//! `lava-mcp gateway`: serves the gateway over a socket, to other programs.
 
 use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 
-use super::{Failure, output, serve::App};
+use super::{Failure, listen_address, output, serve::App};
 use crate::{config::Settings, gateway::server, listen, mcp::transport};
 
+/// How to begin, below the help.
+const EXAMPLES: &str = "\
+Examples:
+  lava-mcp keys create my-app --spend-limit 5.00/daily   Make a key for a program
+  lava-mcp gateway                                       Serve it at http://127.0.0.1:4040/v1
+  lava-mcp gateway --listen 8080                         Take another port
+  LAVA_LOG=warn lava-mcp gateway                         Log no line for each request";
+
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct GatewayArgs {
-    /// Address and port to listen on; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4040")]
+    /// Where to listen, such as 4040, :4040, localhost:4040 or 127.0.0.1:4040. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4040", value_parser = listen_address::parse)]
     listen: SocketAddr,
     /// Allow an address that other machines can reach. Traffic is not encrypted: put a TLS proxy in front.
     #[arg(long)]
@@ -20,18 +29,19 @@ pub(super) struct GatewayArgs {
     trusted_proxy: Vec<IpAddr>,
 }
 
-pub(super) async fn gateway(settings: Settings, args: GatewayArgs) -> Result<(), Failure> {
-    if !args.listen.ip().is_loopback() && !args.allow_remote {
-        return Err(Failure::Error(format!(
-            "{} can be reached by other machines, and traffic is not encrypted. Listen on 127.0.0.1, or pass --allow-remote and put a TLS proxy in front",
-            args.listen
-        )));
-    }
+pub(super) async fn gateway(settings: Settings, args: GatewayArgs, json: bool) -> Result<(), Failure> {
+    listen_address::check_remote(args.listen, args.allow_remote)?;
     let proxies = [settings.trusted_proxies.clone(), args.trusted_proxy].concat();
+    let found = super::in_words(&settings);
     let app = App::new(settings)?;
     let gateway = app.gateway().await?;
-    let (address, listener) = listen::bind(args.listen).await?;
-    output::complain(&format!("Listening on http://{address}/v1"));
+    let (address, listener) = listen::bind(args.listen).await.map_err(|reason| Failure::coded("cannot_listen", reason))?;
+    let url = format!("http://{}/v1", listen_address::to_call(address));
+    output::complain(&format!("Listening on {url}"));
+    tracing::debug!("{found}");
+    if json {
+        output::print_json(&serde_json::json!({"url": url, "listening": address}))?;
+    }
     if gateway.secret_keys().map_err(|error| Failure::Error(error.to_string()))?.is_empty() {
         output::complain("There is no secret key yet. Make one with `lava-mcp secret-keys create`; it manages spend keys.");
     }

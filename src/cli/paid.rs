@@ -7,7 +7,7 @@ use crate::{
     client::{ClientError, RequestReport},
     domain::{Money, RequestId, Secret},
     mcp::transport::asked_to_stop,
-    session::Session,
+    session::{Session, SessionError},
 };
 
 /// Longer than a gateway reads an answer whose caller has hung up.
@@ -67,7 +67,10 @@ async fn what_was_booked(session: &Session, began: &RequestId) -> String {
 
 /// The requests that a key has made since then.
 async fn requests_since(session: &Session, key: &Secret, began: &RequestId) -> Result<Vec<RequestReport>, ClientError> {
-    let client = session.client().await.map_err(|error| ClientError::Unreachable(error.to_string()))?;
+    let client = session.client().await.map_err(|error| match error {
+        SessionError::Client(error) => error,
+        other => ClientError::Unreachable(other.to_string()),
+    })?;
     let mut found = client.requests(key, REQUESTS_MAX).await?;
     found.retain(|request| time(&request.request_id) >= time(began.as_str()));
     Ok(found)

@@ -157,7 +157,10 @@ fn connect(settings: Settings, cell: Arc<OnceCell<Arc<Gateway>>>) -> Connect {
         let (settings, cell) = (settings.clone(), cell.clone());
         async move {
             if let Mode::Remote { api, .. } = &settings.mode {
-                return Ok(Link { client: Client::new(Transport::http(api.clone())?), owner: None });
+                return Ok(Link {
+                    client: Client::new(Transport::http_trusting(api.clone(), settings.network.ca_pem.as_deref())?),
+                    owner: None,
+                });
             }
             let gateway = cell.get_or_try_init(|| open_gateway(&settings)).await.map_err(SessionError::Ledger)?.clone();
             let client = Client::new(Transport::InProcess(in_process(&gateway)));
@@ -257,8 +260,9 @@ fn custom_provider(id: &str, provider: &ProviderConfig) -> Option<CustomProvider
 fn network(settings: &Settings) -> Result<Network, String> {
     let NetworkSettings { proxy, no_proxy, ca_pem, .. } = &settings.network;
     Network::new(proxy.as_ref().map(Secret::expose), no_proxy, ca_pem.as_deref()).map_err(|error| {
-        let file = settings.config_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-        format!("{file}: {error}")
+        let named = error.strip_prefix("[network] ").and_then(|rest| rest.split_once(": "));
+        let place = named.map(|(key, _)| settings.place(&["network", key]).replace(&format!(": network.{key}"), ""));
+        place.map_or_else(|| error.clone(), |place| format!("{place}: {error}"))
     })
 }
 
@@ -273,8 +277,8 @@ fn check_providers(settings: &Settings) -> Result<(), Failure> {
     let without_address = settings.providers.iter().filter(|(_, provider)| provider.base_url.is_none());
     for (id, _) in without_address {
         if Catalog::embedded().provider(id).is_none() {
-            let file = settings.config_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-            return Err(Failure::Error(format!("{file}: [providers.{id}] has no base_url, and no provider of the catalog is called {id}")));
+            let place = settings.place(&["providers", id]);
+            return Err(Failure::Error(format!("{place}: it has no base_url, and no provider of the catalog is called {id}")));
         }
     }
     Ok(())

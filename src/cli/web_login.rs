@@ -42,7 +42,7 @@ async fn in_browser(session: &Arc<Session>, no_browser: bool) -> Result<(), Fail
     }
     let ended = session.await_web_login(&pending, web.timeout);
     if !no_browser {
-        ended.await?;
+        output::while_waiting("Waiting for you to log in in the browser", ended).await?;
         return Ok(());
     }
     output::complain(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ConfigError, file::KeyConfig};
+use super::{ConfigError, file::KeyConfig, place::Source};
 
 /// Other names for models, and the models that they stand for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,11 +14,14 @@ pub struct ModelAliases {
 }
 
 impl ModelAliases {
-    pub(super) fn read(all: BTreeMap<String, String>, keys: BTreeMap<String, KeyConfig>) -> Result<Self, ConfigError> {
+    pub(super) fn read(all: BTreeMap<String, String>, keys: BTreeMap<String, KeyConfig>, source: &Source) -> Result<Self, ConfigError> {
         let by_key: BTreeMap<_, _> = keys.into_iter().map(|(name, key)| (name, key.model_aliases)).collect();
         let all_names = || all.iter().chain(by_key.values().flatten());
         match all_names().find(|(name, model)| name.trim().is_empty() || model.trim().is_empty()) {
-            Some((name, model)) => Err(ConfigError::new(format!("model_aliases: {name:?} = {model:?} needs a name on both sides"))),
+            Some((name, model)) => {
+                let place = source.place(&["model_aliases", name]);
+                Err(ConfigError::new(format!("{place}: {name:?} = {model:?} needs a name on both sides")))
+            }
             None => Ok(Self { all, by_key }),
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, Environment, file};
+use super::{ConfigError, place::Written};
 use crate::domain::{Cycle, Money, SpendLimit};
 
 /// What may be spent in a session when nobody has set a limit.
@@ -74,15 +74,9 @@ pub struct Ceiling {
     pub allowed_providers: Option<Vec<String>>,
 }
 
-/// The ceiling of the environment or the config file, or the default.
-pub(super) fn read(environment: &Environment, session: file::Session) -> Result<Ceiling, ConfigError> {
-    let variable = environment.get("LAVA_SESSION_LIMIT").map(|text| (text.to_owned(), SetBy::Setting));
-    let (limit, set_by) = match variable.or(session.limit.map(|text| (text, SetBy::File))) {
-        Some((text, set_by)) => {
-            let name = set_by.as_str();
-            (SpendLimit::parse_short(&text).map_err(|error| ConfigError::new(format!("{name}: {error}")))?, set_by)
-        }
-        None => (DEFAULT, SetBy::Default),
-    };
-    Ok(Ceiling { limit, set_by, allowed_models: session.allowed_models, allowed_providers: session.allowed_providers })
+/// The limit of the environment or the config file, or the default.
+pub(super) fn limit(written: Option<Written<'_>>) -> Result<(SpendLimit, SetBy), ConfigError> {
+    let Some(written) = written else { return Ok((DEFAULT, SetBy::Default)) };
+    let set_by = if written.is_variable() { SetBy::Setting } else { SetBy::File };
+    Ok((SpendLimit::parse_short(written.text).map_err(|error| written.wrong(error))?, set_by))
 }

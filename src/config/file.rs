@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 
-use super::ConfigError;
+use super::{ConfigError, place::Source};
 use crate::domain::{Rate, Secret, address};
 
 /// The file as written.
@@ -197,19 +198,59 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Se
 }
 
 /// Reads a config file.
-pub(super) fn read(path: &Path) -> Result<File, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::new(format!("{}: {error}", path.display())))?;
-    parse(&text, path)
+pub(super) fn read(path: &Path) -> Result<(File, Source), ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| ConfigError::new(format!("{}: {}", path.display(), unreadable(path, &error))))?;
+    let source = Source::new(path, text);
+    Ok((parse(&source)?, source))
 }
 
-fn parse(text: &str, path: &Path) -> Result<File, ConfigError> {
-    toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text[..span.start].matches('\n').count() + 1);
-        ConfigError::new(format!("{}, line {line}: {}", path.display(), without_values(error.message().trim())))
+/// Why a file cannot be read, in words.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "this file may not be read by you".to_owned(),
+        io::ErrorKind::InvalidData => "this file is not text in UTF-8".to_owned(),
+        _ if path.is_dir() => "this is a folder; a file is needed".to_owned(),
+        _ => format!("this file cannot be read: {error}"),
+    }
+}
+
+fn parse(source: &Source) -> Result<File, ConfigError> {
+    toml::from_str(source.text()).map_err(|error| {
+        let place = error.span().map_or_else(|| source.path.display().to_string(), |span| source.place_of(span.start));
+        let mut message = without_values(error.message().trim());
+        if let Some(meant) = meant(&message) {
+            message.push_str(&format!("; did you mean `{meant}`?"));
+        }
+        let needed = EXAMPLES.iter().find(|(key, _)| place.ends_with(&format!(": {key}"))).filter(|_| message.starts_with("invalid type"));
+        if let Some((_, example)) = needed {
+            message.push_str(&format!(", such as {example}"));
+        }
+        ConfigError::new(format!("{place}: {message}"))
     })
 }
 
-/// An error without the text that stood in the file: it may be a key in the wrong place.
+/// How settings are written that are easily written as another type.
+const EXAMPLES: [(&str, &str); 6] = [
+    ("session.limit", "\"5.00/daily\""),
+    ("session.ask_above", "\"0.50\""),
+    ("credential_store", "\"keyring\" or \"file\""),
+    ("log", "\"info\""),
+    ("network.proxy", "\"http://proxy.example:3128\""),
+    ("gateway.api_url", "\"https://api.lava.so\""),
+];
+
+/// Which of the fields that there are somebody meant; both are in backquotes in what the parser says.
+fn meant(message: &str) -> Option<&str> {
+    let names = message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
+    let mut names = names.split('`').skip(1).step_by(2);
+    let written = names.next()?;
+    let near = names.map(|name| (strsim::damerau_levenshtein(name, written), name));
+    near.filter(|(distance, name)| *distance <= 2.max(name.len() / 3)).min().map(|(_, name)| name)
+}
+
+/// An error without the text that was in the file: it may be a key in the wrong place.
 fn without_values(message: &str) -> String {
     let Some((before, rest)) = message.split_once("string \"") else { return message.to_owned() };
     let after = rest.rsplit_once('"').map_or("", |(_, after)| after);
@@ -221,14 +262,14 @@ mod tests {
     use super::*;
 
     fn error_of(text: &str) -> String {
-        parse(text, Path::new("config.toml")).unwrap_err().to_string()
+        parse(&Source::new(Path::new("config.toml"), text.to_owned())).unwrap_err().to_string()
     }
 
     #[test]
     fn a_file_is_read() {
         let text = "[session]\nlimit = \"2.00/total\"\n[providers.local]\nbase_url = \"http://127.0.0.1:1/v1\"\nmodels = [\"m\"]\n\
                     price = { input = \"0.15\", output = \"0.60\" }\n[providers.other]\nbase_url = \"http://x/v1\"\nprice = \"free\"\n";
-        let file = parse(text, Path::new("config.toml")).unwrap();
+        let file = parse(&Source::new(Path::new("config.toml"), text.to_owned())).unwrap();
         let price = file.providers["local"].price.clone().unwrap();
         assert_eq!(
             price,
@@ -250,16 +291,22 @@ mod tests {
                     [session]\nlimit = \"5.00/daily\"\nallowed_models = [\"m\"]\nallowed_providers = [\"p\"]\n\
                     [providers.p]\nbase_url = \"http://x/v1\"\ndialect = \"openai\"\napi_key_env = \"K\"\napi_key = \"k\"\nmodels = [\"m\"]\n\
                     price = { input = \"1\", output = \"2\", cache_read = \"0.5\" }\n";
-        let file = parse(text, Path::new("config.toml")).unwrap();
+        let file = parse(&Source::new(Path::new("config.toml"), text.to_owned())).unwrap();
         assert_eq!((file.sandbox, file.providers.len()), (Some(true), 1));
     }
 
     #[test]
     fn a_mistake_is_named_with_its_line() {
         let error = error_of("sandbox = true\n\n[session]\nlimits = \"5.00/daily\"\n");
-        assert!(error.starts_with("config.toml, line 4: unknown field `limits`, expected one of `limit`"), "{error}");
+        assert!(
+            error.starts_with("config.toml, line 4, column 1: session.limits: unknown field `limits`, expected one of `limit`"),
+            "{error}"
+        );
         let error = error_of("[providers.x]\nbase_url = \"nowhere\"\n");
-        assert!(error.starts_with("config.toml, line 2:") && error.contains("an address such as"), "{error}");
+        assert!(
+            error.starts_with("config.toml, line 2, column 12: providers.x.base_url:") && error.contains("an address such as"),
+            "{error}"
+        );
         let error = error_of("[providers]\nopenai = \"sk-canary\"\n");
         assert!(error.contains("line 2") && error.contains("a text, expected") && !error.contains("canary"), "{error}");
         let error = error_of("[providers.x]\nprice = \"cheap\"\n");
@@ -271,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_key_in_the_file_does_not_print() {
-        let file = parse("[providers.openai]\napi_key = \"sk-canary\"\n", Path::new("config.toml")).unwrap();
+        let file = parse(&Source::new(Path::new("config.toml"), "[providers.openai]\napi_key = \"sk-canary\"\n".to_owned())).unwrap();
         assert!(!format!("{file:?}").contains("canary"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use super::{ConfigError, file};
+use super::{ConfigError, file, place::Source};
 use crate::domain::Secret;
 
 /// Nothing is waited for longer than a day, in seconds.
@@ -24,12 +24,22 @@ pub struct NetworkSettings {
 }
 
 /// Reads the table, and the file that it names.
-pub(super) fn read(network: file::Network, config_file: Option<&Path>) -> Result<NetworkSettings, ConfigError> {
+pub(super) fn read(network: file::Network, source: &Source) -> Result<NetworkSettings, ConfigError> {
     let file::Network { proxy, no_proxy, ca_file, silence_timeout_s, ping_interval_s } = network;
     let read_file = |path: &Path| {
         // A file beside the config file is named by its name alone.
-        let path = config_file.and_then(Path::parent).map_or_else(|| path.to_owned(), |folder| folder.join(path));
-        std::fs::read(&path).map_err(|error| ConfigError::new(format!("[network] ca_file: {}: {error}", path.display())))
+        let path = source.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path));
+        let wrong = |error| {
+            ConfigError::new(format!("{}: {}: {}", source.place(&["network", "ca_file"]), path.display(), file::unreadable(&path, &error)))
+        };
+        std::fs::read(&path).map_err(wrong)
+    };
+    let seconds = |name: &str, seconds: Option<u64>| match seconds {
+        Some(seconds) if !(1..=WAIT_S_MAX).contains(&seconds) => Err(ConfigError::new(format!(
+            "{}: a number of seconds from 1 to {WAIT_S_MAX} is needed, not {seconds}",
+            source.place(&["network", name])
+        ))),
+        seconds => Ok(seconds.map(Duration::from_secs)),
     };
     Ok(NetworkSettings {
         proxy,
@@ -40,15 +50,6 @@ pub(super) fn read(network: file::Network, config_file: Option<&Path>) -> Result
     })
 }
 
-fn seconds(name: &str, seconds: Option<u64>) -> Result<Option<Duration>, ConfigError> {
-    match seconds {
-        Some(seconds) if !(1..=WAIT_S_MAX).contains(&seconds) => {
-            Err(ConfigError::new(format!("[network] {name} is {seconds}: a number of seconds from 1 to {WAIT_S_MAX} is needed")))
-        }
-        seconds => Ok(seconds.map(Duration::from_secs)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,7 +57,7 @@ mod tests {
     #[test]
     fn waits_are_whole_seconds_within_a_day() {
         let read = |silence_timeout_s, ping_interval_s| {
-            read(file::Network { silence_timeout_s, ping_interval_s, ..file::Network::default() }, None)
+            read(file::Network { silence_timeout_s, ping_interval_s, ..file::Network::default() }, &Source::default())
         };
         let settings = read(Some(900), Some(5)).unwrap();
         assert_eq!((settings.silence_timeout, settings.ping_interval), (Some(Duration::from_secs(900)), Some(Duration::from_secs(5))));

@@ -4,6 +4,7 @@
 //! and they import nothing of ours.
 
 pub mod address;
+mod cause;
 pub mod count;
 pub mod cycle;
 pub mod decimal;
@@ -20,6 +21,7 @@ pub mod spend_key;
 pub mod text;
 pub mod usage;
 
+pub use cause::Cause;
 pub use cycle::{Cycle, Window};
 pub use expiry::parse_expiry;
 pub use id::{HoldId, KeyId, RequestId};

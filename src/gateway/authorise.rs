@@ -158,6 +158,11 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
     for route in &routes {
         check_seller(&key, &route.provider, &route.model)?;
     }
+    for route in &routes {
+        let (request, whose) = (request.as_str(), if route.is_callers_key { "caller" } else { "gateway" });
+        let host = route.url.host_str().unwrap_or_default();
+        tracing::debug!(request, host, reach = ?route.reach, has_key = route.credential.is_some(), whose, "{} is sold by {}", route.model, route.provider);
+    }
     let screened = screen(gateway, &key, &mut ask, &routes, &headers)?;
     Ok(Authorised { request, key, ask: Arc::new(ask), routes, max_cost, headers, screened, _share: share })
 }

@@ -20,6 +20,7 @@ use tokio_util::sync::DropGuard;
 
 use super::{
     Gateway,
+    access_log::LogEntry,
     authorise::{Fallback, Inbound, Target, payer},
     connect,
     credential::Credential,
@@ -146,10 +147,12 @@ async fn paid(
 ) -> Result<Response, Refused> {
     let received = request_body::read(&gateway, request, BODY_BYTES_MAX, |headers| Buyer::identify(&gateway, headers), Buyer::id).await?;
     let Received { parts, caller: Buyer { key, provider_key, terms }, body, share } = received;
+    let log = LogEntry::of(&parts.extensions);
+    log.pays(&key);
     let request = parts.extensions.get::<RequestId>().cloned().unwrap_or_else(|| RequestId::generate(false));
     let Terms { fallbacks, max_cost, headers } = terms;
-    journey(gateway.clone(), Inbound { request, key, provider_key, target: target(&parts, body)?, fallbacks, max_cost, headers, share })
-        .await
+    let inbound = Inbound { request, key, provider_key, target: target(&parts, body)?, fallbacks, max_cost, headers, share };
+    journey(gateway.clone(), inbound, log).await
 }
 
 /// Who pays, and on which terms: all that is known before the body is read.

@@ -8,7 +8,7 @@ use http::{HeaderValue, Uri, uri::PathAndQuery};
 use tower::{ServiceExt, service_fn};
 use url::form_urlencoded;
 
-use super::{credential::GOOGLE_HEADER, request_ids};
+use super::{access_log::LogEntry, credential::GOOGLE_HEADER, request_ids};
 use crate::domain::RequestId;
 
 /// Where Google's clients put a key into an address.
@@ -45,9 +45,12 @@ pub(super) fn behind(is_sandbox: bool, routes: Router) -> Router {
         set_right(&mut request);
         let id = RequestId::generate(is_sandbox);
         request.extensions_mut().insert(id.clone());
+        let log = LogEntry::begin(&request, &id);
+        request.extensions_mut().insert(log.clone());
         async move {
             let Ok(mut response) = routes.oneshot(request).await;
             request_ids::stamp(&id, response.headers_mut());
+            log.answered(&response);
             Ok::<_, Infallible>(response)
         }
     }))

@@ -18,6 +18,7 @@
 //! Each step consumes what the one before made, so a skipped step does not compile. Until money is held, a failure is an error and returns at once. From then on
 //! a failure is a value that travels on to `settle`; and the work runs in a task of its own, so a caller who hangs up cannot cancel the bookkeeping.
 
+mod access_log;
 mod aliases;
 mod ask;
 mod authorise;
@@ -87,6 +88,7 @@ use crate::{
     listen::BodyBudget,
     store::{Clock, NewSecretKey, SecretKey, Store, StoreError},
 };
+use access_log::LogEntry;
 use authorise::{Authorised, Inbound, authorise};
 use breaker::{Breakers, Verdict};
 use error::GatewayError;
@@ -254,7 +256,7 @@ impl Gateway {
 }
 
 /// One paid request, from what the caller sent to the booked entry.
-async fn journey(gateway: Arc<Gateway>, inbound: Inbound) -> Result<edge::Response, Refused> {
+async fn journey(gateway: Arc<Gateway>, inbound: Inbound, log: LogEntry) -> Result<edge::Response, Refused> {
     let call = authorise(&gateway, inbound).await?;
     let (sender, answered) = oneshot::channel();
     // Dropped with this future: that is how the task learns that the caller has hung up.
@@ -268,20 +270,21 @@ async fn journey(gateway: Arc<Gateway>, inbound: Inbound) -> Result<edge::Respon
         ping_every: gateway.registry.waits.ping_every,
         late_headers: gateway.late_headers.clone(),
     };
-    tasks.spawn(attempts(gateway, call, Answer::to(sender, waiting, asked)));
+    tasks.spawn(attempts(gateway, call, Answer::to(sender, waiting, asked), log));
     let response = answered.await.unwrap_or_else(|_| Err(GatewayError::ShuttingDown.into()));
     hang_up.disarm();
     response
 }
 
 /// Tries the routes in order until one answers. Each attempt has a hold of its own.
-async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
+async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer, log: LogEntry) {
     let mut tally = Tally::default();
     let mut has_gone_on = false;
     // How an attempt ended that may have been paid, in case that no other one can be made.
     let mut kept = None;
     let mut routes = call.routes.iter().peekable();
     while let Some(route) = routes.next() {
+        log.goes_to(route);
         let pass = match gateway.breakers.admit(&call.key.id, &call.ask, route) {
             Ok(pass) => pass,
             Err(_) if routes.peek().is_some() => continue,
@@ -312,9 +315,11 @@ async fn attempts(gateway: Arc<Gateway>, call: Authorised, answer: Answer) {
         // Before the caller can try again.
         pass.end(Verdict::of(metered.ending, &outcome));
         let last_word = tally.settle(&gateway, metered, outcome, open, Some(&answer).filter(|_| !goes_on)).await;
+        log.costs(tally.charged);
         if !goes_on {
             return;
         }
+        tracing::debug!(request = call.request.as_str(), provider = route.provider, "no answer came; the next provider is tried");
         kept = last_word.filter(|_| may_be_billed).or(kept);
     }
 }

@@ -203,20 +203,23 @@ impl Attempt<'_> {
         };
         let (id, amount) = (reserve.hold.clone(), reserve.amount);
         match gateway.store.reserve(reserve).await {
-            Ok(Ok(admitted)) => Ok(Held {
-                guard: HoldGuard::new(gateway.store.clone(), id, amount),
-                request: call.request.clone(),
-                key: key.id.clone(),
-                route: (*route).clone(),
-                ask: call.ask.clone(),
-                headers: if route.is_own() { call.headers.clone() } else { call.screened.headers.clone() },
-                notes: if route.is_own() { &call.screened.own_notes } else { &call.screened.notes }.clone(),
-                plan,
-                input_tokens_max: quote.input_tokens_max(),
-                text_tokens_max: quote.text_tokens_max(),
-                rate: admitted.rate,
-                clock: gateway.clock.clone(),
-            }),
+            Ok(Ok(admitted)) => {
+                tracing::debug!(request = call.request.as_str(), hold = id.as_str(), %amount, key = key.id.as_str(), "money is set aside");
+                Ok(Held {
+                    guard: HoldGuard::new(gateway.store.clone(), id, amount),
+                    request: call.request.clone(),
+                    key: key.id.clone(),
+                    route: (*route).clone(),
+                    ask: call.ask.clone(),
+                    headers: if route.is_own() { call.headers.clone() } else { call.screened.headers.clone() },
+                    notes: if route.is_own() { &call.screened.own_notes } else { &call.screened.notes }.clone(),
+                    plan,
+                    input_tokens_max: quote.input_tokens_max(),
+                    text_tokens_max: quote.text_tokens_max(),
+                    rate: admitted.rate,
+                    clock: gateway.clock.clone(),
+                })
+            }
             Ok(Err(Refusal::SpendLimit(short))) => Err(NoMoney::Short(short)),
             Ok(Err(refusal)) => Err(NoMoney::Final(refused(gateway, &key.id, refusal, route).unwrap_or_else(Into::into))),
             Err(error) => Err(NoMoney::Final(error.into())),

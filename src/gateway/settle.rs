@@ -95,6 +95,11 @@ impl Tally {
             }
             Outcome::Void { dispatched } => self.is_counted |= dispatched,
         }
+        let (cost, basis) = match &outcome {
+            Outcome::Charge { cost, basis, .. } => (*cost, basis.as_str()),
+            Outcome::Void { .. } => (Money::ZERO, Basis::Void.as_str()),
+        };
+        tracing::debug!(request = held.request.as_str(), %cost, basis, held = %held.plan.amount, ending = ending.as_str(), "settled");
         let booked = held.guard.settle(outcome, upstream_status, ending);
         drop(open);
         // Who asks for the cost once the last byte is there must see it, so it is booked first; the disk is not waited for.

@@ -26,7 +26,11 @@ use super::{
     sandbox,
     waits::Waits,
 };
-use crate::{catalog::Auth, domain::RequestShape, translate::anthropic::VERSION};
+use crate::{
+    catalog::Auth,
+    domain::{Cause, RequestShape},
+    translate::anthropic::VERSION,
+};
 
 pub(super) const ANTHROPIC_VERSION: &str = "anthropic-version";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -222,16 +226,9 @@ fn authenticate(request: reqwest::RequestBuilder, route: &Route) -> Result<reqwe
     })
 }
 
-/// The innermost reason of an error, without the URL: a URL can hold a key.
+/// The reason of an error, without the URL: a URL can hold a key.
 fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    if std::ptr::eq(std::ptr::from_ref(cause).cast::<()>(), std::ptr::from_ref(error).cast::<()>()) {
-        return "the connection failed".to_owned();
-    }
-    cause.to_string()
+    Cause::of(error).to_string()
 }
 
 /// Resolves names to public addresses only, so that no name, however it is pointed, leads into a private network.

@@ -61,9 +61,9 @@ impl Home {
     fn file(&self) -> PathBuf {
         let output = self.run("uninstall", &["--json", "--name", "nobody", "--dry-run"]);
         match serde_json::from_slice::<Value>(&output.stdout) {
-            Ok(report) => report["file"].as_str().unwrap().into(),
+            Ok(report) if report["file"].is_string() => report["file"].as_str().unwrap().into(),
             // A file that cannot be read is named in the refusal.
-            Err(_) => err(&output).strip_prefix("error: ").unwrap().split_once(": ").unwrap().0.into(),
+            _ => err(&output).strip_prefix("error: ").unwrap().split_once(": ").unwrap().0.into(),
         }
     }
 

@@ -21,7 +21,7 @@ const SETTINGS: [&str; 4] = [
     "trace",
     "lava_mcp=trace,rmcp=trace,hyper=trace,hyper_util=trace,h2=trace,reqwest=trace,rustls=trace,tower=trace,axum=trace,mio=trace",
     "rmcp::transport::async_rw=trace,rmcp::service=trace,warn,hyper::proto=debug",
-    "trace,rmcp=trace,=trace",
+    "trace,rmcp=trace,lava_mcp::gateway=trace",
 ];
 
 fn provider() -> String {

@@ -30,6 +30,8 @@ mod fake_anthropic;
 mod fake_lava;
 mod fake_upstream;
 mod first_key;
+#[cfg(unix)]
+mod first_look;
 mod formats;
 mod harness;
 #[cfg(unix)]
@@ -38,6 +40,8 @@ mod hostile;
 mod http_limits;
 mod install;
 mod journey;
+#[cfg(unix)]
+mod json_everywhere;
 #[cfg(target_os = "linux")]
 mod keyboard;
 mod keys_cli;
@@ -65,6 +69,7 @@ mod metrics;
 mod model;
 mod models;
 mod narrowing;
+mod no_connection;
 #[cfg(target_os = "linux")]
 mod no_keyring;
 mod not_an_answer;
@@ -79,10 +84,13 @@ mod raw_provider;
 mod read_after_write;
 mod readme;
 mod remote;
+#[cfg(unix)]
+mod request_log;
 mod request_records;
 mod screening;
 mod server;
 mod session_limits;
+mod setting_places;
 mod slow_reader;
 mod small_budgets;
 #[cfg(unix)]

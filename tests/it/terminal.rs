@@ -1,13 +1,16 @@
 //! What reaches a terminal: no escape, nothing hidden, whoever wrote it; and the same texts as they are where a file or a program reads them. Under a real pseudo-terminal.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::Read,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use lava_mcp::domain::text::has_hidden;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -36,14 +39,13 @@ fn provider() -> String {
 }
 
 /// Runs a command whose three streams are one terminal; returns what the terminal was sent.
-fn on_terminal(mut command: Command) -> String {
-    let mut terminal = std::fs::File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let name = ptsname(&terminal, Vec::new()).unwrap();
-    let side = || Stdio::from(OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap());
-    let mut child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
-    drop(command);
+pub(crate) fn on_terminal(command: Command) -> String {
+    on_terminal_of(command, 0)
+}
+
+/// The same on a terminal that is `columns` wide.
+pub(crate) fn on_terminal_of(command: Command, columns: u16) -> String {
+    let (mut terminal, mut child) = start(command, columns);
     let mut sent = Vec::new();
     let mut bytes = [0; 4_096];
     // The last one who leaves the terminal makes reading fail.
@@ -52,6 +54,19 @@ fn on_terminal(mut command: Command) -> String {
     }
     child.wait().unwrap();
     String::from_utf8(sent).unwrap()
+}
+
+/// Starts a command whose three streams are one terminal; of no width where `columns` is 0.
+pub(crate) fn start(mut command: Command, columns: u16) -> (File, Child) {
+    let terminal = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let size = Winsize { ws_row: if columns == 0 { 0 } else { 24 }, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&terminal, size).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let side = || Stdio::from(OpenOptions::new().read(true).write(true).open(name.to_str().unwrap()).unwrap());
+    let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().unwrap();
+    (terminal, child)
 }
 
 struct Place {

@@ -10,19 +10,38 @@ use tracing_subscriber::{
 };
 
 use super::{clean, printer::STDERR};
-use crate::{cli::Failure, mcp::transport::QUOTING};
+use crate::{config::LogLevels, mcp::transport::QUOTING};
 
-/// What is logged when nothing is set.
-const LOG_DEFAULT: &str = "warn";
 /// Our own lines; they never have bodies, prompts or keys in them, at any level.
 const OURS: &str = "lava_mcp";
 
-/// Starts logging on stderr: levels by target, such as `info` or `lava_mcp=debug`.
-pub(in crate::cli) fn start_log(setting: Option<&str>) -> Result<(), Failure> {
-    let setting = setting.unwrap_or(LOG_DEFAULT);
-    let expected =
-        || Failure::Error(format!("LAVA_LOG is \"{setting}\": a level (error, warn, info, debug, trace, off), or target=level, is needed"));
-    let targets = capped(&setting.parse().map_err(|_| expected())?);
+/// Where refusals are logged that somebody hears of anyway.
+const HEARD: [&str; 2] = ["lava_mcp::gateway::edge", "lava_mcp::gateway::meter::answer"];
+
+/// Whose log it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Logger {
+    /// A server's that listens: it logs a line for each request.
+    Listener,
+    /// That of a server which a client started.
+    Mcp,
+    /// A command's: it says by itself why it failed, once.
+    Command,
+}
+
+/// Starts logging on stderr, at these levels or the usual ones.
+pub(in crate::cli) fn start_log(levels: Option<&LogLevels>, logger: Logger) {
+    let usual = Targets::new().with_default(LevelFilter::WARN);
+    let targets = match (levels, logger) {
+        (Some(levels), _) => levels.iter().fold(Targets::new(), |targets, (target, level)| match target {
+            Some(target) => targets.with_target(target, level),
+            None => targets.with_default(level),
+        }),
+        (None, Logger::Listener) => usual.with_target(OURS, LevelFilter::INFO),
+        (None, Logger::Mcp) => usual,
+        (None, Logger::Command) => HEARD.iter().fold(usual, |targets, heard| targets.with_target(*heard, LevelFilter::OFF)),
+    };
+    let targets = capped(&targets);
     // Without colours: whatever a line carries, no escape is written.
     let lines = fmt::layer().with_writer(|| Line).with_ansi(false);
     let _ = tracing_subscriber::registry().with(targets).with(lines).try_init();
@@ -31,7 +50,6 @@ pub(in crate::cli) fn start_log(setting: Option<&str>) -> Result<(), Failure> {
         STDERR.print(clean(&format!("{panic}\n"), STDERR.is_terminal).into_bytes());
         STDERR.flush(super::MOMENT);
     }));
-    Ok(())
 }
 
 /// Below info, libraries log whole messages: prompts, answers and headers have no place in a log. So nothing but our own targets goes there, whatever is set.

@@ -5,6 +5,9 @@
 
 mod log;
 mod printer;
+mod spinner;
+mod style;
+mod table;
 
 use std::{borrow::Cow, time::Duration};
 
@@ -15,8 +18,11 @@ use crate::domain::{
     invocation::in_text,
     text::{Pieces, has_hidden, judged, visible},
 };
-pub(super) use log::start_log;
+pub(super) use log::{Logger, start_log};
 use printer::{STDERR, STDOUT};
+pub(super) use spinner::while_waiting;
+pub(super) use style::respect_terminal;
+pub(super) use table::table;
 
 /// How long one stream waits for the other, so that what a person sees is in order; and what a reader that takes nothing still gets at the end.
 const MOMENT: Duration = Duration::from_millis(250);
@@ -37,7 +43,8 @@ pub(super) fn say(line: &str) {
 /// Prints a line on stderr; commands it suggests are those that work here.
 pub(super) fn complain(line: &str) {
     STDOUT.flush(MOMENT);
-    STDERR.print((clean(&in_text(line), STDERR.is_terminal) + "\n").into_bytes());
+    let line = clean(&in_text(line), STDERR.is_terminal) + "\n";
+    STDERR.print(if STDERR.has_colours { style::marked(&line) } else { line }.into_bytes());
 }
 
 /// Prints a question on stderr, without a line end: the answer is typed behind it.
@@ -72,6 +79,16 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether something was printed on stdout, which is then the command's result.
+pub(super) fn has_result() -> bool {
+    STDOUT.printed() > 0
+}
+
+/// Whether a person sees both streams.
+pub(super) fn are_terminals() -> bool {
+    STDOUT.is_terminal && STDERR.is_terminal
+}
+
 /// Text of JSON in which nothing is hidden. Outside of its strings there is nothing to hide.
 fn escaped(json: &str) -> Cow<'_, str> {
     if !has_hidden(json) {
@@ -85,23 +102,6 @@ fn escaped(json: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
-}
-
-/// A table with aligned columns.
-pub(super) fn table(rows: &[Vec<String>]) {
-    // On a terminal a cell is one line: a name must not write rows of its own.
-    let cell = |cell: &String| match STDOUT.is_terminal {
-        true => visible(cell).replace(['\n', '\t'], " "),
-        false => cell.clone(),
-    };
-    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        say(cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
 }
 
 /// Waits until everything is written; once `stop` resolves, only a moment longer.

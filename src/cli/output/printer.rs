@@ -7,6 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anstream::{AutoStream, ColorChoice};
+
+use super::spinner;
+
 /// So much may wait for a reader of stderr; what comes then is dropped, and counted.
 const STDERR_BYTES_MAX: usize = 256 << 10;
 
@@ -40,6 +44,7 @@ struct Waiting {
     dropped: usize,
     is_writing: bool,
     is_started: bool,
+    printed: usize,
 }
 
 /// One of the two streams.
@@ -49,15 +54,19 @@ pub(super) struct Printer {
     changed: Condvar,
     /// Whether a person looks at it, whose terminal obeys what is written.
     pub(super) is_terminal: bool,
+    /// Whether that terminal shows colours, and the person has not turned them off.
+    pub(super) has_colours: bool,
 }
 
 impl Printer {
     fn new(stream: Stream) -> Self {
-        let is_terminal = match stream {
-            Stream::Stdout => io::stdout().is_terminal(),
-            Stream::Stderr => io::stderr().is_terminal(),
+        let (is_terminal, choice) = match stream {
+            Stream::Stdout => (io::stdout().is_terminal(), AutoStream::choice(&io::stdout())),
+            Stream::Stderr => (io::stderr().is_terminal(), AutoStream::choice(&io::stderr())),
         };
-        Self { stream, waiting: Mutex::default(), changed: Condvar::new(), is_terminal }
+        // Consoles of Windows that take no escapes need another way to show colours; they do without.
+        let has_colours = cfg!(unix) && is_terminal && choice != ColorChoice::Never;
+        Self { stream, waiting: Mutex::default(), changed: Condvar::new(), is_terminal, has_colours }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -66,6 +75,16 @@ impl Printer {
 
     /// Writes as soon as the reader lets it; never waits.
     pub(super) fn print(&'static self, text: Vec<u8>) {
+        spinner::take_away();
+        self.write_later(text, true);
+    }
+
+    /// The same with what is only shown for a moment, and is not part of what was said.
+    pub(super) fn draw(&'static self, text: String) {
+        self.write_later(text.into_bytes(), false);
+    }
+
+    fn write_later(&'static self, text: Vec<u8>, is_said: bool) {
         let mut waiting = self.lock();
         // What a command prints on stdout is its result, and bounded by what it holds in memory anyway.
         if matches!(self.stream, Stream::Stderr) && waiting.bytes + text.len() > STDERR_BYTES_MAX {
@@ -73,6 +92,7 @@ impl Printer {
             return;
         }
         waiting.bytes += text.len();
+        waiting.printed += usize::from(is_said && !text.is_empty());
         waiting.texts.push_back(text);
         if !waiting.is_started {
             waiting.is_started = std::thread::Builder::new().name("printer".to_owned()).spawn(|| self.write_on()).is_ok();
@@ -99,6 +119,11 @@ impl Printer {
             self.lock().is_writing = false;
             self.changed.notify_all();
         }
+    }
+
+    /// How often there was something to write so far.
+    pub(super) fn printed(&self) -> usize {
+        self.lock().printed
     }
 
     /// Waits until everything is written, but not longer than `patience`; says whether it is.

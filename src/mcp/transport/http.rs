@@ -2,9 +2,19 @@
 //!
 //! The 2026-07-28 era has no sessions. The older one has, because a server asks its client (for a login, for a confirmation) within one; nothing else is kept there.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use axum::{Router, middleware::from_fn_with_state, routing::get};
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::Response,
+    routing::get,
+};
 use http::StatusCode;
 use rmcp::{
     ServerHandler,
@@ -31,6 +41,9 @@ const DRAIN: Duration = Duration::from_millis(750);
 /// A comment goes down a silent stream this often, so that no proxy or client takes it for dead.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// Says that the process runs.
+const HEALTH: &str = "/healthz";
+
 /// The routes of an MCP server.
 pub fn router<H: ServerHandler + Clone>(handler: H, guard: Guard, with_sse: bool, stop: &CancellationToken) -> Router {
     let config = StreamableHttpServerConfig::default()
@@ -54,7 +67,7 @@ pub fn router<H: ServerHandler + Clone>(handler: H, guard: Guard, with_sse: bool
     }
     router
         .layer(from_fn_with_state(Arc::<BodyBudget>::default(), wire::check_message))
-        .route("/healthz", get(async || "ok"))
+        .route(HEALTH, get(async || "ok"))
         .route(card::PATH, get(card::card))
         .route(card::WELL_KNOWN_PATH, get(card::card))
         .fallback(async || {
@@ -62,6 +75,19 @@ pub fn router<H: ServerHandler + Clone>(handler: H, guard: Guard, with_sse: bool
             refuse(StatusCode::NOT_FOUND, ErrorData::new(ErrorCode::INVALID_REQUEST, text, None))
         })
         .layer(from_fn_with_state(Arc::new(guard), guard::enter))
+        .layer(from_fn(logged))
+}
+
+/// Leaves a line in the log for each request, as the gateway does; what a message said is not in it.
+async fn logged(request: Request, next: Next) -> Response {
+    let (method, path, began) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
+    let response = next.run(request).await;
+    // Whoever watches over a server asks this every few seconds.
+    if path != HEALTH {
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(ms, "{method} {path} {}", response.status().as_u16());
+    }
+    response
 }
 
 /// Serves until `stop` resolves, with no bound on the connections of each of `proxies`. Calls in flight get a moment to finish; the caller settles what is left.
