@@ -2,7 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Secret, id::hex};
+use super::{Session, SessionError};
+use crate::{
+    client::Client,
+    domain::{Secret, id::hex},
+};
 
 /// Who pays.
 #[derive(Clone, Debug)]
@@ -23,6 +27,23 @@ impl Payer {
                 format!("key {}", hex(&digest[..16]))
             }
         }
+    }
+}
+
+impl Session {
+    /// The gateway, whose searches say what the key of `payer` can buy, where that is at hand: no vault is opened for it.
+    ///
+    /// # Errors
+    /// [`SessionError::Ledger`] when the embedded gateway cannot open its ledger.
+    pub async fn looker(&self, payer: &Payer) -> Result<Client, SessionError> {
+        let key = match self.given(payer) {
+            Ok(given) => Some(given.key.clone()),
+            Err(client) => {
+                let current = self.current.try_lock().ok();
+                current.and_then(|current| current.as_ref().filter(|(name, ..)| name == client).map(|(_, key, _)| key.clone()))
+            }
+        };
+        Ok(self.client().await?.looking_as(key))
     }
 }
 
