@@ -47,6 +47,8 @@ pub struct Catalog {
     provider_places: HashMap<Box<str>, usize>,
     /// Every name of every model as (model, which name), ordered by name, so that a name is found by halving.
     names: Vec<(u32, u16)>,
+    /// The models that have a maker's name before a slash, ordered by what is behind the last one.
+    resold: Vec<u32>,
     /// Built at the first search.
     index: OnceLock<index::Index>,
 }
@@ -107,7 +109,9 @@ impl Catalog {
             names.extend((0..=u16::try_from(model.aliases.len()).unwrap_or(u16::MAX)).map(|which| (place, which)));
         }
         names.sort_unstable_by(|a, b| name_of(&models, *a).cmp(name_of(&models, *b)).then(a.cmp(b)));
-        Self { date: date.into(), models, providers, provider_places, names, index: OnceLock::new() }
+        let mut resold: Vec<u32> = (0..).zip(&models).filter(|(_, model)| model.id.contains('/')).map(|(place, _)| place).collect();
+        resold.sort_unstable_by_key(|&place| (bare_at(&models, place), place));
+        Self { date: date.into(), models, providers, provider_places, names, resold, index: OnceLock::new() }
     }
 
     /// The day the prices are of, `YYYY-MM-DD`; empty when the file does not say.
@@ -145,6 +149,31 @@ impl Catalog {
         let mut all: Vec<&Model> = self.named(id).collect();
         all.sort_by_key(|model| (self.seller_rank(model), *model.id != *id));
         all
+    }
+
+    /// Everybody who sells what is called so, also under the maker's name and a slash: makers first, live before retired, then the cheapest.
+    pub fn models_called(&self, name: &str) -> Vec<&Model> {
+        let start = self.resold.partition_point(|&place| bare_at(&self.models, place) < name);
+        let resold = self.resold[start..].iter().take_while(|&&place| bare_at(&self.models, place) == name);
+        let mut all: Vec<&Model> = self.named(name).collect();
+        let exact = all.len();
+        for model in resold.filter_map(|&place| self.models.get(place as usize)) {
+            if !all[..exact].iter().any(|known| std::ptr::eq(*known, model)) {
+                all.push(model);
+            }
+        }
+        all.sort_by_cached_key(|model| {
+            let (is_reseller, retired, place) = self.seller_rank(model);
+            let is_alias = *model.id != *name;
+            let price = model.prices().map_or(u64::MAX, |prices| prices.rates.input.picos().saturating_add(prices.rates.output.picos()));
+            (is_reseller, retired, if is_reseller { price } else { 0 }, place, is_alias)
+        });
+        all
+    }
+
+    /// The provider that sells the same models with the same credential in another wire format, as Google does.
+    pub fn sibling(&self, provider: &str, dialect: Dialect) -> Option<&Provider> {
+        self.providers.iter().find(|known| known.dialect == dialect && known.models_of.as_deref() == Some(provider))
     }
 
     /// Models whose names look like `name`, the most alike first, each id once. For "did you mean".
@@ -205,6 +234,11 @@ struct Header<'a> {
 /// The name at a place of [`Catalog::names`]; place 0 is the id.
 fn name_of(models: &[Model], (place, which): (u32, u16)) -> &str {
     models.get(place as usize).and_then(|model| model.names().nth(which.into())).unwrap_or_default()
+}
+
+/// What is behind the last slash of a model's id.
+fn bare_at(models: &[Model], place: u32) -> &str {
+    models.get(place as usize).map(|model| text::bare(&model.id)).unwrap_or_default()
 }
 
 /// The lines of a file with their numbers, without the first, which describes the file.

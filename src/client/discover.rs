@@ -16,7 +16,7 @@ impl Client {
     /// [`ClientError`] when the gateway does not answer.
     pub async fn search(&self, parameters: &[(&str, String)]) -> Result<SearchPage, ClientError> {
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-        match self.json(Method::GET, &format!("/v1/lava_mcp/search?{query}"), None, None).await {
+        match self.json(Method::GET, &format!("/v1/lava_mcp/search?{query}"), self.looker.as_ref(), None).await {
             Err(ClientError::Refused { status: 401..=405, .. }) => self.search_services(parameters).await,
             page => page,
         }
@@ -27,7 +27,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Refused`] with status 404 when there is no such provider.
     pub async fn provider_docs(&self, id: &str) -> Result<Value, ClientError> {
-        match self.json(Method::GET, &format!("/v1/lava_mcp/providers/{}", segment(id)), None, None).await {
+        match self.json(Method::GET, &format!("/v1/lava_mcp/providers/{}", segment(id)), self.looker.as_ref(), None).await {
             // Our gateway says so of an unknown provider; a gateway without the route says something else.
             Err(ClientError::Refused { status: 404, code, message, details, request_id })
                 if code == "not_found" && message.contains("provider") =>
@@ -110,10 +110,15 @@ fn result_of(service: &Value) -> Value {
     let is_model = service.pointer("/pricing/type").and_then(Value::as_str).is_some_and(|kind| kind.starts_with("tokens"));
     let label = text(service, "provider_label").or_else(|| text(service, "provider")).unwrap_or_default();
     let abilities: Vec<&str> = service["capabilities"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    json!({
+    let mut result = json!({
         "id": id, "kind": if is_model { "model" } else { "service" }, "provider": text(service, "provider").unwrap_or_default(), "label": id,
         "summary": format!("{} by {label}; {}", text(service, "service_type").unwrap_or("service"), abilities.join(", ")),
         "method": text(service, "method").unwrap_or("POST"), "url": address(service), "example_body": service["example_body"],
         "pricing": service["pricing"], "credentials": readiness(service), "docs_url": text(service, "api_reference"),
-    })
+        "available": readiness(service) == "ready",
+    });
+    if readiness(service) != "ready" {
+        result["unavailable_reason"] = format!("Lava does not pay {label} itself; connect a key for it in your Lava account").into();
+    }
+    result
 }

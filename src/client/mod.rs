@@ -43,12 +43,20 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Client {
     transport: Transport,
+    /// Whose possibilities a search shows; everybody's where there is none.
+    looker: Option<Secret>,
 }
 
 impl Client {
     /// A client that speaks over `transport`.
     pub const fn new(transport: Transport) -> Self {
-        Self { transport }
+        Self { transport, looker: None }
+    }
+
+    /// The same, with searches that say what this key can buy.
+    #[must_use]
+    pub fn looking_as(self, looker: Option<Secret>) -> Self {
+        Self { looker, ..self }
     }
 
     /// The spend key that is presented. `None` at a gateway that does not tell a spend key about itself, as hosted Lava.

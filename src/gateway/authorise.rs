@@ -13,6 +13,7 @@ use super::{
     forward,
     lengths::check_name,
     lookup::load_catalog,
+    providers::Registry,
     route::{Route, route_for},
     screen::{Screened, screen},
     sellers::{self, Seller},
@@ -151,12 +152,12 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
         check_name("x-lava-fallbacks", &fallback.model)?;
         let route = match &fallback.url {
             Some(url) => forward::fallback_route(gateway, &ask, url, &fallback.model, sandbox).await?,
-            None => route_for(gateway, &ask, gateway.registry.aliases.resolve(&key, &fallback.model), sandbox).await?,
+            None => route_for(gateway, &key, &ask, meant_by(gateway, &key, &fallback.model), sandbox).await?,
         };
         routes.push(Arc::new(route));
     }
     for route in &routes {
-        check_seller(&key, &route.provider, &route.model)?;
+        check_seller(&gateway.registry, &key, &route.provider, &route.model)?;
     }
     for route in &routes {
         let (request, whose) = (request.as_str(), if route.is_callers_key { "caller" } else { "gateway" });
@@ -180,10 +181,15 @@ impl Target {
 
 async fn by_name(gateway: &Gateway, key: &SpendKey, ask: Ask, sandbox: bool) -> Result<(Ask, Route), GatewayError> {
     check_name("model", ask.model())?;
-    let name = gateway.registry.aliases.resolve(key, ask.model());
+    let name = meant_by(gateway, key, ask.model());
     check_model(gateway, key, name, sandbox).await?;
-    let route = route_for(gateway, &ask, name, sandbox).await?;
+    let route = route_for(gateway, key, &ask, name, sandbox).await?;
     Ok((ask, route))
+}
+
+/// The name that an alias, or a name in Google's form, stands for.
+fn meant_by<'a>(gateway: &'a Gateway, key: &SpendKey, name: &'a str) -> &'a str {
+    sellers::plain(&gateway.registry, gateway.registry.aliases.resolve(key, name))
 }
 
 /// A model the key does not allow is refused before anything is said about it: nobody to whom a request for it could go is allowed.
@@ -193,11 +199,11 @@ async fn check_model(gateway: &Gateway, key: &SpendKey, name: &str, sandbox: boo
     if !registry.is_custom(name) {
         load_catalog().await;
     }
-    let is_allowed = |seller: Seller<'_>| key.settings.allows_model(seller.provider(), seller.model());
+    let is_allowed =
+        |seller: Seller<'_>| registry.names_of(seller.provider()).any(|provider| key.settings.allows_model(provider, seller.model()));
     // What nobody is known to sell is refused as unknown where the key allows its name.
     let bare = name.rsplit_once('/').map_or(name, |(_, bare)| bare);
-    if [name, bare].iter().any(|name| key.settings.allows_model("", name)) || sellers::all(registry, &[], name).into_iter().any(is_allowed)
-    {
+    if [name, bare].iter().any(|name| key.settings.allows_model("", name)) || sellers::all(registry, &[], name).any(is_allowed) {
         return Ok(());
     }
     let servers = if sandbox { Arc::default() } else { registry.local.find(&gateway.upstream).await };
@@ -208,12 +214,12 @@ async fn check_model(gateway: &Gateway, key: &SpendKey, name: &str, sandbox: boo
 }
 
 /// The lists are checked against what was resolved, so that no spelling and no fallback gets around them.
-pub(super) fn check_seller(key: &SpendKey, provider: &str, model: &str) -> Result<(), GatewayError> {
-    if key.settings.allows(provider, model) {
+pub(super) fn check_seller(registry: &Registry, key: &SpendKey, provider: &str, model: &str) -> Result<(), GatewayError> {
+    if registry.allows(key, provider, model) {
         return Ok(());
     }
     Err(match (&key.settings.allowed_providers, &key.settings.allowed_models) {
-        (Some(allowed), _) if !key.settings.allows_provider(provider) => {
+        (Some(allowed), _) if !registry.names_of(provider).any(|name| key.settings.allows_provider(name)) => {
             GatewayError::ProviderNotAllowed { provider: provider.to_owned(), allowed: allowed.clone() }
         }
         (_, allowed) => GatewayError::ModelNotAllowed { model: model.to_owned(), allowed: allowed.clone().unwrap_or_default() },

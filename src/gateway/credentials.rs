@@ -2,17 +2,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use futures_util::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use super::error::GatewayError;
-use crate::{
-    catalog::{Auth, Provider},
-    domain::Secret,
-};
+use crate::domain::Secret;
 
 /// Provider keys that a person has put into a vault.
 #[derive(Clone)]
@@ -39,10 +36,18 @@ pub struct Credentials {
     unlocked: Arc<Mutex<HashMap<String, Secret>>>,
 }
 
-/// Which providers can be called right now, for showing.
+/// Under which names a provider's key may be kept: its id first, then other names of the same provider.
+#[derive(Debug, Default)]
+pub(super) struct KeyNames<'a> {
+    pub(super) ids: Vec<&'a str>,
+    pub(super) variables: Vec<&'a str>,
+}
+
+/// Whose key is there, without waking the vault.
 pub(super) struct Readiness<'a> {
     credentials: &'a Credentials,
-    in_vault: Arc<HashSet<String>>,
+    /// Looked at when a key is in none of the other places.
+    in_vault: OnceLock<Arc<HashSet<String>>>,
 }
 
 impl Credentials {
@@ -51,23 +56,26 @@ impl Credentials {
         Self { configured: Arc::new(configured), environment, vault, unlocked: Arc::default() }
     }
 
-    /// The key for a provider, without waking the vault.
-    pub(super) fn at_hand(&self, id: &str, variables: &[Box<str>]) -> Option<Secret> {
-        self.configured.get(id).cloned().or_else(|| variables.iter().find_map(|name| (self.environment)(name)))
+    /// The key, without waking the vault.
+    fn at_hand(&self, names: &KeyNames<'_>) -> Option<Secret> {
+        let configured = names.ids.iter().find_map(|id| self.configured.get(*id).cloned());
+        configured.or_else(|| names.variables.iter().find_map(|name| (self.environment)(name)))
     }
 
-    /// The key for a provider, from wherever it is.
-    pub(super) async fn find(&self, id: &str, variables: &[Box<str>]) -> Result<Option<Secret>, GatewayError> {
-        if let Some(key) = self.at_hand(id, variables) {
+    /// The key, from wherever it is.
+    pub(super) async fn find(&self, names: &KeyNames<'_>) -> Result<Option<Secret>, GatewayError> {
+        if let Some(key) = self.at_hand(names) {
             return Ok(Some(key));
         }
-        let Some(vault) = self.vault.as_ref().filter(|vault| (vault.names)().contains(id)) else { return Ok(None) };
+        let Some(vault) = &self.vault else { return Ok(None) };
+        let kept = (vault.names)();
+        let Some(id) = names.ids.iter().find(|id| kept.contains(**id)) else { return Ok(None) };
         let mut unlocked = self.unlocked.lock().await;
-        if !unlocked.contains_key(id) {
-            let locked = |reason| GatewayError::VaultLocked { provider: id.to_owned(), reason };
+        if !unlocked.contains_key(*id) {
+            let locked = |reason| GatewayError::VaultLocked { provider: (*id).to_owned(), reason };
             *unlocked = (vault.load)().await.map_err(locked)?;
         }
-        Ok(unlocked.get(id).cloned())
+        Ok(unlocked.get(*id).cloned())
     }
 
     /// Forgets what was read from the vault: a provider did not accept it, and its owner may put a new key there.
@@ -75,22 +83,21 @@ impl Credentials {
         self.unlocked.lock().await.clear();
     }
 
-    /// Takes a look at what is where. Does not wake the vault.
-    pub(super) fn readiness(&self) -> Readiness<'_> {
-        Readiness { credentials: self, in_vault: self.vault.as_ref().map(|vault| (vault.names)()).unwrap_or_default() }
+    /// Looks at what is where. Does not wake the vault.
+    pub(super) const fn readiness(&self) -> Readiness<'_> {
+        Readiness { credentials: self, in_vault: OnceLock::new() }
     }
 }
 
 impl Readiness<'_> {
-    /// Whether a provider of the catalog can be called.
-    pub(super) fn of(&self, provider: &Provider) -> bool {
-        provider.auth == Auth::None
-            || self.in_vault.contains(&*provider.id)
-            || self.credentials.at_hand(&provider.id, &provider.env).is_some()
-    }
-
-    /// Whether there is a key for a provider of the config file.
-    pub(super) fn of_custom(&self, id: &str) -> bool {
-        self.in_vault.contains(id) || self.credentials.at_hand(id, &[]).is_some()
+    /// Whether there is a key.
+    pub(super) fn has(&self, names: &KeyNames<'_>) -> bool {
+        if names.ids.iter().any(|id| self.credentials.configured.contains_key(*id))
+            || names.variables.iter().any(|name| (self.credentials.environment)(name).is_some())
+        {
+            return true;
+        }
+        let in_vault = self.in_vault.get_or_init(|| self.credentials.vault.as_ref().map(|vault| (vault.names)()).unwrap_or_default());
+        names.ids.iter().any(|id| in_vault.contains(*id))
     }
 }

@@ -89,14 +89,15 @@ pub(super) enum GatewayError {
     /// It is known, and cannot be bought here now.
     #[error("{0}")]
     ModelNotOffered(String),
-    #[error("{model} is sold by {provider}, and no key for {provider} is set. {}", how_to_set(provider, env))]
-    CredentialsMissing { model: String, provider: String, env: Vec<String> },
+    /// `instead` says what can be bought, as sentences that begin with a space.
+    #[error("{model} is sold by {provider}, and no key for {provider} is set. {}{instead}", how_to_set(provider, env))]
+    CredentialsMissing { model: String, provider: String, env: Vec<String>, instead: String },
     #[error("The key for {provider} is kept in the vault, which cannot be read: {reason}")]
     VaultLocked { provider: String, reason: String },
     #[error(
-        "{provider} has an address of its own for each customer. Write yours into the config file, as base_url under [providers.{provider}]."
+        "{provider} has an address of its own for each customer. Write yours into the config file, as base_url under [providers.{provider}], with a price.{instead}"
     )]
-    AddressMissing { provider: String },
+    AddressMissing { provider: String, instead: String },
     #[error("{0}")]
     NotTranslated(String),
     #[error("{target} is not an endpoint this gateway can call and price. {hint}")]

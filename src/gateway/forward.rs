@@ -10,10 +10,12 @@ use url::Url;
 use super::{
     Gateway,
     ask::Ask,
+    credentials::KeyNames,
     error::GatewayError,
     lengths::check_name,
     lookup::{Asker, load_catalog},
-    providers::{custom_auth, variables},
+    offers::Offers,
+    providers::custom_auth,
     route::{Reach, Route, dialect, nearest_models, shown},
 };
 use crate::{
@@ -68,6 +70,8 @@ struct Owner {
     auth: Auth,
     credential: Option<Secret>,
     variables: Vec<String>,
+    /// Where its models can be asked, if its own dialect is not spoken here.
+    instead: String,
     reported_cost: Option<ReportedCost>,
     takes_stream_options: bool,
     is_custom: bool,
@@ -81,20 +85,21 @@ async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>,
     let url = address::parse(text).map_err(not_supported)?;
     let registry = &gateway.registry;
     let is_callers_key = provider_key.is_some();
-    let find = async |id: &str, variables: &[Box<str>]| match provider_key {
+    let find = async |names: &KeyNames<'_>| match provider_key {
         _ if sandbox => Ok(None),
         Some(key) => Ok(Some(key)),
-        None => registry.credentials.find(id, variables).await,
+        None => registry.credentials.find(names).await,
     };
     if let Some(custom) = registry.custom.iter().find(|custom| address::is_below(&url, &custom.base_url)) {
-        let credential = find(&custom.id, &[]).await?;
+        let credential = find(&custom.key_names()).await?;
         let owner = Owner {
             id: custom.id.clone(),
             base: custom.base_url.clone(),
             dialect: custom.dialect,
             auth: custom_auth(custom, credential.as_ref()),
             credential,
-            variables: custom.api_key_env.iter().cloned().collect(),
+            variables: custom.variables(),
+            instead: String::new(),
             reported_cost: custom.reported_cost.clone(),
             takes_stream_options: custom.takes_stream_options,
             is_custom: true,
@@ -105,14 +110,20 @@ async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>,
     load_catalog().await;
     let found = registry.catalog().owner_of(&url).filter(|(provider, _)| registry.custom(&provider.id).is_none());
     let (provider, base) = found.ok_or_else(|| not_supported(HINT))?;
-    let credential = find(&provider.id, &provider.env).await?;
+    let names = registry.key_names(provider);
+    let credential = find(&names).await?;
+    let spoken_at = match Offers::new(registry, None, sandbox).served(provider) {
+        Ok(served) if served.id != provider.id => format!("; its models can be asked at {}", served.base_url),
+        _ => String::new(),
+    };
     let owner = Owner {
         id: provider.id.to_string(),
         base,
         dialect: provider.dialect,
         auth: provider.auth.clone(),
         credential,
-        variables: variables(provider),
+        variables: names.variables.iter().map(|name| (*name).to_owned()).collect(),
+        instead: spoken_at,
         reported_cost: provider.reported_cost.clone(),
         takes_stream_options: provider.takes_stream_options,
         is_custom: false,
@@ -131,7 +142,7 @@ impl Owner {
     fn not_supported(&self, target: String, hint: &str) -> GatewayError {
         let hint = match self.dialect {
             Dialect::Openai | Dialect::Anthropic => hint.to_owned(),
-            other => format!("{} speaks the {} dialect, which this version does not meter.", self.id, other.as_str()),
+            other => format!("{} speaks the {} dialect, which this version does not meter{}.", self.id, other.as_str(), self.instead),
         };
         GatewayError::TargetNotSupported { target, hint }
     }
@@ -143,13 +154,18 @@ impl Owner {
 
     async fn route(self, gateway: &Gateway, url: Url, method: Method, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
         if self.credential.is_none() && self.auth != Auth::None && !sandbox {
-            return Err(GatewayError::CredentialsMissing { model: shown(&url), provider: self.id, env: self.variables });
+            return Err(GatewayError::CredentialsMissing {
+                model: shown(&url),
+                provider: self.id,
+                env: self.variables,
+                instead: String::new(),
+            });
         }
         let registry = &gateway.registry;
         let custom = registry.custom(&self.id).filter(|_| self.is_custom);
         let known = if self.is_custom { None } else { registry.catalog().model(&self.id, model) };
         if let Some(custom) = custom {
-            custom.check_model(model)?;
+            custom.check_model(model).map_err(|why| why.into_error(None, registry, model, String::new()))?;
         }
         if known.is_none() && custom.is_none() && !model.is_empty() {
             return Err(GatewayError::ModelNotFound {

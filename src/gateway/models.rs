@@ -1,5 +1,5 @@
 //! `GET /v1/models` and `/v1/models/{id}`: what can be called now; with a key, what that key may buy. What is listed is admitted: both ask `sellers` who is meant, and
-//! the key whether it allows them.
+//! `offers` whether they sell.
 
 mod shape;
 
@@ -11,19 +11,19 @@ use serde_json::Value;
 
 use super::{
     Gateway,
-    authorise::{check_seller, payer},
+    authorise::payer,
     credential::key_in,
     edge::{Form, Response, respond_json_as},
     error::GatewayError,
     lengths::check_name,
     local::LocalServer,
     lookup::{Asker, load_catalog, look_up},
-    providers::{Ready, variables},
+    offers::{Endpoint, Offers, Unavailable},
     route::not_found,
     sellers::{self, Seller},
 };
 use crate::{
-    catalog::{Auth, Dialect, Mode},
+    catalog::Dialect,
     domain::{RequestShape, SpendKey},
 };
 use shape::{Page, Shape};
@@ -95,57 +95,56 @@ impl Reader {
         if self.key.is_some() { Asker::Keyholder } else { Asker::Anybody }
     }
 
-    /// Whether a request can go there now.
-    fn can_be_called(&self, ready: &Ready<'_>, seller: &Seller<'_>) -> bool {
-        let (dialect, is_sandbox) = (self.dialect, self.is_sandbox);
-        match seller {
-            Seller::Custom(custom, model) => {
-                custom.check_model(model).is_ok() && (is_sandbox || (custom.dialect == dialect && ready.has(&custom.id)))
-            }
-            Seller::Catalog(provider, model) => {
-                model.mode == Mode::Chat
-                    && (is_sandbox || (provider.dialect == dialect && ready.has(&provider.id) && !provider.base_url.contains('{')))
-            }
-            // They speak both dialects.
-            Seller::Local(..) => !is_sandbox,
+    fn offers(&self) -> Offers<'_> {
+        Offers::new(&self.gateway.registry, self.key.as_ref(), self.is_sandbox)
+    }
+
+    /// What the listed models are asked through.
+    const fn endpoint(&self) -> Endpoint {
+        match self.dialect {
+            Dialect::Anthropic => Endpoint::Messages,
+            _ => Endpoint::ChatCompletions,
         }
     }
 
-    fn is_allowed(&self, seller: &Seller<'_>) -> bool {
-        self.key.as_ref().is_none_or(|key| key.settings.allows(seller.provider(), seller.model()))
+    /// The seller that a request for this name goes to; where none can be called, the one whose refusal it gets.
+    fn meant<'a>(&'a self, offers: &Offers<'_>, name: &'a str) -> Option<Result<Seller<'a>, (Seller<'a>, Unavailable)>> {
+        let mut first = None;
+        for seller in sellers::all(&self.gateway.registry, &self.local, name) {
+            match offers.check(&seller, self.endpoint()) {
+                // A seller that answers in another wire format is listed under the name that people know.
+                Ok(_) => return Some(Ok(seller)),
+                Err(why) if matches!(first, None | Some((_, Unavailable::NotAllowed { .. }))) => first = Some((seller, why)),
+                Err(_) => {}
+            }
+        }
+        first.map(Err)
     }
 
     /// Each id once: an alias, the bare one for the seller that it leads to, and with the provider in front for the others.
     fn rows(&self) -> Vec<Row> {
         let registry = &self.gateway.registry;
-        let ready = registry.readiness();
+        let offers = self.offers();
         let custom = registry.custom.iter().flat_map(|custom| custom.models.iter().map(move |model| Seller::Custom(custom, model)));
         let local = self.local.iter().flat_map(|server| server.models.iter().map(move |model| Seller::Local(server, model)));
-        let catalog = registry.catalog().models().iter().filter(|model| !model.retired && model.prices().is_some());
+        let catalog = registry.catalog().models().iter().filter(|model| !model.retired);
         let catalog = catalog.filter_map(|model| Some(Seller::Catalog(registry.catalog_provider(&model.provider)?, model)));
         let mut known = HashSet::new();
         let mut rows = Vec::new();
         for (alias, name) in registry.aliases.all(self.key.as_ref()).filter(|(alias, _)| known.insert((*alias).to_owned())) {
-            let meant = sellers::meant(registry, &self.local, name, |seller| self.can_be_called(&ready, seller));
-            rows.extend(
-                meant
-                    .filter(|seller| self.is_allowed(seller) && self.can_be_called(&ready, seller))
-                    .map(|seller| row(alias.to_owned(), &seller)),
-            );
+            let meant = self.meant(&offers, sellers::plain(registry, name));
+            rows.extend(meant.and_then(Result::ok).map(|seller| row(alias.to_owned(), &seller)));
         }
-        for seller in custom.chain(local).chain(catalog) {
+        for seller in custom.chain(local).chain(catalog).filter(|seller| offers.check(seller, self.endpoint()).is_ok()) {
             let (provider, model) = (seller.provider(), seller.model());
-            if !self.is_allowed(&seller) || !self.can_be_called(&ready, &seller) {
-                continue;
-            }
             let leads_here = |name: &str| {
                 if registry.aliases.find(self.key.as_ref(), name).is_some() {
                     return false;
                 }
-                let meant = sellers::meant(registry, &self.local, name, |seller| self.can_be_called(&ready, seller));
+                let meant = self.meant(&offers, name).and_then(Result::ok);
                 meant.is_some_and(|meant| (meant.provider(), meant.model()) == (provider, model))
             };
-            let name = [model.to_owned(), format!("{provider}/{model}")].into_iter().find(|name| leads_here(name));
+            let name = [model.to_owned(), seller.full_name()].into_iter().find(|name| leads_here(name));
             rows.extend(name.filter(|name| known.insert(name.clone())).map(|id| row(id, &seller)));
         }
         rows
@@ -154,44 +153,18 @@ impl Reader {
     async fn find(&self, id: &str) -> Result<Value, GatewayError> {
         let registry = &self.gateway.registry;
         let called = id;
-        let id = registry.aliases.find(self.key.as_ref(), called).unwrap_or(called);
-        let is_callable = |seller: &Seller<'_>| self.can_be_called(&registry.readiness(), seller);
-        let sold = |seller: &Seller<'_>| !matches!(seller, Seller::Catalog(_, model) if model.prices().is_none());
-        let Some(seller) = sellers::meant(registry, &self.local, id, is_callable).filter(|seller| sold(seller)) else {
-            return Err(match sellers::in_catalog(registry, id).next() {
-                Some(seller) if !id.is_empty() => self.not_offered(id, &seller),
-                _ => not_found(&self.gateway, id, self.asker()).await?,
-            });
+        let id = sellers::plain(registry, registry.aliases.find(self.key.as_ref(), called).unwrap_or(called));
+        let (seller, why) = match self.meant(&self.offers(), id) {
+            Some(Ok(seller)) => return Ok(self.shape.one(&row(called.to_owned(), &seller))),
+            Some(Err(refused)) if !id.is_empty() => refused,
+            _ => return Err(not_found(&self.gateway, id, self.asker()).await?),
         };
-        if let Some(key) = &self.key {
-            check_seller(key, seller.provider(), seller.model())?;
-        }
-        if !is_callable(&seller) {
-            return Err(match seller {
-                Seller::Custom(custom, model) if custom.check_model(model).is_err() => not_found(&self.gateway, id, self.asker()).await?,
-                seller => self.not_offered(id, &seller),
-            });
-        }
-        Ok(self.shape.one(&row(called.to_owned(), &seller)))
-    }
-
-    /// A model that is known, and cannot be called now: the words of the refusal that a request for it would get.
-    fn not_offered(&self, id: &str, seller: &Seller<'_>) -> GatewayError {
-        let registry = &self.gateway.registry;
-        let (provider, spoken, env) = match seller {
-            Seller::Custom(custom, _) => (custom.id.as_str(), custom.dialect, custom.api_key_env.iter().cloned().collect()),
-            Seller::Catalog(provider, _) => (&*provider.id, provider.dialect, variables(provider)),
-            Seller::Local(server, _) => (server.id, Dialect::Openai, Vec::new()),
-        };
-        let needs_key = !matches!(seller, Seller::Catalog(provider, _) if provider.auth == Auth::None);
-        let refusal = if needs_key && !self.is_sandbox && !registry.readiness().has(provider) {
-            GatewayError::CredentialsMissing { model: id.to_owned(), provider: provider.to_owned(), env }.to_string()
-        } else if spoken != self.dialect && !self.is_sandbox {
-            format!("{id} is sold by {provider}, which speaks the {} dialect.", spoken.as_str())
-        } else {
-            format!("{id} of {provider} cannot be called here.")
-        };
-        GatewayError::ModelNotOffered(refusal)
+        Err(match why {
+            Unavailable::NotAllowed { .. } => why.into_error(self.key.as_ref(), registry, id, String::new()),
+            Unavailable::NotListed { .. } => not_found(&self.gateway, id, self.asker()).await?,
+            // A model that is known, and cannot be called now: the words of the refusal that a request for it would get.
+            why => GatewayError::ModelNotOffered(format!("{} cannot be called here: {}.", seller.full_name(), why.reason())),
+        })
     }
 }
 

@@ -4,15 +4,15 @@ use url::Url;
 
 use super::{
     aliases::Aliases,
-    credentials::{Credentials, Readiness},
-    error::GatewayError,
+    credentials::{Credentials, KeyNames},
     local::LocalServers,
     network::Network,
+    offers::Unavailable,
     waits::Waits,
 };
 use crate::{
     catalog::{Auth, Catalog, Dialect, Prices, Provider, ReportedCost},
-    domain::Secret,
+    domain::{Secret, SpendKey},
 };
 
 /// A provider a person wrote into the config file. It may have a private address: a person vouches for it.
@@ -40,12 +40,11 @@ pub struct CustomProvider {
 
 impl CustomProvider {
     /// Whether it may be asked for a model; a list in the config file is complete.
-    pub(super) fn check_model(&self, model: &str) -> Result<(), GatewayError> {
+    pub(super) fn check_model(&self, model: &str) -> Result<(), Unavailable> {
         if model.is_empty() || self.models.is_empty() || self.models.iter().any(|known| known == model) {
             return Ok(());
         }
-        let nearest = self.models.iter().take(3).map(|known| format!("{}/{known}", self.id)).collect();
-        Err(GatewayError::ModelNotFound { model: format!("{}/{model}", self.id), nearest })
+        Err(Unavailable::NotListed { provider: self.id.clone(), model: model.to_owned() })
     }
 }
 
@@ -111,26 +110,56 @@ impl Registry {
         }
     }
 
-    /// Who can be called right now, without waking the vault.
-    pub(super) fn readiness(&self) -> Ready<'_> {
-        Ready { registry: self, keys: self.credentials.readiness() }
+    /// All names of a provider, its id first: other tools' names, and those of the provider whose models it sells in another wire format. A name that the config file gives to
+    /// a provider of its own is not among them.
+    pub(super) fn names_of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a str> {
+        let known = if self.custom(id).is_some() { None } else { self.catalog().provider(id) };
+        let base = known.and_then(|known| self.catalog().provider(known.models_of.as_deref()?));
+        let others =
+            known.into_iter().chain(base).flat_map(|one| std::iter::once(&*one.id).chain(one.aliases.iter().map(|alias| &**alias)));
+        let is_meant = move |name: &&str| {
+            let meant = self.catalog().provider(name).map(|meant| &*meant.id);
+            self.custom(name).is_none() && (meant == known.map(|known| &*known.id) || meant == base.map(|base| &*base.id))
+        };
+        std::iter::once(id).chain(others.filter(move |name| *name != id).filter(is_meant))
+    }
+
+    /// Whether a spend key may buy this model at this provider, by whichever of its names the key has it.
+    pub(super) fn allows(&self, key: &SpendKey, provider: &str, model: &str) -> bool {
+        let settings = &key.settings;
+        if settings.allows(provider, model) {
+            return true;
+        }
+        let mut names = self.names_of(provider).skip(1).peekable();
+        if names.peek().is_none() {
+            return false;
+        }
+        let names: Vec<&str> = std::iter::once(provider).chain(names).collect();
+        names.iter().any(|name| settings.allows_provider(name)) && names.iter().any(|name| settings.allows_model(name, model))
+    }
+
+    /// Where the key of a provider of the catalog may be.
+    pub(super) fn key_names<'a>(&'a self, provider: &'a Provider) -> KeyNames<'a> {
+        let base = provider.models_of.as_deref().and_then(|base| self.catalog().provider(base));
+        let mut variables: Vec<&str> = provider.env.iter().map(|name| &**name).collect();
+        for name in base.iter().flat_map(|base| &base.env) {
+            if !variables.contains(&&**name) {
+                variables.push(name);
+            }
+        }
+        KeyNames { ids: self.names_of(&provider.id).collect(), variables }
     }
 }
 
-/// Who can be called right now.
-pub(super) struct Ready<'a> {
-    registry: &'a Registry,
-    keys: Readiness<'a>,
-}
+impl CustomProvider {
+    /// Where its key may be.
+    pub(super) fn key_names(&self) -> KeyNames<'_> {
+        KeyNames { ids: vec![&self.id], variables: Vec::new() }
+    }
 
-impl Ready<'_> {
-    /// Whether a provider of this name can be called.
-    pub(super) fn has(&self, id: &str) -> bool {
-        match (self.registry.custom(id), self.registry.catalog().provider(id)) {
-            (Some(custom), _) => custom.api_key_env.is_none() || self.keys.of_custom(id),
-            (None, Some(provider)) => self.keys.of(provider),
-            (None, None) => false,
-        }
+    /// The variable that holds its key, for messages.
+    pub(super) fn variables(&self) -> Vec<String> {
+        self.api_key_env.iter().cloned().collect()
     }
 }
 
@@ -163,9 +192,4 @@ pub(super) fn custom_auth(provider: &CustomProvider, credential: Option<&Secret>
         (true, Dialect::Anthropic) => Auth::Header { name: "x-api-key".into(), prefix: "".into() },
         (true, _) => Auth::Bearer,
     }
-}
-
-/// The variables that can hold a provider's key.
-pub(super) fn variables(provider: &Provider) -> Vec<String> {
-    provider.env.iter().map(|name| name.to_string()).collect()
 }

@@ -6,15 +6,18 @@ use url::Url;
 use super::{
     Gateway,
     ask::Ask,
+    credentials::KeyNames,
     error::GatewayError,
+    instead::instead,
     local::LocalServer,
     lookup::{Asker, load_catalog, look_up},
-    providers::{CustomProvider, Registry, custom_auth, variables},
+    offers::{Endpoint, Offers, Unavailable},
+    providers::{CustomProvider, custom_auth},
     sellers::{self, Seller},
 };
 use crate::{
-    catalog::{Auth, Capability, Dialect, Mode, Model, Prices, Provider, ReportedCost},
-    domain::{RequestShape, Secret},
+    catalog::{Auth, Capability, Dialect, Model, Prices, Provider, ReportedCost},
+    domain::{RequestShape, Secret, SpendKey},
 };
 
 /// One place that can answer a request, with all that is needed to call and price it.
@@ -91,43 +94,96 @@ impl Route {
     }
 }
 
-/// The best route of a request for a model name. `provider/model` forces a provider.
-pub(super) async fn route_for(gateway: &Gateway, ask: &Ask, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
+/// The best route of a request for a model name: of those that sell it, the first that the key allows and that can be called. `provider/model` forces a provider.
+pub(super) async fn route_for(gateway: &Gateway, key: &SpendKey, ask: &Ask, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
     let registry = &gateway.registry;
-    if !registry.is_custom(name) {
+    let offers = Offers::new(registry, Some(key), sandbox);
+    let mut refused = Refused::default();
+    // Own providers first: the catalog need not be there for them.
+    let own = sellers::own_named(registry, name);
+    let is_own = own.is_some();
+    if own.is_none() && name.contains('/') {
         load_catalog().await;
     }
-    let named = sellers::named(registry, name);
-    if named.is_none()
+    let named = own.or_else(|| sellers::named(registry, name));
+    let is_named = named.is_some();
+    if !is_named
         && name.contains('/')
-        && let Some(route) = local_route(gateway, ask, name, sandbox).await
+        && let Some(route) = local_route(&offers, gateway, ask, name).await
     {
         return Ok(route);
     }
-    if let Some(seller) = named.or_else(|| sellers::listed(registry, name)) {
-        return seller_route(registry, ask, &seller, sandbox).await;
-    }
-    let mut refusal = None;
-    for seller in sellers::in_catalog(registry, name) {
-        match seller_route(registry, ask, &seller, sandbox).await {
+    for seller in named.into_iter().chain(sellers::listed(registry, name).filter(|_| !is_named)) {
+        match seller_route(&offers, ask, &seller).await {
             Ok(route) => return Ok(route),
-            // The first seller is the one to tell about: it is the lab that makes the model.
-            Err(error) => refusal = refusal.or(Some(error)),
+            Err(why) => refused.note(&seller, why),
         }
     }
-    if let Some(route) = local_route(gateway, ask, name, sandbox).await {
-        return Ok(route);
+    if !is_named {
+        load_catalog().await;
+        for seller in sellers::in_catalog(registry, name) {
+            match seller_route(&offers, ask, &seller).await {
+                Ok(route) => return Ok(route),
+                Err(why) => refused.note(&seller, why),
+            }
+        }
+        if let Some(route) = local_route(&offers, gateway, ask, name).await {
+            return Ok(route);
+        }
     }
-    match refusal {
-        Some(refusal) => Err(refusal),
+    match refused.first {
+        Some((_, Why::Failed(error))) => Err(error),
+        // Refused where money would be set aside: a fallback may never be asked.
+        Some((seller, Why::Unavailable(why @ Unavailable::PriceUnknown { .. }))) => {
+            match route_at(&offers, ask, offers.resolved(&seller, Endpoint::of(ask))).await {
+                Ok(route) => Ok(route),
+                Err(_) => Err(why.into_error(Some(key), registry, name, String::new())),
+            }
+        }
+        // What the key does not allow is not talked about, and a provider of one's own says itself what it has.
+        Some((_, Why::Unavailable(why @ (Unavailable::NotAllowed { .. } | Unavailable::NotListed { .. })))) => {
+            Err(why.into_error(Some(key), registry, name, String::new()))
+        }
+        Some((seller, Why::Unavailable(why))) => {
+            let instead =
+                if is_own { String::new() } else { instead(gateway, key, &seller.full_name(), Endpoint::of(ask), sandbox).await? };
+            Err(why.into_error(Some(key), registry, seller.model(), instead))
+        }
         None => Err(not_found(gateway, name, Asker::Keyholder).await?),
     }
 }
 
-async fn seller_route(registry: &Registry, ask: &Ask, seller: &Seller<'_>, sandbox: bool) -> Result<Route, GatewayError> {
+/// Why the sellers that were asked so far do not sell.
+#[derive(Default)]
+struct Refused<'a> {
+    /// The first one is the one to talk about, because it is the maker of the model; but not where the key does not allow it and another one would sell.
+    first: Option<(Seller<'a>, Why)>,
+}
+
+/// Why a seller does not sell.
+enum Why {
+    Unavailable(Unavailable),
+    /// Its key could not be read.
+    Failed(GatewayError),
+}
+
+impl<'a> Refused<'a> {
+    fn note(&mut self, seller: &Seller<'a>, why: Why) {
+        if matches!(self.first, None | Some((_, Why::Unavailable(Unavailable::NotAllowed { .. })))) {
+            self.first = Some((*seller, why));
+        }
+    }
+}
+
+async fn seller_route(offers: &Offers<'_>, ask: &Ask, seller: &Seller<'_>) -> Result<Route, Why> {
+    let sold = offers.check(seller, Endpoint::of(ask)).map_err(Why::Unavailable)?;
+    route_at(offers, ask, sold).await
+}
+
+async fn route_at(offers: &Offers<'_>, ask: &Ask, seller: Seller<'_>) -> Result<Route, Why> {
     match seller {
-        Seller::Custom(custom, model) => custom_route(registry, custom, ask, model, sandbox).await,
-        Seller::Catalog(provider, model) => catalog_route(registry, provider, ask, model, sandbox).await,
+        Seller::Custom(custom, model) => custom_route(offers, custom, ask, model).await,
+        Seller::Catalog(provider, model) => catalog_route(offers, provider, ask, model).await,
         Seller::Local(server, model) => Ok(at_server(server, ask, model)),
     }
 }
@@ -150,15 +206,12 @@ pub(super) async fn nearest_models(gateway: &Gateway, name: &str, asker: Asker) 
     look_up(asker, move || catalog.nearest_models(&name, 3).into_iter().map(|model| model.id.to_string()).collect()).await
 }
 
-async fn custom_route(registry: &Registry, custom: &CustomProvider, ask: &Ask, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
-    custom.check_model(model)?;
-    if custom.dialect != dialect(ask) && !sandbox {
-        return Err(not_translated(ask, model, &custom.id, custom.dialect));
-    }
-    let credential = if sandbox { None } else { registry.credentials.find(&custom.id, &[]).await? };
-    let variables: Vec<String> = custom.api_key_env.iter().cloned().collect();
+async fn custom_route(offers: &Offers<'_>, custom: &CustomProvider, ask: &Ask, model: &str) -> Result<Route, Why> {
+    let sandbox = offers.is_sandbox;
+    let credential = if sandbox { None } else { key_of(offers, &custom.key_names()).await? };
+    let variables = custom.variables();
     if credential.is_none() && !variables.is_empty() && !sandbox {
-        return Err(GatewayError::CredentialsMissing { model: model.to_owned(), provider: custom.id.clone(), env: variables });
+        return Err(Why::Unavailable(Unavailable::NoCredential { provider: custom.id.clone(), env: variables }));
     }
     Ok(Route {
         provider: custom.id.clone(),
@@ -179,25 +232,16 @@ async fn custom_route(registry: &Registry, custom: &CustomProvider, ask: &Ask, m
     })
 }
 
-async fn catalog_route(registry: &Registry, provider: &Provider, ask: &Ask, model: &Model, sandbox: bool) -> Result<Route, GatewayError> {
-    if model.mode != Mode::Chat {
-        return Err(GatewayError::NotTranslated(format!("{} is no chat model but one for {}.", model.id, model.mode.as_str())));
-    }
-    if provider.dialect != dialect(ask) && !sandbox {
-        return Err(not_translated(ask, &model.id, &provider.id, provider.dialect));
-    }
-    let credential = if sandbox { None } else { registry.credentials.find(&provider.id, &provider.env).await? };
+async fn catalog_route(offers: &Offers<'_>, provider: &Provider, ask: &Ask, model: &Model) -> Result<Route, Why> {
+    let sandbox = offers.is_sandbox;
+    let names = offers.registry.key_names(provider);
+    let credential = if sandbox { None } else { key_of(offers, &names).await? };
+    let variables: Vec<String> = names.variables.iter().map(|name| (*name).to_owned()).collect();
     if credential.is_none() && provider.auth != Auth::None && !sandbox {
-        return Err(GatewayError::CredentialsMissing {
-            model: model.id.to_string(),
-            provider: provider.id.to_string(),
-            env: variables(provider),
-        });
+        return Err(Why::Unavailable(Unavailable::NoCredential { provider: provider.id.to_string(), env: variables }));
     }
-    if provider.base_url.contains('{') && !sandbox {
-        return Err(GatewayError::AddressMissing { provider: provider.id.to_string() });
-    }
-    let base = Url::parse(&provider.base_url).map_err(|_| GatewayError::NotFound(format!("address for {}", provider.id)))?;
+    let no_address = |_| Why::Failed(GatewayError::NotFound(format!("address for {}", provider.id)));
+    let base = Url::parse(&provider.base_url).map_err(no_address)?;
     Ok(Route {
         provider: provider.id.to_string(),
         model: model.id.to_string(),
@@ -206,7 +250,7 @@ async fn catalog_route(registry: &Registry, provider: &Provider, ask: &Ask, mode
         auth: provider.auth.clone(),
         credential,
         is_callers_key: false,
-        variables: variables(provider),
+        variables,
         prices: model.prices().cloned(),
         reported_cost: provider.reported_cost.clone(),
         takes_stream_options: sandbox || provider.takes_stream_options,
@@ -217,14 +261,19 @@ async fn catalog_route(registry: &Registry, provider: &Provider, ask: &Ask, mode
     })
 }
 
+async fn key_of(offers: &Offers<'_>, names: &KeyNames<'_>) -> Result<Option<Secret>, Why> {
+    offers.registry.credentials.find(names).await.map_err(Why::Failed)
+}
+
 /// Local servers speak both dialects; one that is too old for the second says so itself.
-async fn local_route(gateway: &Gateway, ask: &Ask, name: &str, sandbox: bool) -> Option<Route> {
-    if sandbox {
+async fn local_route(offers: &Offers<'_>, gateway: &Gateway, ask: &Ask, name: &str) -> Option<Route> {
+    if offers.is_sandbox {
         return None;
     }
     for seller in sellers::at_home(&gateway.registry.local.find(&gateway.upstream).await, name) {
         // Looked at once more: another program may have taken the port since its models were listed.
         if let Seller::Local(server, model) = seller
+            && offers.check(&seller, Endpoint::of(ask)).is_ok()
             && server.is_trusted().await
         {
             return Some(at_server(server, ask, model));
@@ -259,15 +308,6 @@ pub(super) const fn dialect(ask: &Ask) -> Dialect {
         RequestShape::Openai => Dialect::Openai,
         RequestShape::Anthropic => Dialect::Anthropic,
     }
-}
-
-fn not_translated(ask: &Ask, model: &str, provider: &str, spoken: Dialect) -> GatewayError {
-    GatewayError::NotTranslated(format!(
-        "{model} is sold by {provider}, which speaks the {} dialect, and this version does not translate {} requests to it. Use a provider that sells it in \
-         that dialect (search for it, then name it as provider/model), a key of the other request shape, or the sandbox.",
-        spoken.as_str(),
-        dialect(ask).as_str(),
-    ))
 }
 
 /// A URL without its query: a query can hold a key.

@@ -51,7 +51,7 @@ pub(super) fn screen(
     // A person vouches for the prices of their own provider, and not for what a key allows there.
     let advisors = ask.advisors();
     for route in routes.iter().filter(|route| route.is_own()) {
-        advisors.iter().try_for_each(|model| check_seller(key, &route.provider, model))?;
+        advisors.iter().try_for_each(|model| check_seller(&gateway.registry, key, &route.provider, model))?;
     }
     let screened = ask.screen(hosted);
     if routes.iter().all(|route| route.is_own()) {
@@ -67,7 +67,7 @@ pub(super) fn screen(
             if gateway.registry.catalog().model(&route.provider, model).is_none() {
                 return Err(GatewayError::ModelNotFound { model: format!("{}/{model}", route.provider), nearest: Vec::new() });
             }
-            check_seller(key, &route.provider, model)?;
+            check_seller(&gateway.registry, key, &route.provider, model)?;
         }
     }
     let mut headers = headers.clone();

@@ -6,6 +6,9 @@ use super::{
 };
 use crate::catalog::{Model, Provider};
 
+/// What Google's clients write before the name of a model.
+const GOOGLE_PREFIX: &str = "models/";
+
 /// A place that sells a model, with its own name for it.
 #[derive(Clone, Copy)]
 pub(super) enum Seller<'a> {
@@ -32,28 +35,43 @@ impl<'a> Seller<'a> {
             Self::Catalog(_, model) => &model.id,
         }
     }
+
+    /// The name that leads here and nowhere else.
+    pub(super) fn full_name(&self) -> String {
+        format!("{}/{}", self.provider(), self.model())
+    }
+}
+
+/// A name without what Google's clients write before it.
+pub(super) fn plain<'a>(registry: &Registry, name: &'a str) -> &'a str {
+    name.strip_prefix(GOOGLE_PREFIX).filter(|_| !registry.is_custom(name)).unwrap_or(name)
 }
 
 /// The seller that the name itself says: `provider/model`. Nobody else is asked.
 pub(super) fn named<'a>(registry: &'a Registry, name: &'a str) -> Option<Seller<'a>> {
+    own_named(registry, name).or_else(|| {
+        let (provider, model) = name.split_once('/')?;
+        let provider = registry.catalog_provider(provider)?;
+        Some(Seller::Catalog(provider, registry.catalog().model(&provider.id, model)?))
+    })
+}
+
+/// The same, if it is a provider of the config file.
+pub(super) fn own_named<'a>(registry: &'a Registry, name: &'a str) -> Option<Seller<'a>> {
     // A provider alone is not a model, though one of the config file would be asked for it.
     let (provider, model) = name.split_once('/').filter(|(_, model)| !model.trim().is_empty())?;
-    if let Some(custom) = registry.custom(provider) {
-        return Some(Seller::Custom(custom, model));
-    }
-    let provider = registry.catalog_provider(provider)?;
-    Some(Seller::Catalog(provider, registry.catalog().model(&provider.id, model)?))
+    Some(Seller::Custom(registry.custom(provider)?, model))
 }
 
-/// A provider of the config file that lists the name. Nobody else is asked.
-pub(super) fn listed<'a>(registry: &'a Registry, name: &'a str) -> Option<Seller<'a>> {
-    let custom = registry.custom.iter().find(|custom| custom.models.iter().any(|model| model == name))?;
-    Some(Seller::Custom(custom, name))
+/// Providers of the config file that list the name, in the order of the file.
+pub(super) fn listed<'a>(registry: &'a Registry, name: &'a str) -> impl Iterator<Item = Seller<'a>> {
+    let lists = move |custom: &&CustomProvider| custom.models.iter().any(|model| model == name);
+    registry.custom.iter().filter(lists).map(move |custom| Seller::Custom(custom, name))
 }
 
-/// Those of the catalog, best first: the next one is asked where one cannot be called.
+/// Those of the catalog, best first: the maker, then the cheapest.
 pub(super) fn in_catalog<'a>(registry: &'a Registry, name: &str) -> impl Iterator<Item = Seller<'a>> {
-    let models = registry.catalog().models_named(name);
+    let models = registry.catalog().models_called(name);
     models.into_iter().filter_map(|model| Some(Seller::Catalog(registry.catalog_provider(&model.provider)?, model)))
 }
 
@@ -65,24 +83,15 @@ pub(super) fn at_home<'a>(servers: &'a [LocalServer], name: &'a str) -> impl Ite
     })
 }
 
-/// The seller that a request for this name goes to, where `can_be_called` says who of the catalog would not pass it on.
-pub(super) fn meant<'a>(
-    registry: &'a Registry,
-    servers: &'a [LocalServer],
-    name: &'a str,
-    can_be_called: impl Fn(&Seller<'_>) -> bool,
-) -> Option<Seller<'a>> {
-    named(registry, name)
-        .or_else(|| at_home(servers, name).next().filter(|_| name.contains('/')))
-        .or_else(|| listed(registry, name))
-        .or_else(|| in_catalog(registry, name).find(can_be_called))
-        .or_else(|| at_home(servers, name).next())
-}
-
-/// Everybody to whom a request for this name could go.
-pub(super) fn all<'a>(registry: &'a Registry, servers: &'a [LocalServer], name: &'a str) -> Vec<Seller<'a>> {
-    match named(registry, name) {
-        Some(seller) => vec![seller],
-        None => at_home(servers, name).chain(listed(registry, name)).chain(in_catalog(registry, name)).collect(),
-    }
+/// Everybody to whom a request for this name could go, the first one first.
+pub(super) fn all<'a>(registry: &'a Registry, servers: &'a [LocalServer], name: &'a str) -> impl Iterator<Item = Seller<'a>> {
+    let named = named(registry, name);
+    let is_named = named.is_some();
+    let begins_at_home = name.contains('/');
+    let others = move || {
+        let before = at_home(servers, name).filter(move |_| begins_at_home);
+        let after = at_home(servers, name).filter(move |_| !begins_at_home);
+        before.chain(listed(registry, name)).chain(std::iter::once_with(move || in_catalog(registry, name)).flatten()).chain(after)
+    };
+    named.into_iter().chain((!is_named).then(others).into_iter().flatten())
 }

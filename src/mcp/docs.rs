@@ -11,7 +11,10 @@ use super::{
     schema::{input_schema, output_schema},
     text,
 };
-use crate::{client::ClientError, session::Session};
+use crate::{
+    client::ClientError,
+    session::{Payer, Session},
+};
 
 const TEXT_CHARS_MAX: usize = 4_000;
 /// Most addresses that are listed, and as much of each text about them, in characters. An example or a description of the credential that is longer is left out.
@@ -57,9 +60,9 @@ pub(super) fn tool() -> Tool {
         )
 }
 
-pub(super) async fn run(session: &Session, args: Result<Args, ToolError>) -> Result<Output, ToolError> {
+pub(super) async fn run(session: &Session, payer: &Payer, args: Result<Args, ToolError>) -> Result<Output, ToolError> {
     let args = args?;
-    let docs = match session.client().await?.provider_docs(&args.provider).await {
+    let docs = match session.looker(payer).await?.provider_docs(&args.provider).await {
         Err(ClientError::Refused { status: 404, .. }) => {
             let message = format!("There is no provider \"{}\".", args.provider);
             return Err(ToolError::new("provider_not_found", message, "Call search with kind \"service\" to find providers."));

@@ -213,10 +213,10 @@ impl LavaMcp {
         let arguments = request.arguments.unwrap_or_default();
         let session = &self.session;
         Ok(respond(match &*request.name {
-            "search" => in_words(search::run(session, args::parse(arguments)).await, search::Output::text),
+            "search" => in_words(search::run(session, &call.payer, args::parse(arguments)).await, search::Output::text),
             "prompt" => prompt::run(self, call, arguments).await,
             "call" => call::run(self, call, arguments).await,
-            "get_provider_docs" => in_words(docs::run(session, args::parse(arguments)).await, docs::Output::text),
+            "get_provider_docs" => in_words(docs::run(session, &call.payer, args::parse(arguments)).await, docs::Output::text),
             "usage" => usage::run(self, &call, args::parse(arguments)).await,
             other => return Err(no_tool(other)),
         }))

@@ -1,7 +1,5 @@
 //! Resources: what a client can read, or a person attach, without calling a tool. Listing them opens nothing.
 
-use std::collections::BTreeSet;
-
 use rmcp::{
     ErrorData,
     model::{CacheScope, ReadResourceResult, Resource, ResourceContents, ResourceTemplate},
@@ -75,7 +73,7 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
 /// Reads a resource.
 pub(super) async fn read(server: &LavaMcp, payer: &Payer, uri: &str) -> Result<ReadResourceResult, ErrorData> {
     let (contents, ttl_ms, scope) = if uri == CATALOG {
-        (as_json(uri, &catalog(server).await.map_err(failed)?), CATALOG_TTL_MS, CacheScope::Private)
+        (as_json(uri, &catalog(server, payer).await.map_err(failed)?), CATALOG_TTL_MS, CacheScope::Private)
     } else if uri == SESSION {
         (as_json(uri, &usage::of(server, payer, usage::LIMIT_DEFAULT).await.map_err(failed)?), 0, CacheScope::Private)
     } else if let Some(id) = uri.strip_prefix(MODELS) {
@@ -154,42 +152,39 @@ fn failed(stop: Stop) -> ErrorData {
     ErrorData::internal_error(text, None)
 }
 
-/// The models that can be paid now, provider by provider, with their prices.
-async fn catalog(server: &LavaMcp) -> Result<Value, Stop> {
-    let client = server.session.client().await?;
-    let payable = client.reachable().await?;
-    let payable = payable.get("data").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let text = |model: &Value, name: &str| model.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut providers = Vec::new();
-    let mut known = BTreeSet::new();
-    for model in payable {
-        let provider = text(model, "owned_by");
-        if known.insert(provider.clone()) {
-            providers.push(provider);
-        }
-    }
-    let ids: BTreeSet<(String, String)> = payable.iter().map(|model| (text(model, "owned_by"), text(model, "id"))).collect();
+/// The models that can be paid now, the best known providers first, with their prices.
+async fn catalog(server: &LavaMcp, payer: &Payer) -> Result<Value, Stop> {
+    let client = server.session.looker(payer).await?;
     let mut models: Vec<Value> = Vec::new();
-    let mut chars = 0;
-    for provider in providers {
-        if models.len() >= MODELS_MAX || chars >= CHARS_MAX {
-            break;
-        }
+    let (mut chars, mut total, mut cursor) = (0, 0, Some("0".to_owned()));
+    while let Some(from) = cursor.take() {
         let page = client
-            .search(&[("query", String::new()), ("kind", "model".to_owned()), ("provider", provider.clone()), ("limit", "25".to_owned())])
+            .search(&[
+                ("query", String::new()),
+                ("kind", "model".to_owned()),
+                ("available", "true".to_owned()),
+                ("limit", "25".to_owned()),
+                ("cursor", from),
+            ])
             .await?;
-        for hit in page.results.iter().filter(|hit| ids.contains(&(provider.clone(), text(hit, "label")))) {
-            let price = |name: &str| hit.pointer(&format!("/pricing/{name}")).cloned().unwrap_or_default();
-            let model = json!({"id": text(hit, "id"), "input": price("input"), "output": price("output")});
+        total = page.total;
+        for hit in &page.results {
+            let part = |name: &str| hit.pointer(name).cloned().unwrap_or_default();
+            let model = json!({"id": part("/id"), "input": part("/pricing/input"), "output": part("/pricing/output")});
             chars += model.to_string().len() + 1;
             if models.len() >= MODELS_MAX || chars > CHARS_MAX - 500 {
-                break;
+                return Ok(listing(total, &models));
             }
             models.push(model);
         }
+        cursor = page.next_cursor;
     }
-    let more = "The search tool finds the others, and tells more about each.";
-    Ok(json!({"unit": "US dollars per million tokens", "total": payable.len(), "shown": models.len(), "models": models, "more": more}))
+    Ok(listing(total, &models))
+}
+
+fn listing(total: usize, models: &[Value]) -> Value {
+    let more = "The search tool finds the others, and shows more about each.";
+    json!({"unit": "US dollars per million tokens", "total": total, "shown": models.len(), "models": models, "more": more})
 }
 
 /// One model by its id, as search shows it.

@@ -12,7 +12,7 @@ use super::{
     schema::{input_schema, output_schema},
     text,
 };
-use crate::session::Session;
+use crate::session::{Payer, Session};
 
 const LIMIT_MAX: usize = 25;
 /// As much of a text that others wrote is passed on, in characters.
@@ -80,6 +80,16 @@ struct Hit {
     credentials: String,
     #[serde(default)]
     docs_url: Option<String>,
+    /// Whether it can be bought now, as it is printed.
+    #[serde(default = "yes")]
+    available: bool,
+    /// Why not, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unavailable_reason: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 pub(super) fn tool() -> Tool {
@@ -94,7 +104,7 @@ pub(super) fn tool() -> Tool {
         )
 }
 
-pub(super) async fn run(session: &Session, args: Result<Args, ToolError>) -> Result<Output, ToolError> {
+pub(super) async fn run(session: &Session, payer: &Payer, args: Result<Args, ToolError>) -> Result<Output, ToolError> {
     let args = args?;
     if args.limit.is_some_and(|limit| !(1..=LIMIT_MAX).contains(&limit)) {
         return Err(ToolError::invalid(format!("limit: a number between 1 and {LIMIT_MAX} is needed")));
@@ -116,7 +126,7 @@ pub(super) async fn run(session: &Session, args: Result<Args, ToolError>) -> Res
     parameters.extend(args.provider.map(|provider| ("provider", provider)));
     parameters.extend(args.limit.map(|limit| ("limit", limit.to_string())));
     parameters.extend(args.cursor.map(|cursor| ("cursor", cursor)));
-    let page = session.client().await?.search(&parameters).await?;
+    let page = session.looker(payer).await?.search(&parameters).await?;
     let results = page.results.into_iter().filter_map(|hit| serde_json::from_value::<Hit>(hit).ok()).map(Hit::made_safe).collect();
     Ok(Output { total: page.total, results, next_cursor: page.next_cursor }.within(start, CHARS_MAX))
 }
@@ -129,6 +139,7 @@ impl Hit {
         {
             *name = text::one_line(name, NAME_CHARS_MAX);
         }
+        self.unavailable_reason = self.unavailable_reason.map(|why| text::one_line(&why, TEXT_CHARS_MAX));
         self.docs_url = self.docs_url.map(|url| text::one_line(&url, NAME_CHARS_MAX));
         for part in [&mut self.example_body, &mut self.pricing] {
             if !part.is_object() || part.to_string().len() > PART_BYTES_MAX {
@@ -144,7 +155,8 @@ impl Hit {
             (Some(input), Some(output)) => format!(" — {input} in / {output} out USD per 1M tokens"),
             _ => String::new(),
         };
-        format!("- {} — {}{price}; credentials {}", self.id, self.summary, self.credentials.replace('_', " "))
+        let not_now = self.unavailable_reason.as_ref().map(|why| format!("; cannot be bought now: {why}")).unwrap_or_default();
+        format!("- {} — {}{price}; credentials {}{not_now}", self.id, self.summary, self.credentials.replace('_', " "))
     }
 }
 

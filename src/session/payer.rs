@@ -2,7 +2,11 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Secret, id::hex};
+use super::{Session, SessionError};
+use crate::{
+    client::Client,
+    domain::{Secret, id::hex},
+};
 
 /// Who pays.
 #[derive(Clone, Debug)]
@@ -48,6 +52,24 @@ impl Payer {
             Self::Member { session, .. } => format!("{} session {session}", self.scope()),
             Self::Client(_) | Self::Key(_) => self.scope(),
         }
+    }
+}
+
+impl Session {
+    /// The gateway, whose searches say what the key of `payer` can buy, where that is at hand: no vault is opened for it.
+    ///
+    /// # Errors
+    /// [`SessionError::Ledger`] when the embedded gateway cannot open its ledger.
+    pub async fn looker(&self, payer: &Payer) -> Result<Client, SessionError> {
+        let key = match self.given(payer) {
+            Ok(given) => Some(given.key.clone()),
+            Err(_) => {
+                let current = self.current.try_lock().ok();
+                let in_use = current.as_ref().and_then(|current| current.as_ref());
+                in_use.filter(|in_use| in_use.session == payer.session()).map(|in_use| in_use.key.clone())
+            }
+        };
+        Ok(self.client().await?.looking_as(key))
     }
 }
 

@@ -3,6 +3,7 @@
 mod before_key;
 mod growth;
 mod lengths;
+mod offers;
 mod places;
 mod proxies;
 mod services;

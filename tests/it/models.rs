@@ -129,13 +129,14 @@ async fn what_is_listed_is_what_is_admitted() {
     for (settings, listed) in [
         (json!({}), vec!["ok", "only", "second/ok", "vendor/ok"]),
         (json!({"allowed_models": ["first/*"]}), vec!["ok", "only"]),
-        (json!({"allowed_models": ["second/*"]}), vec!["second/ok", "vendor/ok"]),
+        // A bare name goes to a seller that the key allows.
+        (json!({"allowed_models": ["second/*"]}), vec!["ok", "vendor/ok"]),
         (json!({"allowed_models": ["ok"]}), vec!["ok", "second/ok"]),
         (json!({"allowed_models": ["o*"]}), vec!["ok", "only", "second/ok"]),
-        (json!({"allowed_models": ["second/ok"]}), vec!["second/ok"]),
+        (json!({"allowed_models": ["second/ok"]}), vec!["ok"]),
         (json!({"allowed_models": ["vendor/ok"]}), vec!["vendor/ok"]),
         (json!({"allowed_models": ["second/vendor/*"]}), vec!["vendor/ok"]),
-        (json!({"allowed_providers": ["second"]}), vec!["second/ok", "vendor/ok"]),
+        (json!({"allowed_providers": ["second"]}), vec!["ok", "vendor/ok"]),
         (json!({"allowed_models": ["ok"], "allowed_providers": ["first"]}), vec!["ok"]),
         (json!({"allowed_models": ["none"]}), vec![]),
     ] {
