@@ -30,7 +30,7 @@ def test_the_fixture_server_passes_everything(machine, suite, revision):
     with Listening(machine, [conformance_fixture(), "127.0.0.1:0"]) as server:
         code, passed, failed, said = suite(server.url, revision)
     assert (code, failed) == (0, 0), said
-    assert passed == CHECKS[revision], f"{passed} checks passed; if the suite has changed, change CHECKS and README.md\n{said}"
+    assert passed == CHECKS[revision], f"{passed} checks passed; if the suite has changed, change CHECKS and docs/CONTRIBUTING.md\n{said}"
 
 
 @pytest.mark.parametrize("revision", CHECKS)

@@ -24,6 +24,7 @@ mod clocks;
 mod connect;
 #[cfg(unix)]
 mod crash;
+mod documents;
 mod doors;
 mod endings;
 mod fake_anthropic;

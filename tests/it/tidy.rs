@@ -1,4 +1,6 @@
-//! The house rules that a compiler does not check: who may import whom, how long files are, and words that have no place.
+//! The house rules that a compiler does not check: who may import whom, how long files are, and words to avoid.
+
+mod words;
 
 use std::{
     collections::BTreeMap,
