@@ -4,7 +4,10 @@ import json
 import re
 
 import pytest
+from conversation import SILENT, package
 from guide import GUIDES, Followed, blocks, free_port
+from harness import binary
+from programs import node, run
 
 # Guides for clients of the gateway: following one buys an answer, with the key that it makes.
 BUYS = ["claude-code.md", "continue.md", "cline.md", "vercel-ai-sdk.md", "langchain.md"]
@@ -55,7 +58,7 @@ def test_it_is_followed_twice_without_a_stumble(machine, variables, guide):
 
 def test_what_a_guide_links_to_is_there():
     """Pages, and headings in them."""
-    for page in [*GUIDES.glob("*.md"), *GUIDES.parent.glob("*.md")]:
+    for page in [*GUIDES.glob("*.md"), *GUIDES.parent.glob("*.md"), GUIDES.parent.parent / "README.md"]:
         for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
             path, _, anchor = target.partition("#")
             other = (page.parent / path).resolve() if path else page
@@ -70,3 +73,19 @@ def test_every_guide_is_listed():
     index = (GUIDES / "README.md").read_text()
     for page in GUIDES.glob("*.md"):
         assert page.name == "README.md" or f"({page.name}" in index, page.name
+
+
+def test_gemini_removes_what_looks_like_a_secret_unless_it_is_named(machine):
+    """As its guide has it: what it gives to a server that it starts."""
+    server, seen = machine.home / "lava-mcp", machine.home / "seen"
+    server.write_text(f'#!/bin/sh\nenv >{seen}\nexec {binary()} "$@"\n')
+    server.chmod(0o755)
+    (machine.home / ".gemini").mkdir()
+    lava = {"command": str(server), "args": ["--sandbox"], "env": {"GROQ_API_KEY": "${GROQ_API_KEY:-}", "LAVA_CREDENTIAL_STORE": "file"}}
+    (machine.home / ".gemini/settings.json").write_text(json.dumps({"mcpServers": {"lava": lava}}))
+    theirs = {"OPENAI_API_KEY": "1", "GROQ_API_KEY": "2", "LAVA_SPEND_KEY": "3", "LAVA_SESSION_LIMIT": "1.00/daily"}
+    command = [node(), package("@google/gemini-cli/bundle/gemini.js"), "mcp", "list"]
+    run(command, env={**machine.env, **SILENT, **VARIABLES["gemini.md"], **theirs}, cwd=machine.home, timeout=50)
+    found = set(re.findall(r"^(\w+)=", seen.read_text(), re.MULTILINE))
+    assert {"GROQ_API_KEY", "LAVA_CREDENTIAL_STORE", "LAVA_SESSION_LIMIT"} <= found, found
+    assert not found & {"OPENAI_API_KEY", "LAVA_SPEND_KEY"}, found
