@@ -158,9 +158,11 @@ fn exit_codes_are_those_of_the_readme() {
         (&["search", "--nonsense"], 1),
         (&["keys"], 1),
         (&["--config", "missing", "status"], 1),
-        (&["--sandbox", "status"], 4),
+        (&["--sandbox", "status"], 0),
     ] {
         assert_eq!(code(arguments), Some(expected), "{arguments:?}");
     }
+    let nobody_logged_in = program(home.path()).env("LAVA_API_URL", "http://127.0.0.1:9").arg("status").output().unwrap();
+    assert_eq!(nobody_logged_in.status.code(), Some(4));
     // 2 is tested where commands are stopped.
 }

@@ -60,7 +60,7 @@ fn a_name_that_is_not_one_keys_is_an_error_that_helps() {
         assert!(code == Some(1) && err.contains("no spend key \"cii\"") && err.contains("did you mean \"ci\"?"), "{command}: {err}");
     }
     let (_, _, err) = place.run(&["keys", "show", "something else"]);
-    assert!(err.contains("`lava-mcp keys list`"), "{err}");
+    assert!(err.contains("`lava-mcp --sandbox keys list`"), "{err}");
 
     // A second key of the same name is made, with a warning, and the name alone is then not enough.
     let second = place.json(&["keys", "create", "ci", "--spend-limit", "5/day"]);
