@@ -53,7 +53,7 @@ pub(super) fn kind_of_file(extension: &str) -> Option<&'static str> {
 }
 
 /// What the bytes are, by how they begin; a point stands for any byte. A wrong name must not reach a client: some break off a conversation at an image that is none.
-fn kind_of(bytes: &[u8]) -> Option<&'static str> {
+pub(crate) fn kind_of(bytes: &[u8]) -> Option<&'static str> {
     let begins = |mark: &[u8]| bytes.len() >= mark.len() && mark.iter().zip(bytes).all(|(mark, byte)| *mark == b'.' || mark == byte);
     KINDS.iter().find(|(_, _, mark)| begins(mark)).map(|(kind, _, _)| *kind)
 }

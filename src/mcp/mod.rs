@@ -58,6 +58,7 @@ use answer::{in_words, respond};
 use ask::Seal;
 use cancel::Cancellations;
 use confirm::{Questions, Reply};
+pub(crate) use media::kind_of as media_kind;
 use once::Once;
 use results::Results;
 

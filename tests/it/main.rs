@@ -79,6 +79,7 @@ mod owner_cli;
 #[cfg(target_os = "linux")]
 mod private_files;
 mod promises;
+mod prompt_cli;
 mod provider_keys;
 #[cfg(unix)]
 mod raw_provider;

@@ -1,6 +1,8 @@
 //! `lava-mcp prompt`: asks a model from the command line.
 
-use std::io::{IsTerminal, Read};
+mod input;
+
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -22,8 +24,14 @@ use crate::{
 pub(super) struct PromptArgs {
     /// A model id, such as gpt-4o-mini or groq/llama-3.1-8b-instant.
     model: String,
-    /// The prompt; read from stdin when absent.
+    /// The prompt. What is piped in follows it; `-` means only that.
     input: Vec<String>,
+    /// What the model is told beforehand, such as "Answer in French".
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    /// A text or a picture (PNG, JPEG, GIF, WebP) to send along; can be given more than once.
+    #[arg(long, value_name = "PATH")]
+    file: Vec<PathBuf>,
     /// Most tokens of the answer.
     #[arg(long)]
     max_tokens: Option<u64>,
@@ -40,29 +48,19 @@ fn parse_money(text: &str) -> Result<Money, String> {
 }
 
 pub(super) async fn prompt(settings: Settings, args: PromptArgs, json: bool) -> Result<(), Failure> {
-    let input = if args.input.is_empty() { read_input()? } else { args.input.join(" ") };
+    let messages = input::messages(&args.input, args.system.as_deref(), &args.file)?;
     let app = App::new(settings)?;
     let session = app.session.clone();
-    paid::pay(app, ask(&session, &args, &input, json)).await
+    paid::pay(app, ask(&session, &args, messages, json)).await
 }
 
-fn read_input() -> Result<String, Failure> {
-    let mut stdin = std::io::stdin();
-    if stdin.is_terminal() {
-        return Err(Failure::Error("a prompt is needed, as an argument or on stdin".to_owned()));
-    }
-    let mut text = String::new();
-    stdin.read_to_string(&mut text).map_err(|error| Failure::Error(error.to_string()))?;
-    Ok(text)
-}
-
-async fn ask(session: &Session, args: &PromptArgs, input: &str, json: bool) -> Result<(), Failure> {
+async fn ask(session: &Session, args: &PromptArgs, messages: Value, json: bool) -> Result<(), Failure> {
     Box::pin(ensure_key(session)).await?;
     let key = session.spend_key(&command_line()).await?;
     let client = session.client().await?;
     let mut body = Map::new();
     body.insert("model".to_owned(), args.model.clone().into());
-    body.insert("messages".to_owned(), json!([{"role": "user", "content": input}]));
+    body.insert("messages".to_owned(), messages);
     body.extend(args.max_tokens.map(|tokens| ("max_tokens".to_owned(), tokens.into())));
     let options = ChatOptions { max_cost: args.max_cost, ..ChatOptions::default() };
     let answer = {
@@ -90,12 +88,15 @@ fn show(answer: &ChatResult, report: Option<&RequestReport>, was_streamed: bool,
     if json {
         return output::print_json(&json!({
             "model": answer.model, "provider": report.map(|report| &report.provider), "content": content, "message": answer.message,
-            "finish_reason": answer.finish_reason, "usage": answer.usage, "cost": cost, "remaining": remaining, "request_id": answer.request_id,
+            "finish_reason": answer.finish_reason, "truncated": cut_short(answer).is_some(), "usage": answer.usage, "cost": cost, "remaining": remaining, "request_id": answer.request_id,
         }));
     }
     output::say(if was_streamed { "" } else { content });
     if let Some(calls) = answer.message.get("tool_calls") {
         output::say(&calls.to_string());
+    }
+    if let Some(why) = cut_short(answer) {
+        output::complain(&format!("note: {why}"));
     }
     output::complain(&format!(
         "cost {} USD, {} USD left",
@@ -103,4 +104,13 @@ fn show(answer: &ChatResult, report: Option<&RequestReport>, was_streamed: bool,
         remaining.as_deref().unwrap_or("unlimited")
     ));
     Ok(())
+}
+
+/// Why an answer is not whole, if it is not.
+fn cut_short(answer: &ChatResult) -> Option<&'static str> {
+    match answer.finish_reason.as_deref()? {
+        "length" => Some("the answer was cut at the most tokens it may have; --max-tokens raises that"),
+        "content_filter" => Some("the provider's filter stopped the answer"),
+        _ => None,
+    }
 }
