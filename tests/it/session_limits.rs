@@ -85,7 +85,8 @@ fn sessions_at_once_pay_each_under_its_own_limit() {
 /// Settings come and go; a key follows them, but for what a person decided for it.
 #[test]
 fn a_setting_that_is_raised_raises_what_only_it_had_lowered() {
-    let steps: [(&str, &[(Option<&str>, &str, &str)]); 4] = [
+    type Login<'a> = (Option<&'a str>, &'a str, &'a str);
+    let steps: [(&str, &[Login<'_>]); 4] = [
         // The setting lowers, and raises again.
         (
             "",
