@@ -53,4 +53,5 @@ def test_over_stdio(sdk, machine):
 def test_over_http(sdk, transport, machine):
     with serve(machine) as server:
         check(converse(sdk, machine, transport, server.root))
-    assert [line for line in server.log if not line.startswith("and for older clients at ")] == []
+    # A line for each request is what a server logs; a warning is more.
+    assert [line for line in server.log if not line.startswith("and for older clients at ") and " INFO " not in line] == []
