@@ -34,17 +34,6 @@ impl Failure {
         Self::Coded { code: code.to_owned(), text: text.into(), request_id: None }
     }
 
-    /// The same, with the flags of this process in the commands that it suggests.
-    pub(super) fn with_flags(self) -> Self {
-        let with_flags = |text: String| invocation::in_text(&text).into_owned();
-        match self {
-            Self::Error(text) => Self::Error(with_flags(text)),
-            Self::Coded { code, text, request_id } => Self::Coded { code, text: with_flags(text), request_id },
-            Self::Cancelled(text) => Self::Cancelled(with_flags(text)),
-            Self::NotLoggedIn(text) => Self::NotLoggedIn(with_flags(text)),
-        }
-    }
-
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Error(_) | Self::Coded { .. } => 1,
@@ -69,8 +58,10 @@ impl Failure {
     }
 
     fn json(&self) -> Value {
+        // What is printed on stderr gets the flags there.
+        let text = invocation::in_text(self.text());
         // Behind an empty line is the help of the command.
-        let text = self.text().split("\n\n").next().unwrap_or_default();
+        let text = text.split("\n\n").next().unwrap_or_default();
         let mut parts = text.split(HINT);
         let message = parts.next().unwrap_or_default();
         let hints: Vec<&str> = parts.collect();

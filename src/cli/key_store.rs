@@ -1,9 +1,9 @@
 //! Where keys are kept, settled before a command that keeps one: as the settings say, else in the keyring. Where there is none, the person at the terminal is asked once
 //! whether a file will do; a script says so with `--store file`. Either is remembered in the data folder, where later runs and MCP servers find it.
 
-use std::io::{self, IsTerminal};
+use std::io;
 
-use super::{Failure, output, serve::provider_vault};
+use super::{Failure, keyboard, output, serve::provider_vault};
 use crate::{
     config::{CredentialStore, Mode, Settings},
     mcp::transport::asked_to_stop,
@@ -20,7 +20,7 @@ pub(super) async fn settle(settings: &Settings, flag: Option<CredentialStore>) -
     // A sandbox needs nobody's word, and who brings a key keeps none.
     let is_sandbox = settings.sandbox && settings.mode == Mode::Embedded;
     let is_settled = settings.credential_store.is_some() || settings.spend_key.is_some() || is_sandbox;
-    if is_settled || !io::stdin().is_terminal() || !io::stderr().is_terminal() || !provider_vault(settings).is_missing().await {
+    if is_settled || !keyboard::is_there() || !provider_vault(settings).is_missing().await {
         return Ok(());
     }
     let file = Vault::file_in(folder);

@@ -176,7 +176,6 @@ pub fn run() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let result = result.map_err(Failure::with_flags);
     if let Err(failure) = &result {
         failure.report(wants_json);
     }

@@ -229,7 +229,7 @@ impl<'a> Offers<'a> {
                 self.check_allowed(provider, model)?;
                 self.check_dialect(provider, model, custom.dialect, endpoint)?;
                 let needs_key = custom.api_key_env.is_some() && !self.is_sandbox;
-                self.check_key(provider, needs_key, &custom.key_names(), custom.variables())?;
+                self.check_key(provider, needs_key, &custom.key_names(), || custom.variables())?;
                 priced(custom.prices.is_some())?;
                 Ok(*seller)
             }
@@ -295,7 +295,7 @@ impl<'a> Offers<'a> {
     pub(super) fn check_own(&self, custom: &CustomProvider) -> Result<(), Unavailable> {
         self.check_allowed(&custom.id, "")?;
         let needs_key = custom.api_key_env.is_some() && !self.is_sandbox;
-        self.check_key(&custom.id, needs_key, &custom.key_names(), custom.variables())
+        self.check_key(&custom.id, needs_key, &custom.key_names(), || custom.variables())
     }
 
     /// The provider itself where something here speaks its dialect, or the one that sells its models in such a dialect.
@@ -357,13 +357,22 @@ impl<'a> Offers<'a> {
             return Ok(());
         }
         let names = self.registry.key_names(provider);
-        let variables = names.variables.iter().map(|name| (*name).to_owned()).collect();
         let shown = provider.models_of.as_deref().unwrap_or(&provider.id);
-        self.check_key(shown, true, &names, variables)
+        self.check_key(shown, true, &names, || names.variables.iter().map(|name| (*name).to_owned()).collect())
     }
 
-    fn check_key(&self, provider: &str, needs_key: bool, names: &KeyNames<'_>, env: Vec<String>) -> Result<(), Unavailable> {
-        if !needs_key || self.keys.has(names) { Ok(()) } else { Err(Unavailable::NoCredential { provider: provider.to_owned(), env }) }
+    /// The variables are only named where the key is not there.
+    fn check_key(
+        &self,
+        provider: &str,
+        needs_key: bool,
+        names: &KeyNames<'_>,
+        env: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), Unavailable> {
+        if !needs_key || self.keys.has(names) {
+            return Ok(());
+        }
+        Err(Unavailable::NoCredential { provider: provider.to_owned(), env: env() })
     }
 
     fn check_address(&self, provider: &Provider) -> Result<(), Unavailable> {
