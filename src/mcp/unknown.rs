@@ -37,10 +37,10 @@ pub(super) fn ignored(
     }
     match properties.keys().find(|known| is_like(name, known)) {
         Some(meant) if only_reads && !missing.contains(meant.as_str()) => Ok(Some(format!("{shown} (did you mean {meant}?)"))),
-        Some(meant) => Err(ToolError::invalid(format!("{shown}: there is no such argument; did you mean {meant}?"))),
+        Some(meant) => Err(ToolError::invalid(format!("{shown}: unknown argument; did you mean {meant}?"))),
         None if buys || (!only_reads && SETS_A_LIMIT.iter().any(|word| name.to_lowercase().contains(word))) => {
             let names = properties.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            Err(ToolError::invalid(format!("{shown}: there is no such argument; {} takes {names}", tool.name)))
+            Err(ToolError::invalid(format!("{shown}: unknown argument; {} takes {names}", tool.name)))
         }
         None => Ok(Some(shown)),
     }

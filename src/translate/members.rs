@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 }
                 let names = || members.iter().map(|(name, _)| &**name);
                 match twice(names) {
-                    Some(name) => Err(A::Error::custom(format_args!("the field \"{name}\" is there twice"))),
+                    Some(name) => Err(A::Error::custom(format_args!("duplicate field \"{name}\""))),
                     None => Ok(Members(members)),
                 }
             }

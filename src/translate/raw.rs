@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for RawObject {
                 }
                 if let Some(name) = twice(|| fields.iter().map(|(name, _)| name.as_str())) {
                     let name: String = name.chars().take(SHOWN_CHARS).collect();
-                    return Err(A::Error::custom(format_args!("the field \"{name}\" is there twice")));
+                    return Err(A::Error::custom(format_args!("duplicate field \"{name}\"")));
                 }
                 Ok(RawObject(fields))
             }

@@ -198,11 +198,11 @@ def test_another_site_gets_nowhere(gateway, browser):
         framed = browser.open(site.url)
         assert framed.frames == ["chrome-error://chromewebdata/"], framed
         led = browser.press("Win")
-        assert led.status == 403 and "Another web page led here" in led.text and "Authorize" not in led.text, led
+        assert led.status == 403 and "You came here from another web page" in led.text and "Authorize" not in led.text, led
         browser.open(site.url)
         time.sleep(READING_S)
         forged = browser.press("Free cake")
-        assert forged.status == 403 and forged.url == f"{gateway.root}/auth/connect" and "This login does not go on" in forged.text, forged
+        assert forged.status == 403 and forged.url == f"{gateway.root}/auth/connect" and "This login cannot continue" in forged.text, forged
     # The same form from the gateway's own page counts, so it was the site that was refused.
     browser.open(address)
     time.sleep(READING_S)

@@ -94,7 +94,7 @@ impl TargetArgs {
             _ => {
                 let starts = Client::command_of(entry).or_else(|| Client::url_of(entry)).unwrap_or("something else");
                 Err(format!(
-                    "\"{}\" there is another server ({starts}). Take another name with --name, or replace it with --force",
+                    "\"{}\" is another server ({starts}). Choose another name with --name, or replace it with --force",
                     self.name
                 ))
             }
