@@ -35,7 +35,9 @@ async fn run(folder: &PathBuf, json: bool) -> Result<(), Failure> {
     // The child must not find keys or settings of the person who runs the demo.
     command.env_clear().env("HOME", folder).env("LAVA_CREDENTIAL_STORE", "file").env("LAVA_SESSION_LIMIT", LIMIT);
     let mut show = Show { json, steps: Vec::new(), wrong: 0 };
-    show.note("An agent gets a spend key with a limit: 0.02 USD a day. Everything below runs in the sandbox: no account, no network, no money.");
+    show.note(
+        "An agent gets a spend key with a limit: 0.02 USD a day. Everything below runs in the sandbox: no account, no network, no money.",
+    );
     let mut client = McpClient::start(command, "lava-mcp demo").await?;
     let tools = client.tool_names().await?;
     show.step("tools/list", &Value::Null, &json!(tools), tools.len() == 6, &tools.join(", "));

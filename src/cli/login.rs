@@ -96,9 +96,7 @@ pub(super) async fn logout(settings: Settings, args: LogoutArgs, json: bool) -> 
     }
     if let Some(ForgottenLogin { secret_key_id }) = forgotten {
         let which = secret_key_id.map(|id| format!(" ({id})")).unwrap_or_default();
-        output::say(&format!(
-            "The secret key{which} is deleted here. It still works: delete it in your account if nothing else uses it."
-        ));
+        output::say(&format!("The secret key{which} is deleted here. It still works: delete it in your account if nothing else uses it."));
     }
     Ok(())
 }

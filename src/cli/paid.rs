@@ -120,6 +120,6 @@ mod tests {
             assert_eq!(in_words(&requests, is_pending), expected);
         }
         assert!(in_words(&[report("error", "1.00", "0.00", "hold")], false).contains("1.00 USD were charged (all that was set aside"));
-        assert!(in_words(&[report("pending", "0.00", "0.25", "")], true).contains("0.25 USD are still set aside"));
+        assert!(in_words(&[report("pending", "0.00", "0.25", "")], true).contains("0.25 USD are set aside"));
     }
 }

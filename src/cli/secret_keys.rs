@@ -63,6 +63,10 @@ async fn run(gateway: &Gateway, action: Action, json: bool) -> Result<(), Failur
             if json {
                 return output::print_json(&keys.iter().map(object).collect::<Vec<_>>());
             }
+            if keys.is_empty() {
+                output::complain("No secret keys yet; `lava-mcp secret-keys create --name NAME` makes one.");
+                return Ok(());
+            }
             let mut rows = vec![["ID", "KEY", "NAME", "KIND", "CREATED"].map(str::to_owned).to_vec()];
             rows.extend(keys.into_iter().map(|key| {
                 let kind = if key.test { "test" } else { "live" };

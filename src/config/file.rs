@@ -180,8 +180,7 @@ impl<'de> Deserialize<'de> for PriceConfig {
 
 fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<url::Url>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let expected =
-        || serde::de::Error::custom("use an address such as http://127.0.0.1:8000/v1, without user, password or parameters");
+    let expected = || serde::de::Error::custom("use an address such as http://127.0.0.1:8000/v1, without user, password or parameters");
     address::plain(&text).map(Some).ok_or_else(expected)
 }
 

@@ -95,7 +95,7 @@ mod tests {
             ("lava_mcp::=debug", "nothing is logged as"),
             ("lava_mcp=loud", "\"loud\" is not a level"),
             ("info,lava_mcp", "\"lava_mcp\" is not a level"),
-            (",", "it names no level"),
+            (",", "it does not name a level"),
             ("3", "\"3\" is not a level"),
             ("debug=lava_mcp", "\"lava_mcp\" is not a level"),
         ] {

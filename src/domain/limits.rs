@@ -55,7 +55,7 @@ impl SpendLimit {
         };
         let allowed = most.largest_within(self.cycle).filter(|largest| *largest != most);
         let allowed = allowed.map_or_else(|| most.to_string(), |largest| format!("{largest} or {most}"));
-        Some(format!("{self} can add up to {comes_to}, and at most {most} is allowed: choose at most {allowed}"))
+        Some(format!("{self} can come to {comes_to}, and at most {most} is allowed: choose at most {allowed}"))
     }
 }
 

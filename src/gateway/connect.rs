@@ -99,7 +99,10 @@ impl Connect {
         let form = match self.forms.check(fields.get("token").unwrap_or_default(), &asker, self.now()) {
             Ok(form) => form,
             Err(Unfit::TooSoon) => {
-                return again(Note::Plain("That answer came faster than anyone can read. Check which program is asking, then answer."), StatusCode::OK);
+                return again(
+                    Note::Plain("That answer came faster than anyone can read. Check which program is asking, then answer."),
+                    StatusCode::OK,
+                );
             }
             Err(Unfit::TooLate) => {
                 return again(Note::Plain("This page was open for a while. If you still want this, answer again."), StatusCode::OK);

@@ -60,9 +60,7 @@ async fn enter(State(door): State<Arc<Door>>, request: Request, next: Next) -> R
 impl Door {
     fn refusal(&self, request: &Request) -> Option<GatewayError> {
         let Ok(host) = host(request) else {
-            return Some(GatewayError::BadRequest(
-                "Send exactly one Host header, with the host that the request is for.".to_owned(),
-            ));
+            return Some(GatewayError::BadRequest("Send exactly one Host header, with the host that the request is for.".to_owned()));
         };
         if self.is_local && !(host.is_some_and(is_this_machine) && is_no_foreign_page(request.headers())) {
             return Some(GatewayError::Forbidden(if request.uri().path() == connect::ADDRESS {

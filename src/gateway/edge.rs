@@ -181,10 +181,8 @@ async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     let mut form = Form::of(&request);
     form.read_address(url.as_deref().unwrap_or_default().split('?').next().unwrap_or_default());
     let target = |parts: &http::request::Parts, body| {
-        let missing = || GatewayError::BadField {
-            field: "u".to_owned(),
-            message: "u: give the address to call, as /v1/forward?u=<url>".to_owned(),
-        };
+        let missing =
+            || GatewayError::BadField { field: "u".to_owned(), message: "u: give the address to call, as /v1/forward?u=<url>".to_owned() };
         Ok(Target::Forward { method: parts.method.clone(), url: url.ok_or_else(missing)?, body })
     };
     respond_as(&form, paid(gateway, request, target).await)

@@ -155,9 +155,7 @@ pub(super) struct ModelQuery {
 pub(super) async fn sell_again(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Query(query): Query<ModelQuery>) -> Response {
     let sold = async {
         if owner(&gateway, &headers)?.test {
-            return Err(GatewayError::Forbidden(
-                "A sandbox key cannot change what live keys may buy; use a live secret key (aks_live_…).",
-            ));
+            return Err(GatewayError::Forbidden("A sandbox key cannot change what live keys may buy; use a live secret key (aks_live_…)."));
         }
         let provider = query.provider.ok_or_else(|| bad("provider", "give the id of a provider"))?;
         let model = query.model.ok_or_else(|| bad("model", "give the id of a model"))?;

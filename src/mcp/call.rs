@@ -186,7 +186,8 @@ async fn request(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) ->
 /// The next page of a result that was cut, or a kept image, sound or file. No money is involved.
 async fn read_on(server: &LavaMcp, call: &Call, address: &str) -> Result<Answer, Stop> {
     let Some(found) = resources::find(server, &call.payer, address).await else {
-        let message = format!("The result at {} is no longer kept, or it belongs to another session.", text::one_line(address, ADDRESS_CHARS_MAX));
+        let message =
+            format!("The result at {} is no longer kept, or it belongs to another session.", text::one_line(address, ADDRESS_CHARS_MAX));
         return Err(ToolError::new("result_not_found", message, "Results are kept for a day. Repeat the call that made it.").into());
     };
     let mut shelf = Shelf::new(server, call);

@@ -99,11 +99,11 @@ mod tests {
         }
         for tool in ["prompt", "call"] {
             let error = look(tool, "colour", &json!("blue")).unwrap_err();
-            assert!(error.contains("colour: there is no such argument") && error.contains(&format!("{tool} takes")), "{error}");
+            assert!(error.contains("colour: unknown argument") && error.contains(&format!("{tool} takes")), "{error}");
             assert_eq!(look(tool, "task_progress", &json!("x")), Ok(None));
         }
         for name in ["amount", "cycle", "limit", "Budget", "max_cost", "models", "maxSpend"] {
-            assert!(look("login", name, &json!("1.00")).unwrap_err().contains("there is no such argument"), "{name}");
+            assert!(look("login", name, &json!("1.00")).unwrap_err().contains("unknown argument"), "{name}");
         }
         for tool in ["login", "search", "get_provider_docs", "usage"] {
             for name in ["colour", "task_progress", "toolCallId", "_meta", "action"] {

@@ -149,7 +149,7 @@ def test_a_gateway_of_a_team_asks_for_a_key(tmp_path, browser, login):
         time.sleep(READING_S)
         browser.fill("A secret key of this gateway", "aks_live_wrong")
         refused = browser.press("Authorize")
-        assert refused.status == 403 and "That is no secret key of this gateway" in refused.text, refused
+        assert refused.status == 403 and "That is not a secret key of this gateway" in refused.text, refused
         time.sleep(READING_S)
         browser.fill("A secret key of this gateway", gateway.secret)
         done = browser.press_key("Enter")

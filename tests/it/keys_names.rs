@@ -57,7 +57,10 @@ fn a_name_that_is_not_one_keys_is_an_error_that_helps() {
     let first = place.key("ci");
     for command in ["show", "pause", "resume", "rotate", "revoke", "holds"] {
         let (code, _, err) = place.run(&["keys", command, "cii"]);
-        assert!(code == Some(1) && err.contains("no spend key is called \"cii\"") && err.contains("did you mean \"ci\"?"), "{command}: {err}");
+        assert!(
+            code == Some(1) && err.contains("no spend key is called \"cii\"") && err.contains("did you mean \"ci\"?"),
+            "{command}: {err}"
+        );
     }
     let (_, _, err) = place.run(&["keys", "show", "something else"]);
     assert!(err.contains("`lava-mcp --sandbox keys list`"), "{err}");

@@ -134,7 +134,7 @@ mod tests {
             assert!(error.contains(says), "{text}: {error}");
         }
         let twice = "{\"mcpServers\": {}, \"mcpServers\": {}}";
-        assert!(put(twice, &["mcpServers", "lava"], &json!({})).unwrap_err().contains("twice"));
+        assert!(put(twice, &["mcpServers", "lava"], &json!({})).unwrap_err().contains("duplicate"));
         assert!(put("{\"mcpServers\": []}", &["mcpServers", "lava"], &json!({})).unwrap_err().contains("not an object"));
     }
 }

@@ -18,9 +18,9 @@ pub(super) fn path(search_path: Option<&str>) -> Result<(String, Option<String>)
             path.display()
         )
     });
-    let text = path
-        .to_str()
-        .ok_or_else(|| format!("The path {} is not Unicode, so clients cannot store it. Install lava-mcp somewhere else.", path.display()))?;
+    let text = path.to_str().ok_or_else(|| {
+        format!("The path {} is not Unicode, so clients cannot store it. Install lava-mcp somewhere else.", path.display())
+    })?;
     Ok((text.to_owned(), warning))
 }
 

@@ -168,7 +168,7 @@ mod tests {
         }
         let many: String = (0..100_000).map(|n| format!("&{n}")).collect();
         let began = std::time::Instant::now();
-        assert!(read(&many).unwrap_err().starts_with("There are more than 32 fields"));
+        assert!(read(&many).unwrap_err().starts_with("More than 32 fields"));
         assert!(began.elapsed().as_secs() < 2, "looked for among each other they would take half a minute");
     }
 }

@@ -300,7 +300,7 @@ mod tests {
             (r#"{"jsonrpc": "#, json!(null), -32_700, "not JSON"),
             ("", json!(null), -32_700, "not JSON"),
             ("7", json!(null), -32_600, "object"),
-            ("[]", json!(null), -32_600, "Batches"),
+            ("[]", json!(null), -32_600, "batch"),
             (r#"{"jsonrpc": "2.0"}"#, json!(null), -32_600, "method"),
             (r#"{"id":5,"method":"ping"}"#, json!(5), -32_600, "jsonrpc"),
             (r#"{"jsonrpc":"2.0","id":7.5,"method":"ping"}"#, json!(7.5), -32_600, "id"),

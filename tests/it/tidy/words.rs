@@ -54,7 +54,7 @@ const PHRASES: [(&str, &str); 45] = [
     ("page before", "previous page"),
     ("goes on running", "keeps running"),
     ("else than", "other than"),
-    ];
+];
 
 /// Where a phrase is right English: `no longer`, and `no` after `there`.
 fn is_idiom(phrase: &str, before: &str, after: &str) -> bool {
