@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use axum::http::Method;
 use clap::{Command, CommandFactory, Parser, error::ErrorKind};
 use lava_mcp::cli::Cli;
+use serde_json::Value;
 
 use super::{documents, lines};
+use crate::harness::{Harness, request};
 
 /// Flags of other programs that the documents mention by themselves.
 const FLAGS_OF_OTHERS: [&str; 1] = ["--allowedTools"];
@@ -147,20 +150,37 @@ fn every_variable_is_one_that_the_program_reads_and_is_in_the_reference() {
     let sources = crate::tidy::sources();
     let read: BTreeSet<&str> = sources.values().flat_map(|text| words(text, "LAVA_")).collect();
     assert!(read.contains("LAVA_SPEND_KEY"), "{read:?}");
-    let documents = for_users();
-    for (name, text) in &documents {
-        for variable in words(text, "LAVA_") {
+    for (name, text) in for_users() {
+        for variable in words(&text, "LAVA_") {
             assert!(read.contains(variable) || VARIABLES_OF_EXAMPLES.contains(&variable), "{name}: nothing reads {variable}");
         }
     }
-    let (_, reference) = documents.iter().find(|(name, _)| name == "docs/REFERENCE.md").unwrap();
+    let reference = reference();
     let missing: Vec<&&str> = read.iter().filter(|name| !reference.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "not in docs/REFERENCE.md: {missing:?}");
 }
 
+fn reference() -> String {
+    for_users().into_iter().find(|(name, _)| name == "docs/REFERENCE.md").unwrap().1
+}
+
+#[tokio::test]
+async fn every_address_in_the_reference_is_served() {
+    let harness = Harness::start().await;
+    let reference = reference();
+    let (_, section) = reference.split_once("\n## The API\n").unwrap();
+    let addresses: Vec<String> = inline_code(section).into_iter().filter(|code| code.starts_with("/v1/") && !code.ends_with('/')).collect();
+    assert!(addresses.iter().any(|address| address == "/v1/chat/completions"), "{addresses:?}");
+    for address in addresses {
+        let answer = harness.send(request(Method::GET, &address, None, Value::Null)).await;
+        assert!(!answer.text().contains("has no route"), "{address}: {}", answer.text());
+    }
+    harness.finish().await;
+}
+
 #[test]
 fn the_reference_has_every_command_with_its_flags() {
-    let (_, reference) = for_users().into_iter().find(|(name, _)| name == "docs/REFERENCE.md").unwrap();
+    let reference = reference();
     let (_, commands) = reference.split_once("## Commands\n").unwrap();
     let (commands, _) = commands.split_once("\n## ").unwrap();
     let rows: Vec<Vec<&str>> = commands.lines().filter(|line| line.starts_with("| `")).map(|line| line.split('|').collect()).collect();
