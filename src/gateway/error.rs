@@ -95,7 +95,7 @@ pub(super) enum GatewayError {
     #[error("The key for {provider} is kept in the vault, which cannot be read: {reason}")]
     VaultLocked { provider: String, reason: String },
     #[error(
-        "{provider} has an address of its own for each customer. Write yours into the config file, as base_url under [providers.{provider}], with a price.{instead}"
+        "{provider} has a separate address for each customer. Write yours into the config file, as base_url under [providers.{provider}], with a price.{instead}"
     )]
     AddressMissing { provider: String, instead: String },
     #[error("{0}")]

@@ -75,7 +75,7 @@ pub(super) fn none(no: No, session: &Session, call: &Call) -> ToolError {
             "limit_needed",
             "The client was asked how much may be spent, and its answer cannot be read. Nothing was set up.",
             format!(
-                "The next login asks again. To avoid the question, the user can set the limit beforehand. {}",
+                "The next login asks again. To avoid the question, the user can set the limit in advance. {}",
                 how_to_set(session, call)
             ),
         ),
@@ -85,7 +85,7 @@ pub(super) fn none(no: No, session: &Session, call: &Call) -> ToolError {
                 "The client answered the question how much may be spent by itself, after {} ms, so no person has read it. Nothing was set up.",
                 took.as_millis()
             ),
-            format!("The user has to set the limit beforehand; then login does not ask. {}", how_to_set(session, call)),
+            format!("The user has to set the limit in advance; then login does not ask. {}", how_to_set(session, call)),
         ),
     }
 }

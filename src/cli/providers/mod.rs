@@ -180,7 +180,7 @@ async fn remove(settings: &Settings, kept: &ProviderKeys, text: &str, json: bool
     if json {
         return output::print_json(&json!({"removed": provider, "stored_in": kind}));
     }
-    output::complain(&format!("The {vault} has no key for {provider} any more."));
+    output::complain(&format!("The {vault} no longer has a key for {provider}."));
     let elsewhere = sources::of(settings, &HashSet::new(), &provider).sources;
     if let Some(source) = elsewhere.first() {
         output::complain(&format!("note: its key still comes from the {}.", source.describe(vault)));

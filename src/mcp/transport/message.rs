@@ -60,7 +60,7 @@ impl Refusal {
 
     /// For an id that another request has.
     pub(super) fn taken(id: Value) -> Self {
-        let text = format!("The id {id} belongs to a request that has not been answered yet. Each request needs an id of its own.");
+        let text = format!("The id {id} belongs to a request that has not been answered yet. Each request needs its own id.");
         Self::new(id, ErrorCode::INVALID_REQUEST, text)
     }
 
