@@ -101,7 +101,7 @@ impl CredentialStore {
         match text {
             "keyring" => Ok(Self::Keyring),
             "file" => Ok(Self::File),
-            _ => Err("keyring or file is needed".to_owned()),
+            _ => Err("use keyring or file".to_owned()),
         }
     }
 
@@ -208,7 +208,7 @@ impl Settings {
             .or_else(|| environment.get("LAVA_DATA_DIR").map(PathBuf::from))
             .or_else(|| file.data_dir.clone())
             .or_else(|| folders.as_ref().map(|folders| folders.data_dir().join("lava-mcp")))
-            .ok_or_else(|| ConfigError::new("there is no home folder to keep data in: set LAVA_DATA_DIR or pass --data-dir"))?;
+            .ok_or_else(|| ConfigError::new("no home folder was found to keep data in: set LAVA_DATA_DIR or pass --data-dir"))?;
         let secret_key = environment.secret("LAVA_SECRET_KEY");
         let is_test_key = secret_key.as_ref().is_some_and(|key| key.expose().starts_with("aks_test_"));
         let gateway = file.gateway.unwrap_or_default();

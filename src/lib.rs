@@ -1,4 +1,4 @@
-//! **lava-mcp** gives an AI agent a wallet with a lid on it: an MCP server whose tools spend from one key under one limit, and the gateway behind it.
+//! **lava-mcp** lets an AI agent buy AI models and APIs from one spend key, whose limit holds: an MCP server, and the gateway behind it.
 //!
 //! # From Rust
 //!
@@ -23,7 +23,7 @@
 //! | [`config`] | every setting and environment variable |
 //! | `platform` | private files, whose program calls from this machine, a process that nobody looks into |
 //!
-//! Who may import whom is checked by a test (`tests/it/tidy.rs`); why it is built this way stands in `docs/ARCHITECTURE.md`.
+//! Who may import whom is checked by a test (`tests/it/tidy.rs`); why it is built this way is in `docs/ARCHITECTURE.md`.
 
 pub mod catalog;
 pub mod cli;

@@ -17,10 +17,10 @@ pub(super) struct AccountArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Set the account limit; `none` lifts it. What all keys have spent in its cycle counts.
+    /// Set the account limit; `none` removes it. What all keys have already spent in this cycle counts.
     #[command(after_help = "Examples:\n  lava-mcp account limit 50/month\n  lava-mcp account limit none")]
     Limit {
-        /// Most money a cycle, such as 50/month or 50.00/monthly, or none.
+        /// The most money per cycle, such as 50/month or 50.00/monthly, or none.
         #[arg(value_name = "AMOUNT/CYCLE", required = true, num_args = 1..)]
         limit: Vec<String>,
     },
@@ -52,7 +52,7 @@ fn show(account: &AccountObject, json: bool) -> Result<(), Failure> {
         return output::print_json(account);
     }
     let spent = account.current_spend.parse::<Money>().map_or_else(|_| account.current_spend.clone(), |spent| spent.to_string());
-    let when = if account.spend_limit.is_some() { "this cycle" } else { "in all" };
+    let when = if account.spend_limit.is_some() { "this cycle" } else { "in total" };
     let limit =
         account.spend_limit.as_ref().map_or_else(|| "none".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.as_str()));
     let mut rows = vec![

@@ -35,7 +35,9 @@ async fn run(folder: &PathBuf, json: bool) -> Result<(), Failure> {
     // The child must not find keys or settings of the person who runs the demo.
     command.env_clear().env("HOME", folder).env("LAVA_CREDENTIAL_STORE", "file").env("LAVA_SESSION_LIMIT", LIMIT);
     let mut show = Show { json, steps: Vec::new(), wrong: 0 };
-    show.note("An agent gets a wallet with a lid: 0.02 USD a day. Everything below runs in the sandbox; no account, no network, no money.");
+    show.note(
+        "An agent gets a spend key with a limit: 0.02 USD a day. Everything below runs in the sandbox: no account, no network, no money.",
+    );
     let mut client = McpClient::start(command, "lava-mcp demo").await?;
     let tools = client.tool_names().await?;
     show.step("tools/list", &Value::Null, &json!(tools), tools.len() == 6, &tools.join(", "));
@@ -164,8 +166,8 @@ impl Show {
         if self.json {
             output::print_json(&json!({"ok": self.wrong == 0, "steps": self.steps}))?;
         } else if self.wrong == 0 {
-            output::say("\nAll of it was as it should be. Add lava-mcp to your MCP client: see README.md.");
+            output::say("\nEvery step worked. `lava-mcp install` adds lava-mcp to your MCP client.");
         }
-        if self.wrong == 0 { Ok(()) } else { Err(Failure::Error(format!("{} steps were not as they should be", self.wrong))) }
+        if self.wrong == 0 { Ok(()) } else { Err(Failure::Error(format!("{} steps did not work as expected", self.wrong))) }
     }
 }

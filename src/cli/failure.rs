@@ -116,7 +116,7 @@ impl From<clap::Error> for Failure {
         let text = text.trim();
         let Some(said) = text.strip_prefix("error: ") else {
             // A command that only has commands of its own shows its help instead.
-            return Self::coded("usage", format!("a command is needed\n\n{text}"));
+            return Self::coded("usage", format!("give a command\n\n{text}"));
         };
         let mut parts = said.splitn(2, "\n\n").map(str::trim);
         let (message, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

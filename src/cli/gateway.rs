@@ -12,19 +12,19 @@ const EXAMPLES: &str = "\
 Examples:
   lava-mcp keys create my-app --spend-limit 5.00/daily   Make a key for a program
   lava-mcp gateway                                       Serve it at http://127.0.0.1:4040/v1
-  lava-mcp gateway --listen 8080                         Take another port
-  LAVA_LOG=warn lava-mcp gateway                         Log no line for each request";
+  lava-mcp gateway --listen 8080                         Use another port
+  LAVA_LOG=warn lava-mcp gateway                         Do not log a line for each request";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct GatewayArgs {
-    /// Where to listen, such as 4040, :4040, localhost:4040 or 127.0.0.1:4040. Port 0 takes a free one.
+    /// Where to listen, such as 4040, :4040, localhost:4040 or 127.0.0.1:4040. Port 0 picks a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4040", value_parser = listen_address::parse)]
     listen: SocketAddr,
     /// Allow an address that other machines can reach. Traffic is not encrypted: put a TLS proxy in front.
     #[arg(long)]
     allow_remote: bool,
-    /// Address of a proxy that brings many clients: the bound on the connections of one address does not hold for it. Can be given several times.
+    /// Address of a proxy in front of many clients, which may open more connections than other addresses. Can be repeated.
     #[arg(long, value_name = "ADDRESS")]
     trusted_proxy: Vec<IpAddr>,
 }
@@ -47,7 +47,7 @@ pub(super) async fn gateway(settings: Settings, args: GatewayArgs, json: bool) -
     }
     let stop = async {
         transport::asked_to_stop().await;
-        output::complain("Ending: no new requests, those in flight are settled.");
+        output::complain("Shutting down: requests in flight are settled, new ones are refused.");
     };
     server::serve(gateway, listener, &proxies, stop).await.map_err(|error| Failure::Error(error.to_string()))
 }

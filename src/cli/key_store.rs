@@ -36,7 +36,7 @@ pub(super) async fn settle(settings: &Settings, flag: Option<CredentialStore>) -
     match answer.as_deref().map(str::trim) {
         Some(text) if ["", "y", "yes"].contains(&&*text.to_ascii_lowercase()) => Ok(choose(true)?),
         _ => Err(Failure::Error(
-            "there is nowhere to keep a key: start a keyring (a Secret Service such as gnome-keyring on Linux), or set LAVA_SPEND_KEY to a key you have"
+            "no place to keep a key was found: start a keyring (a Secret Service such as gnome-keyring on Linux), or set LAVA_SPEND_KEY to a key you have"
                 .to_owned(),
         )),
     }

@@ -30,7 +30,7 @@ fn is_number(text: &str) -> bool {
 
 fn wrong(text: &str, host: &str, port: &str) -> String {
     if text.contains("://") {
-        return "an address and a port are needed, without http:// and without a path, such as 127.0.0.1:4040".to_owned();
+        return "give an address and a port, without http:// and without a path, such as 127.0.0.1:4040".to_owned();
     }
     if text.parse::<IpAddr>().is_ok() || text.eq_ignore_ascii_case("localhost") {
         return "the port is missing; add it, such as 127.0.0.1:4040".to_owned();

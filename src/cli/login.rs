@@ -36,10 +36,10 @@ pub(super) struct LoginArgs {
     /// Spend at most this, such as 1.00/daily; within what LAVA_SESSION_LIMIT allows.
     #[arg(long, value_name = "AMOUNT/CYCLE", value_parser = SpendLimit::parse_short)]
     limit: Option<SpendLimit>,
-    /// Replace the key's value by a new one; what it has spent stays.
+    /// Replace the key's value with a new one; what it has spent still counts.
     #[arg(long)]
     force: bool,
-    /// Do not open a browser: print the link, and take the code that the browser shows in the end from stdin.
+    /// Do not open a browser: print the link, and read the code that the browser shows at the end from stdin.
     #[arg(long)]
     no_browser: bool,
     /// Keep the secret key that is piped in, instead of logging in with a browser.
@@ -90,15 +90,13 @@ pub(super) async fn logout(settings: Settings, args: LogoutArgs, json: bool) -> 
         let key = if outcome == LoggedOut::Revoked {
             "its key is revoked"
         } else {
-            "its key is forgotten here, but not revoked: there is no secret key that the gateway accepts to do that with"
+            "its key is deleted here but not revoked, because that needs a secret key that the gateway accepts"
         };
         output::say(&format!("Logged out {name}; {key}."));
     }
     if let Some(ForgottenLogin { secret_key_id }) = forgotten {
         let which = secret_key_id.map(|id| format!(" ({id})")).unwrap_or_default();
-        output::say(&format!(
-            "The secret key{which} is forgotten here. It still works: delete it in your account if nothing else uses it."
-        ));
+        output::say(&format!("The secret key{which} is deleted here. It still works: delete it in your account if nothing else uses it."));
     }
     Ok(())
 }

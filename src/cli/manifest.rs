@@ -186,11 +186,11 @@ fn mcpb_package(file: &Path, url: &str) -> Result<Value, Failure> {
     let is_address = url::Url::parse(url).is_ok_and(|url| url.scheme() == "https");
     // The registry takes no other: it has to see from the address that this is an MCP bundle.
     if !is_address || !url.contains("mcp") {
-        return Err(format!("--url {url}: an https address that contains \"mcp\" is needed, such as that of the file lava-mcp.mcpb").into());
+        return Err(format!("--url {url}: give an https address that contains \"mcp\", such as that of the file lava-mcp.mcpb").into());
     }
     let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
     if !bytes.starts_with(b"PK") {
-        return Err(format!("{} is no MCPB bundle; scripts/bundle makes one", file.display()).into());
+        return Err(format!("{} is not an MCPB bundle; scripts/bundle makes one", file.display()).into());
     }
     let digest = Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

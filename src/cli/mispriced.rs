@@ -63,7 +63,7 @@ fn show(models: &[MispricedModel], json: bool) -> Result<(), Failure> {
     }));
     output::table(&rows);
     output::complain(
-        "Keys with a limit do not buy these. Once their prices are right, run `lava-mcp quarantined reinstate PROVIDER/MODEL`.",
+        "Keys with a limit cannot buy these. Once their prices are right, run `lava-mcp quarantined reinstate PROVIDER/MODEL`.",
     );
     Ok(())
 }
@@ -73,7 +73,7 @@ async fn reinstate(client: &Client, secret: &Secret, provider: &str, model: &str
     match client.sell_again(secret, provider, model).await {
         Ok(()) if json => output::print_json(&json!({"reinstated": name, "sold_again": name})),
         Ok(()) => {
-            output::complain(&format!("{name} is reinstated: keys with a limit buy it again."));
+            output::complain(&format!("{name} is reinstated: keys with a limit can buy it again."));
             Ok(())
         }
         Err(ClientError::Refused { status: 404, .. }) => {

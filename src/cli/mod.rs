@@ -60,13 +60,13 @@ const EXAMPLES: &str = "\
 Examples:
   lava-mcp demo                             See what it does; needs no account
   lava-mcp install cursor                   Add it to an MCP client
-  lava-mcp providers set openai             Keep a provider's key
+  lava-mcp providers set openai             Store a provider's key
   lava-mcp prompt gpt-4o-mini \"Say hello\"   Ask a model
   lava-mcp gateway                          Serve other programs on this machine
 
 Exit codes: 0 done, 1 failed, 2 stopped with Ctrl-C, 4 log in first.";
 
-/// Let AI agents use models and paid APIs within a budget that you set.
+/// Let AI agents buy AI models and APIs from one spend key, whose limit holds.
 ///
 /// Without a command, lava-mcp serves MCP on stdin and stdout: that is how Claude Desktop, Cursor and other clients start it.
 #[derive(Debug, Parser)]
@@ -97,7 +97,7 @@ enum Command {
     Serve(serve_http::ServeArgs),
     /// Make or reuse a spend key for the command line, within the limit you have set.
     Login(login::LoginArgs),
-    /// Revoke that key and delete it; with --all, those of all MCP clients too.
+    /// Revoke the command line's spend key and delete it; with --all, those of all MCP clients too.
     Logout(login::LogoutArgs),
     /// Show gateway, key, limit and spending.
     Status,
@@ -107,7 +107,7 @@ enum Command {
     Prompt(prompt::PromptArgs),
     /// Call a provider's API at its own address, paid with your spend key.
     Call(call::CallArgs),
-    /// Keep or remove the key of a provider, or list where each key comes from.
+    /// Store or remove a provider's key, or list where each key comes from.
     Providers(providers::ProvidersArgs),
     /// Serve the gateway to other programs: an address that takes OpenAI and Anthropic requests.
     Gateway(gateway::GatewayArgs),

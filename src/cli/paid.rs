@@ -21,15 +21,15 @@ const REQUESTS_MAX: usize = 5;
 const ULID_CHARS: usize = 26;
 const TIME_CHARS: usize = 10;
 
-/// Does something that is paid for, until it is done or a signal stops it; then says what was booked.
+/// Does something that is paid for, until it is done or a signal stops it; then says what was charged.
 pub(super) async fn pay(app: App, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let began = RequestId::generate(false);
     let done = match app.until_interrupted(work).await {
         Err(Failure::Cancelled(_)) => {
             // A second signal ends it at once.
             let text = tokio::select! {
-                text = what_was_booked(&app.session, &began) => text,
-                () = asked_to_stop() => "stopped before its cost was known; what was set aside for it is booked".to_owned(),
+                text = what_was_charged(&app.session, &began) => text,
+                () = asked_to_stop() => "stopped before its cost was known; what was set aside for it is charged".to_owned(),
             };
             Err(Failure::Cancelled(text))
         }
@@ -39,9 +39,9 @@ pub(super) async fn pay(app: App, work: impl Future<Output = Result<(), Failure>
     done
 }
 
-async fn what_was_booked(session: &Session, began: &RequestId) -> String {
-    const UNKNOWN: &str = "stopped; what was booked could not be found out, `lava-mcp status` shows what is left";
-    let Ok(pays) = session.forward_key(&command_line()).await else { return "stopped; nothing was booked".to_owned() };
+async fn what_was_charged(session: &Session, began: &RequestId) -> String {
+    const UNKNOWN: &str = "stopped; it is not known what was charged: `lava-mcp status` shows what is left";
+    let Ok(pays) = session.forward_key(&command_line()).await else { return "stopped; nothing was charged".to_owned() };
     let until = Instant::now() + WAIT_MAX;
     let quiet = Instant::now() + QUIET;
     let mut is_told = false;
@@ -57,7 +57,7 @@ async fn what_was_booked(session: &Session, began: &RequestId) -> String {
         }
         if !is_told && Instant::now() >= quiet {
             output::complain(
-                "Stopped. Waiting up to 30 seconds to learn what the answer cost; Ctrl-C again ends it at once, and books what was set aside.",
+                "Stopped. Waiting up to 30 seconds to learn what the answer cost; press Ctrl-C again to end at once and be charged what was set aside.",
             );
             is_told = true;
         }
@@ -82,7 +82,7 @@ fn time(id: &str) -> &str {
 
 fn in_words(requests: &[RequestReport], is_pending: bool) -> String {
     let sum = |amounts: Vec<Option<Money>>| amounts.into_iter().flatten().fold(Money::ZERO, Money::saturating_add);
-    let booked = sum(requests.iter().map(|request| request.cost.as_ref()?.parse().ok()).collect());
+    let charged = sum(requests.iter().map(|request| request.cost.as_ref()?.parse().ok()).collect());
     let held = sum(requests.iter().map(|request| request.lava_mcp.get("held")?.as_str()?.parse().ok()).collect());
     let has_basis = |basis: &str| requests.iter().flat_map(RequestReport::attempts).any(|attempt| attempt["basis"] == basis);
     let how = if has_basis("hold") || has_basis("crash") {
@@ -92,10 +92,10 @@ fn in_words(requests: &[RequestReport], is_pending: bool) -> String {
     } else {
         ""
     };
-    match (is_pending, booked) {
-        (true, _) => format!("stopped; {held} USD are still set aside until the cost is known, `lava-mcp status` shows it then"),
-        (false, Money::ZERO) => "stopped; nothing was booked".to_owned(),
-        (false, booked) => format!("stopped; {booked} USD were booked{how}"),
+    match (is_pending, charged) {
+        (true, _) => format!("stopped; {held} USD are set aside until the cost is known; `lava-mcp status` shows it then"),
+        (false, Money::ZERO) => "stopped; nothing was charged".to_owned(),
+        (false, charged) => format!("stopped; {charged} USD were charged{how}"),
     }
 }
 
@@ -106,20 +106,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_booked_is_said_in_words() {
+    fn what_was_charged_is_said_in_words() {
         let report = |status: &str, cost: &str, held: &str, basis: &str| -> RequestReport {
             let lava_mcp = json!({"held": held, "attempts": [{"basis": basis}]});
             serde_json::from_value(json!({"request_id": "req_1", "status": status, "cost": cost, "lava_mcp": lava_mcp})).unwrap()
         };
         for (requests, is_pending, expected) in [
-            (vec![], false, "stopped; nothing was booked"),
-            (vec![report("error", "0.0000000000", "0.00", "void")], false, "stopped; nothing was booked"),
-            (vec![report("completed", "0.0012000000", "0.00", "estimated")], false, "stopped; 0.0012 USD were booked (estimated)"),
-            (vec![report("completed", "0.0012000000", "0.00", "measured")], false, "stopped; 0.0012 USD were booked"),
+            (vec![], false, "stopped; nothing was charged"),
+            (vec![report("error", "0.0000000000", "0.00", "void")], false, "stopped; nothing was charged"),
+            (vec![report("completed", "0.0012000000", "0.00", "estimated")], false, "stopped; 0.0012 USD were charged (estimated)"),
+            (vec![report("completed", "0.0012000000", "0.00", "measured")], false, "stopped; 0.0012 USD were charged"),
         ] {
             assert_eq!(in_words(&requests, is_pending), expected);
         }
-        assert!(in_words(&[report("error", "1.00", "0.00", "hold")], false).contains("1.00 USD were booked (all that was set aside"));
-        assert!(in_words(&[report("pending", "0.00", "0.25", "")], true).contains("0.25 USD are still set aside"));
+        assert!(in_words(&[report("error", "1.00", "0.00", "hold")], false).contains("1.00 USD were charged (all that was set aside"));
+        assert!(in_words(&[report("pending", "0.00", "0.25", "")], true).contains("0.25 USD are set aside"));
     }
 }

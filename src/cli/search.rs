@@ -20,7 +20,7 @@ pub(super) struct SearchArgs {
     /// How many results, 1 to 25.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=25))]
     limit: u8,
-    /// The next_cursor of the page before.
+    /// The next_cursor of the previous page.
     #[arg(long)]
     cursor: Option<String>,
 }

@@ -20,17 +20,17 @@ enum Action {
         /// Its spend keys only reach the sandbox.
         #[arg(long)]
         test: bool,
-        /// What you call it.
+        /// Its name.
         #[arg(long, default_value = "secret key")]
         name: String,
     },
     /// List the secret keys.
     List,
-    /// End a secret key for good; on a terminal it is asked first. Spend keys that were made with it go on.
+    /// Delete a secret key for good; on a terminal you are asked first. Spend keys made with it keep working.
     Delete {
         /// Its id, or its name if no other key has it, as list shows them.
         key: String,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
     },
@@ -56,12 +56,16 @@ async fn run(gateway: &Gateway, action: Action, json: bool) -> Result<(), Failur
                 return output::print_json(&shown);
             }
             output::say(key.expose());
-            output::complain("Keep it now: it is not shown again.");
+            output::complain("Save it now: it is not shown again.");
         }
         Action::List => {
             let keys = gateway.secret_keys().map_err(fail)?;
             if json {
                 return output::print_json(&keys.iter().map(object).collect::<Vec<_>>());
+            }
+            if keys.is_empty() {
+                output::complain("No secret keys yet; `lava-mcp secret-keys create --name NAME` makes one.");
+                return Ok(());
             }
             let mut rows = vec![["ID", "KEY", "NAME", "KIND", "CREATED"].map(str::to_owned).to_vec()];
             rows.extend(keys.into_iter().map(|key| {
@@ -109,5 +113,5 @@ fn find<'a>(keys: &'a [SecretKey], text: &str) -> Result<&'a SecretKey, Failure>
 }
 
 fn unknown(text: &str) -> Failure {
-    Failure::Error(format!("there is no secret key \"{text}\"; `lava-mcp secret-keys list` shows those there are"))
+    Failure::Error(format!("no secret key is called \"{text}\"; `lava-mcp secret-keys list` shows the keys"))
 }

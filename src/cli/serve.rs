@@ -173,7 +173,7 @@ fn connect(settings: Settings, cell: Arc<OnceCell<Arc<Gateway>>>) -> Connect {
 
 async fn open_gateway(settings: &Settings) -> Result<Arc<Gateway>, String> {
     let folder = &settings.data_dir;
-    private_file::create_folder(folder).map_err(|error| format!("the data folder {} cannot be made: {error}", folder.display()))?;
+    private_file::create_folder(folder).map_err(|error| format!("the data folder {} cannot be created: {error}", folder.display()))?;
     private_file::close_what_is_there(folder, &FILES, &FOLDERS);
     let pepper = pepper(folder).map_err(|error| format!("the data folder {} cannot be used: {error}", folder.display()))?;
     let network = network(settings)?;

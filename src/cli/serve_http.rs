@@ -25,21 +25,21 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   lava-mcp serve                 Serve MCP at http://127.0.0.1:8484/mcp
-  lava-mcp serve --listen 9000   Take another port";
+  lava-mcp serve --listen 9000   Use another port";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct ServeArgs {
-    /// Where to listen, such as 8484, :8484, localhost:8484 or 127.0.0.1:8484. Port 0 takes a free one.
+    /// Where to listen, such as 8484, :8484, localhost:8484 or 127.0.0.1:8484. Port 0 picks a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8484", value_parser = listen_address::parse)]
     listen: SocketAddr,
     /// Allow an address that other machines can reach. Each request then needs a spend key. Traffic is not encrypted: put a TLS proxy in front.
     #[arg(long)]
     allow_remote: bool,
-    /// Address of a proxy that brings many clients: the bound on the connections of one address does not hold for it. Can be given several times.
+    /// Address of a proxy in front of many clients, which may open more connections than other addresses. Can be repeated.
     #[arg(long, value_name = "ADDRESS")]
     trusted_proxy: Vec<IpAddr>,
-    /// A name under which the server is reached through a proxy; can be given several times. Each request then needs a spend key.
+    /// A name under which the server is reached through a proxy; can be repeated. Each request then needs a spend key.
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
     /// Leave out the legacy HTTP+SSE transport (/sse and /messages).
@@ -50,7 +50,7 @@ pub(super) struct ServeArgs {
 pub(super) async fn serve(settings: Settings, args: ServeArgs, json: bool) -> Result<(), Failure> {
     listen_address::check_remote(args.listen, args.allow_remote)?;
     if let Some(name) = args.host.iter().find(|name| name.is_empty() || name.contains([':', '/', ' '])) {
-        return Err(Failure::Error(format!("--host {name}: a name such as mcp.example.com is needed, without scheme, port or path")));
+        return Err(Failure::Error(format!("--host {name}: give a name such as mcp.example.com, without scheme, port or path")));
     }
     let options = serve::mcp_options(&settings);
     let proxies = [settings.trusted_proxies.clone(), args.trusted_proxy].concat();

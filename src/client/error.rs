@@ -33,7 +33,7 @@ pub enum ClientError {
     #[error("the gateway's answer was not understood: {0}")]
     BadAnswer(String),
     /// The key is empty, or has characters that no key has.
-    #[error("this is not a key: one is needed, without spaces or line breaks")]
+    #[error("this is not a key: a key has no spaces or line breaks")]
     BadKey,
     /// The address is not one that a key may be sent to.
     #[error("the gateway's address: {0}")]

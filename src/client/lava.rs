@@ -242,7 +242,7 @@ mod tests {
             assert_eq!(lava.clone().with_base_url(url).unwrap().base_url(), "https://team.example/lava/v1/", "{url}");
         }
         let refused = lava.with_base_url("http://team.example").err().unwrap();
-        assert!(refused.to_string().contains("in the clear"), "{refused}");
+        assert!(refused.to_string().contains("unencrypted"), "{refused}");
     }
 
     #[test]

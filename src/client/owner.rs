@@ -10,14 +10,14 @@ use crate::domain::{Secret, SpendLimit};
 /// The lid over all keys of the account, and what they have spent together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountObject {
-    /// Most money a cycle; null without a lid.
+    /// Most money a cycle; null without a limit.
     #[serde(default)]
     pub spend_limit: Option<LimitObject>,
     /// US dollars spent in this cycle; in all where there is no lid.
     pub current_spend: String,
     /// US dollars set aside by calls in flight.
     pub held: String,
-    /// US dollars left in this cycle; null without a lid.
+    /// US dollars left in this cycle; null without a limit.
     #[serde(default)]
     pub remaining: Option<String>,
     /// When the cycle ends.

@@ -62,7 +62,7 @@ pub struct SpendKeyObject {
 pub struct LimitObject {
     /// US dollars, as a decimal string.
     pub amount: String,
-    /// When spending starts anew.
+    /// When spending starts again.
     pub cycle: Cycle,
 }
 
@@ -78,7 +78,7 @@ impl LimitObject {
 pub struct RequestLimitObject {
     /// Number of requests.
     pub count: u64,
-    /// When counting starts anew.
+    /// When counting starts again.
     pub cycle: Cycle,
 }
 
@@ -138,7 +138,7 @@ impl SpendKeyObject {
         (unverified > Money::ZERO).then_some(unverified)
     }
 
-    /// US dollars left in this cycle, as far as the gateway tells: exact with ours, else limit minus what is booked.
+    /// US dollars left in this cycle, as far as the gateway shows it: exact with ours, else limit minus what is booked.
     pub fn remaining(&self) -> Option<String> {
         if let Some(extras) = &self.extras {
             return extras.remaining.clone();

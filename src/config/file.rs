@@ -157,8 +157,7 @@ impl<'de> Deserialize<'de> for PriceConfig {
             cache_read: Option<String>,
             request: Option<String>,
         }
-        const EXPECTED: &str = "a price is \"free\" or { input = \"0.15\", output = \"0.60\" }, in US dollars per million tokens, written as text; \
-             request = \"0.005\" is what each request costs beside them";
+        const EXPECTED: &str = "a price is \"free\" or { input = \"0.15\", output = \"0.60\" }, in US dollars per million tokens, in quotes; request = \"0.005\" adds a fee for each request";
         let custom = <D::Error as serde::de::Error>::custom::<&str>;
         let rate = |text: &str| {
             Rate::per_million(text).map_err(|error| <D::Error as serde::de::Error>::custom(format!("{EXPECTED}: \"{text}\": {error}")))
@@ -181,15 +180,14 @@ impl<'de> Deserialize<'de> for PriceConfig {
 
 fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<url::Url>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let expected =
-        || serde::de::Error::custom("an address such as http://127.0.0.1:8000/v1 is needed, without user, password or parameters");
+    let expected = || serde::de::Error::custom("use an address such as http://127.0.0.1:8000/v1, without user, password or parameters");
     address::plain(&text).map(Some).ok_or_else(expected)
 }
 
 fn field_path<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
     let is_path = !text.is_empty() && text.split('.').all(|name| !name.trim().is_empty());
-    let expected = || serde::de::Error::custom("the fields that lead to a cost in US dollars are needed, such as usage.cost");
+    let expected = || serde::de::Error::custom("name the fields that lead to a cost in US dollars, such as usage.cost");
     is_path.then_some(Some(text)).ok_or_else(expected)
 }
 
@@ -209,9 +207,9 @@ pub(super) fn read(path: &Path) -> Result<(File, Source), ConfigError> {
 pub(super) fn unreadable(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "this file may not be read by you".to_owned(),
+        io::ErrorKind::PermissionDenied => "you are not allowed to read this file".to_owned(),
         io::ErrorKind::InvalidData => "this file is not text in UTF-8".to_owned(),
-        _ if path.is_dir() => "this is a folder; a file is needed".to_owned(),
+        _ if path.is_dir() => "this is a folder, not a file".to_owned(),
         _ => format!("this file cannot be read: {error}"),
     }
 }

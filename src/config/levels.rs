@@ -36,7 +36,7 @@ impl FromStr for LogLevels {
     fn from_str(text: &str) -> Result<Self, String> {
         let pieces = text.split(',').map(str::trim).filter(|piece| !piece.is_empty());
         let levels: Vec<_> = pieces.map(piece).collect::<Result<_, _>>()?;
-        if levels.is_empty() { Err(format!("it names no level; {EXPECTED}")) } else { Ok(Self(levels)) }
+        if levels.is_empty() { Err(format!("it does not name a level; {EXPECTED}")) } else { Ok(Self(levels)) }
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
             ("lava_mcp::=debug", "nothing is logged as"),
             ("lava_mcp=loud", "\"loud\" is not a level"),
             ("info,lava_mcp", "\"lava_mcp\" is not a level"),
-            (",", "it names no level"),
+            (",", "it does not name a level"),
             ("3", "\"3\" is not a level"),
             ("debug=lava_mcp", "\"lava_mcp\" is not a level"),
         ] {

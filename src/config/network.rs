@@ -36,7 +36,7 @@ pub(super) fn read(network: file::Network, source: &Source) -> Result<NetworkSet
     };
     let seconds = |name: &str, seconds: Option<u64>| match seconds {
         Some(seconds) if !(1..=WAIT_S_MAX).contains(&seconds) => Err(ConfigError::new(format!(
-            "{}: a number of seconds from 1 to {WAIT_S_MAX} is needed, not {seconds}",
+            "{}: must be a number of seconds from 1 to {WAIT_S_MAX}, not {seconds}",
             source.place(&["network", name])
         ))),
         seconds => Ok(seconds.map(Duration::from_secs)),

@@ -6,10 +6,10 @@ use url::{Host, Url};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// Not an http or https address, or one with a user, a password, a query or a fragment in it.
-    #[error("an address such as https://api.lava.so is needed")]
+    #[error("use an address such as https://api.lava.so")]
     NotPlain,
     /// Plain http to another machine.
-    #[error("a key would travel in the clear; use https, or an address on this machine")]
+    #[error("a key would be sent unencrypted; use https, or an address on this machine")]
     InTheClear,
 }
 

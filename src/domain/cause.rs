@@ -84,7 +84,7 @@ fn definite(error: &(dyn Error + 'static)) -> Option<Cause> {
         return Some(match error {
             rustls::Error::InvalidCertificate(error) => Cause::Certificate(of_certificate(error)),
             rustls::Error::InvalidMessage(_) => {
-                Cause::Tls("the other side does not speak it; is the address http:// instead of https://?".to_owned())
+                Cause::Tls("the other side does not use TLS; is the address http:// instead of https://?".to_owned())
             }
             error => Cause::Tls(error.to_string()),
         });

@@ -117,7 +117,7 @@ impl RequestLimit {
         let end = ending(&mut reader);
         let Some(count) = count(digits, is_thousands) else { return wrong(&expected) };
         match end {
-            Ending::Cycle(_) if count == 0 => wrong("at least 1 request is needed"),
+            Ending::Cycle(_) if count == 0 => wrong("the number of requests must be at least 1"),
             Ending::Cycle(cycle) => Ok(Self { count, cycle }),
             Ending::Missing => {
                 wrong(&format!("say for how long: {count}/daily, {count}/weekly, {count}/monthly, or {count}/total for all time"))
@@ -145,7 +145,7 @@ impl RateLimit {
         let tokens = tokens(text);
         let mut reader = Reader(&tokens);
         match read_rate(&mut reader) {
-            Some(Self { rpm: 0, .. } | Self { burst: Some(0), .. }) => wrong("at least 1 request a minute is needed"),
+            Some(Self { rpm: 0, .. } | Self { burst: Some(0), .. }) => wrong("the number of requests a minute must be at least 1"),
             Some(rate) => Ok(rate),
             None => wrong("write requests a minute, such as 60, or 60/10 with a burst of 10"),
         }

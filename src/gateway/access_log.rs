@@ -93,7 +93,7 @@ impl Drop for Entry {
         let (method, path, request) = (&self.method, self.path.as_str(), self.request.as_str());
         let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let Some(status) = found.status else {
-            tracing::info!(ms, request, "{method} {path} the caller hung up");
+            tracing::info!(ms, request, "{method} {path} the caller disconnected");
             return;
         };
         if PROBES.contains(&path) {

@@ -86,7 +86,7 @@ pub(super) enum Caller {
     Secret(SecretKey),
 }
 
-const NO_KEY: &str = "An API key is needed, as \"Authorization: Bearer <key>\" or \"x-api-key: <key>\".";
+const NO_KEY: &str = "No API key was sent. Send it as \"Authorization: Bearer <key>\" or \"x-api-key: <key>\".";
 pub(super) const BAD_KEY: &str = "This API key is not known here. It may be mistyped, expired, revoked or rotated.";
 
 /// Finds the caller. Unknown, revoked and malformed keys get the same answer.
@@ -134,18 +134,18 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
     }
     let (mut ask, route) = match target {
         Target::Forward { method, url, body } => forward::resolve(gateway, &method, &url, &body, provider_key, sandbox).await?,
-        _ if provider_key.is_some() => return Err(GatewayError::BadRequest("A provider_key goes with /v1/forward.".to_owned())),
+        _ if provider_key.is_some() => return Err(GatewayError::BadRequest("A provider_key only works with /v1/forward.".to_owned())),
         Target::Chat { body } => by_name(gateway, &key, Ask::Chat(ChatRequest::parse(&body)?), sandbox).await?,
         Target::Messages { body } => by_name(gateway, &key, Ask::Messages(MessagesRequest::parse(&body)?), sandbox).await?,
         Target::CountTokens { body } => by_name(gateway, &key, Ask::CountTokens(MessagesRequest::parse_for_count(&body)?), sandbox).await?,
     };
     let mut routes = vec![Arc::new(route)];
     if fallbacks.len() > FALLBACKS_MAX {
-        return Err(GatewayError::BadRequest(format!("At most {FALLBACKS_MAX} fallbacks are tried.")));
+        return Err(GatewayError::BadRequest(format!("A request can have at most {FALLBACKS_MAX} fallbacks.")));
     }
     if routes[0].is_callers_key && !fallbacks.is_empty() {
         return Err(GatewayError::BadRequest(
-            "A request with a provider_key of its own has no fallbacks: they would be paid by others.".to_owned(),
+            "A request with its own provider_key cannot have fallbacks, because that key would not pay for them.".to_owned(),
         ));
     }
     for fallback in &fallbacks {

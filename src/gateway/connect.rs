@@ -99,10 +99,13 @@ impl Connect {
         let form = match self.forms.check(fields.get("token").unwrap_or_default(), &asker, self.now()) {
             Ok(form) => form,
             Err(Unfit::TooSoon) => {
-                return again(Note::Plain("That was quicker than anybody reads. Look at what asks, then answer."), StatusCode::OK);
+                return again(
+                    Note::Plain("That answer came faster than anyone can read. Check which program is asking, then answer."),
+                    StatusCode::OK,
+                );
             }
             Err(Unfit::TooLate) => {
-                return again(Note::Plain("This page stood open for a while. If you still want this, answer again."), StatusCode::OK);
+                return again(Note::Plain("This page was open for a while. If you still want this, answer again."), StatusCode::OK);
             }
             Err(unfit) => return Err(unfit.into()),
         };
@@ -182,16 +185,16 @@ const fn is_wrong_key(error: &GatewayError) -> bool {
     matches!(error, GatewayError::InvalidKey(_) | GatewayError::UnknownKey | GatewayError::Forbidden(_))
 }
 
-const WRONG_KEY: &str = "That is no secret key of this gateway. It begins with aks_, and somebody may have deleted it.";
+const WRONG_KEY: &str = "That is not a secret key of this gateway. A secret key begins with aks_; this one may have been deleted.";
 const CROWDED: &str = "Too many logins are under way; try again in a minute.";
 
 impl From<Unfit> for GatewayError {
     fn from(unfit: Unfit) -> Self {
         Self::Forbidden(match unfit {
-            Unfit::Answered => "This page was answered before; each is good for one answer.",
+            Unfit::Answered => "This page was answered before; each page takes one answer.",
             Unfit::Crowded => CROWDED,
             Unfit::Foreign | Unfit::TooSoon | Unfit::TooLate => {
-                "This form was changed, or it is from before the gateway was started anew; it does not count."
+                "This form was changed, or it is from before the gateway was restarted, so it does not count."
             }
         })
     }
@@ -201,7 +204,7 @@ impl From<Unfit> for GatewayError {
 fn is_a_page_of_its_own(headers: &HeaderMap) -> Result<(), GatewayError> {
     match headers.get(FETCH_DEST) {
         Some(destination) if destination != "document" => {
-            Err(GatewayError::Forbidden("This page answers in a tab of its own, not inside another page or to a script."))
+            Err(GatewayError::Forbidden("This page only works in its own tab, not inside another page or from a script."))
         }
         _ => Ok(()),
     }
@@ -224,7 +227,7 @@ fn is_from_our_page(headers: &HeaderMap) -> Result<(), GatewayError> {
         .is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM)));
     match (is_ours, is_form) {
         (false, _) => Err(GatewayError::Forbidden("This answer came from another site, so it does not count.")),
-        (true, false) => Err(GatewayError::BadRequest(format!("A form is needed ({FORM})."))),
+        (true, false) => Err(GatewayError::BadRequest(format!("Send a form ({FORM})."))),
         (true, true) => Ok(()),
     }
 }
@@ -261,7 +264,7 @@ async fn exchange(State(connect): State<Arc<Connect>>, request: Request) -> Resp
         let (_, body) = request_body::read_open(&connect.gateway, request, BODY_BYTES_MAX).await?;
         let Exchange { code } = serde_json::from_slice(&body).map_err(|error| GatewayError::BadField {
             field: "code".to_owned(),
-            message: format!("code: a body such as {{\"code\": \"…\"}} is needed, with what the browser brought: {error}"),
+            message: format!("code: send a body such as {{\"code\": \"…\"}}, with the code that the browser brought: {error}"),
         })?;
         let gateway = &connect.gateway;
         let grant = connect.codes.redeem(&code, connect.now()).ok_or(GatewayError::LoginCode)?;

@@ -168,7 +168,7 @@ impl ForwardToken {
         for (field, value) in [("customer_id", &self.customer_id), ("meter_slug", &self.meter_slug)] {
             if value.is_some() {
                 let message = format!(
-                    "{field}: this gateway bills no customers; make the forward token without it, or give each customer a spend key"
+                    "{field}: this gateway does not bill customers; make the forward token without it, or give each customer a spend key"
                 );
                 return Err(GatewayError::BadField { field: field.to_owned(), message });
             }

@@ -60,15 +60,13 @@ async fn enter(State(door): State<Arc<Door>>, request: Request, next: Next) -> R
 impl Door {
     fn refusal(&self, request: &Request) -> Option<GatewayError> {
         let Ok(host) = host(request) else {
-            return Some(GatewayError::BadRequest(
-                "One Host header is needed, and it must name the host that the request names.".to_owned(),
-            ));
+            return Some(GatewayError::BadRequest("Send exactly one Host header, with the host that the request is for.".to_owned()));
         };
         if self.is_local && !(host.is_some_and(is_this_machine) && is_no_foreign_page(request.headers())) {
             return Some(GatewayError::Forbidden(if request.uri().path() == connect::ADDRESS {
-                "Another web page led here, or a foreign host name. If you want to log in, copy the address that your program shows into the address bar."
+                "You came here from another web page, or under an unknown host name. To log in, copy the address that your program shows into the address bar."
             } else {
-                "This gateway serves programs on its own machine; a web page or a foreign host name may not call it."
+                "This gateway serves programs on its own machine; web pages and unknown host names may not call it."
             }));
         }
         let shows_a_secret = credential::is_shown(request.headers()) || connect::tries_a_secret(request);

@@ -181,10 +181,8 @@ async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Respo
     let mut form = Form::of(&request);
     form.read_address(url.as_deref().unwrap_or_default().split('?').next().unwrap_or_default());
     let target = |parts: &http::request::Parts, body| {
-        let missing = || GatewayError::BadField {
-            field: "u".to_owned(),
-            message: "u: the address to call is needed, as /v1/forward?u=<url>".to_owned(),
-        };
+        let missing =
+            || GatewayError::BadField { field: "u".to_owned(), message: "u: give the address to call, as /v1/forward?u=<url>".to_owned() };
         Ok(Target::Forward { method: parts.method.clone(), url: url.ok_or_else(missing)?, body })
     };
     respond_as(&form, paid(gateway, request, target).await)
@@ -257,7 +255,7 @@ impl Terms {
         let header = |name: &str| from.get(name).map(|value| value.to_str().unwrap_or_default());
         let fallbacks: Vec<Fallback> = match header(FALLBACKS) {
             Some(text) => serde_json::from_str(text).map_err(|error| {
-                bad(FALLBACKS, format!("{FALLBACKS}: a JSON array such as [{{\"url\": \"api.openai.com/v1/chat/completions\", \"model\": \"gpt-4o-mini\"}}] is needed: {error}"))
+                bad(FALLBACKS, format!("{FALLBACKS}: must be a JSON array such as [{{\"url\": \"api.openai.com/v1/chat/completions\", \"model\": \"gpt-4o-mini\"}}]: {error}"))
             })?,
             None => Vec::new(),
         };

@@ -41,7 +41,7 @@ pub(super) enum GatewayError {
     /// Well-formed, and looked up in vain.
     #[error("{BAD_KEY}")]
     UnknownKey,
-    #[error("Too many unknown API keys came from your address; keys from there are looked up again in {wait_s} s.")]
+    #[error("Too many unknown API keys came from your address; try again in {wait_s} s.")]
     TooManyUnknownKeys { wait_s: u64 },
     #[error("This key is paused; its owner can set it active again.")]
     KeyPaused,
@@ -62,27 +62,27 @@ pub(super) enum GatewayError {
     BadRequest(String),
     #[error("{message}")]
     BadField { field: String, message: String },
-    #[error("There is no {0} here.")]
+    #[error("No {0} was found.")]
     NotFound(String),
-    #[error("There is no route {path} here. {hint}")]
+    #[error("This gateway has no route {path}. {hint}")]
     NoRoute { path: String, hint: &'static str },
-    #[error("This login code is not known: it may have been used before, or be older than a minute. Start the login anew.")]
+    #[error("This login code is not known: it may have been used before, or be older than a minute. Start the login again.")]
     LoginCode,
     #[error("The charge for {0} was written off before.")]
     AlreadyWrittenOff(String),
-    #[error("{path} does not take {method}.")]
+    #[error("{path} does not accept {method}.")]
     MethodNotAllowed { path: String, method: String },
     #[error("The body is larger than {limit_mib} MiB; send less, or refer to files by URL.")]
     TooLarge { limit_mib: usize },
     #[error(
-        "The body did not come in time: nothing of it for 30 seconds, or not all of it within 60. Send it again over a faster line, or send less."
+        "The body did not arrive in time: no byte for 30 seconds, or not all of it within 60. Send it again over a faster connection, or send less."
     )]
     TooSlow,
     #[error("Too many searches are waiting. Try again in a moment.")]
     Busy,
     #[error("{}", bodies_sentence(*is_own))]
     BodiesFull { is_own: bool },
-    #[error("A body with the Content-Encoding \"{0}\" is not read here. Send it as it is, or as one of: {ACCEPTED}.")]
+    #[error("This gateway cannot read the Content-Encoding \"{0}\". Send the body without one, or as one of: {ACCEPTED}.")]
     Encoded(String),
     #[error("No model is called \"{model}\".{}", nearest_sentence(nearest))]
     ModelNotFound { model: String, nearest: Vec<String> },
@@ -95,7 +95,7 @@ pub(super) enum GatewayError {
     #[error("The key for {provider} is kept in the vault, which cannot be read: {reason}")]
     VaultLocked { provider: String, reason: String },
     #[error(
-        "{provider} has an address of its own for each customer. Write yours into the config file, as base_url under [providers.{provider}], with a price.{instead}"
+        "{provider} has a separate address for each customer. Write yours into the config file, as base_url under [providers.{provider}], with a price.{instead}"
     )]
     AddressMissing { provider: String, instead: String },
     #[error("{0}")]
@@ -106,15 +106,14 @@ pub(super) enum GatewayError {
     Budget { shortfall: Box<Shortfall>, affordable_output: Option<u64> },
     #[error("The rest of the limit ({} USD) is set aside by requests in flight; it will be free again when they end.", shortfall.held)]
     BudgetHeld { shortfall: Box<Shortfall> },
-    #[error("Too many requests wait for money of this key that others have set aside; try again in a moment.")]
+    #[error("Too many requests are waiting for money of this key that others have set aside; try again in a moment.")]
     LineFull,
     #[error("The limit of {} requests ({}) is used up.{}", limit.count, limit.cycle.as_str(), resets_sentence(*resets_at))]
     RequestQuota { limit: RequestLimit, resets_at: Option<jiff::Timestamp> },
-    #[error("Too many requests a minute; the next one is admitted in {wait_ms} ms.")]
+    #[error("Too many requests a minute; the next one is allowed in {wait_ms} ms.")]
     RateLimited { wait_ms: u64, state: RateState },
     #[error(
-        "{provider}/{model} billed more than its prices allow, so no key with a limit buys there until somebody has reviewed them: `lava-mcp quarantined` shows what \
-         happened."
+        "{provider}/{model} is quarantined: it billed more than its prices allow, so keys with a limit cannot buy it until a person reinstates it. `lava-mcp quarantined` shows what happened."
     )]
     Mispriced { provider: String, model: String },
     #[error(
@@ -123,7 +122,7 @@ pub(super) enum GatewayError {
     MaxCost { needed: Money, max_cost: Money },
     #[error("The most this request can cost is not known: {0}.")]
     Unpriceable(String),
-    #[error("The ledger does not answer, so nothing may be spent: {0}")]
+    #[error("The ledger does not answer, so nothing can be spent: {0}")]
     Ledger(#[from] StoreError),
     #[error("The gateway is shutting down.")]
     ShuttingDown,

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-const HINT: &str = "Open are POST …/chat/completions, …/embeddings and …/messages and GET …/models below the base address of a provider; search shows the addresses.";
+const HINT: &str = "You can call POST …/chat/completions, …/embeddings and …/messages, and GET …/models, below the base address of a provider; search shows the addresses.";
 
 /// Finds who is behind an address and what is asked of them.
 pub(super) async fn resolve(

@@ -46,7 +46,7 @@ pub(super) fn bound(ask: &Ask, route: &Route) -> Result<Extra, GatewayError> {
     let Some(hosted) = ask.hosted().filter(|hosted| !hosted.is_empty() && !route.is_own()) else { return Ok(Extra::default()) };
     let no_bound = |what: &str| GatewayError::BadField {
         field: "tools".to_owned(),
-        message: format!("tools: what hosted tools cost has no bound here, for the {what} of the model is not known"),
+        message: format!("tools: the cost of hosted tools has no upper bound, because the {what} of the model is not known"),
     };
     let again = match hosted.rounds {
         0 => None,

@@ -44,7 +44,7 @@ pub(super) fn check_metadata(headers: &HeaderMap) -> Result<(), GatewayError> {
     let bad = |message: &str| GatewayError::BadField { field: METADATA.to_owned(), message: format!("{METADATA}: {message}") };
     let Some(value) = headers.get(METADATA) else { return Ok(()) };
     let read: Option<Map<String, Value>> = value.to_str().ok().and_then(|text| serde_json::from_str(text).ok());
-    let pairs = read.ok_or_else(|| bad("a JSON object of texts is needed, such as {\"team\": \"a\"}"))?;
+    let pairs = read.ok_or_else(|| bad("must be a JSON object of strings, such as {\"team\": \"a\"}"))?;
     let fits = |text: &str| !text.is_empty() && text.chars().nth(PAIR_CHARS_MAX).is_none();
     let is_fine = |(name, value): (&String, &Value)| {
         fits(name) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && value.as_str().is_some_and(fits)
@@ -52,7 +52,7 @@ pub(super) fn check_metadata(headers: &HeaderMap) -> Result<(), GatewayError> {
     if pairs.len() <= PAIRS_MAX && pairs.iter().all(is_fine) {
         return Ok(());
     }
-    Err(bad("at most 100 pairs are allowed, with names of letters, digits and _, and names and texts of 1 to 255 characters"))
+    Err(bad("at most 100 pairs are allowed, with names of letters, digits and _, and names and strings of 1 to 255 characters"))
 }
 
 #[cfg(test)]

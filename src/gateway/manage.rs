@@ -132,7 +132,7 @@ impl KeyObject {
 pub(super) fn owner(gateway: &Gateway, headers: &HeaderMap) -> Result<SecretKey, GatewayError> {
     match identify(gateway, key_in(headers)?.as_ref())? {
         Caller::Secret(secret) => Ok(secret),
-        Caller::Spend(_) => Err(GatewayError::Forbidden("A spend key pays, and manages nothing; use a secret key (aks_…).")),
+        Caller::Spend(_) => Err(GatewayError::Forbidden("A spend key cannot manage keys; use a secret key (aks_…).")),
     }
 }
 
@@ -175,7 +175,7 @@ pub(super) async fn create(State(gateway): State<Arc<Gateway>>, request: Request
         let (owner, body) = read_settings(&gateway, request).await?;
         let fields = Fields::parse(&body, (gateway.clock)())?;
         if fields.name.is_none() {
-            return Err(bad("name", "a text of 1 to 255 characters is needed"));
+            return Err(bad("name", "must be a string of 1 to 255 characters"));
         }
         let mut settings = KeySettings::default();
         fields.apply(&mut settings);

@@ -122,7 +122,7 @@ async fn long_gone(answer: &Answer) {
 
 /// The request was sent and may be billed, so this is not the refusal of a gateway that is about to end.
 fn ended_first(provider: String) -> GatewayError {
-    GatewayError::BrokenAnswer { provider, detail: "the gateway ended before it had come".to_owned() }
+    GatewayError::BrokenAnswer { provider, detail: "the gateway stopped before it came".to_owned() }
 }
 
 /// What a complete answer reports, if that can be believed: nothing goes in for nothing, and what was seen was paid for. Else the larger of report and estimate.

@@ -230,7 +230,7 @@ fn told(gateway: &Gateway, readers: Readers, headers: &HeaderMap) -> Result<Resp
     if readers == Readers::SecretKeys {
         match identify(gateway, key_in(headers)?.as_ref())? {
             Caller::Secret(key) if !key.test || gateway.sandbox => {}
-            _ => return Err(GatewayError::Forbidden("Metrics are for the holder of a secret key.")),
+            _ => return Err(GatewayError::Forbidden("Metrics need a secret key.")),
         }
     }
     let mut response = http::Response::new(body_of(text::page(gateway).into()));

@@ -27,7 +27,7 @@ impl Network {
     pub fn new(proxy: Option<&str>, no_proxy: &[String], ca_pem: Option<&[u8]>) -> Result<Self, String> {
         let mut network = Self::default();
         if let Some(text) = proxy {
-            let expected = || "[network] proxy: an address such as http://proxy.example:3128 is needed, without a path".to_owned();
+            let expected = || "[network] proxy: use an address such as http://proxy.example:3128, without a path".to_owned();
             let url = Url::parse(text).map_err(|_| expected())?;
             let is_plain =
                 matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -36,10 +36,10 @@ impl Network {
             let except = NoProxy::from_string(&[&[THIS_MACHINE.to_owned()], no_proxy].concat().join(","));
             network.proxy = Some(Proxy::https(url).map_err(|_| expected())?.no_proxy(except));
         } else if !no_proxy.is_empty() {
-            return Err("[network] no_proxy: there is no proxy to leave out; set proxy too, or remove it".to_owned());
+            return Err("[network] no_proxy: this needs a proxy; set proxy too, or remove no_proxy".to_owned());
         }
         if let Some(pem) = ca_pem {
-            let expected = || "[network] ca_file: a file with certificates in PEM (-----BEGIN CERTIFICATE-----) is needed".to_owned();
+            let expected = || "[network] ca_file: use a file with certificates in PEM (-----BEGIN CERTIFICATE-----)".to_owned();
             network.authorities = Certificate::from_pem_bundle(pem).map_err(|_| expected())?;
             if network.authorities.is_empty() {
                 return Err(expected());

@@ -12,25 +12,25 @@ use super::{
 
 /// Where the documentation is: there is no address that every copy of it could name.
 const DOCS: &str = "README.md and docs/ of lava-mcp; `lava-mcp --help`";
-const RESPONSES: &str = "The Responses API is not here yet; set the tool to chat completions: `openai.chat(…)` or @ai-sdk/openai-compatible in the AI SDK and opencode, \
+const RESPONSES: &str = "This gateway does not serve the Responses API yet; set the tool to chat completions: `openai.chat(…)` or @ai-sdk/openai-compatible in the AI SDK and opencode, \
                          `useResponsesApi: false` in Continue and LangChain.js (`use_responses_api=False` in Python), `openai-chat:` in Pydantic AI, \
                          `set_default_openai_api(\"chat_completions\")` in OpenAI's Agents SDK, `wire_api = \"chat\"` in versions of Codex that have it.";
-const GOOGLE: &str = "Google's own API is not here yet; use /v1/chat/completions, with an OpenAI client.";
+const GOOGLE: &str = "This gateway does not serve Google's own API yet; use /v1/chat/completions, with an OpenAI client.";
 const NOT_THERE: [(&str, &str); 14] = [
     ("/v1/responses", RESPONSES),
-    ("/v1/messages/batches", "Batches are not here yet; send each message to /v1/messages."),
-    ("/v1/batches", "Batches are not here yet; send each request to /v1/chat/completions."),
+    ("/v1/messages/batches", "This gateway does not serve batches yet; send each message to /v1/messages."),
+    ("/v1/batches", "This gateway does not serve batches yet; send each request to /v1/chat/completions."),
     (
         "/v1/completions",
-        "The older completions API is not here; use /v1/chat/completions (`is_chat_model=True` in LlamaIndex's OpenAILike, a chat model in other tools).",
+        "This gateway does not serve the older completions API; use /v1/chat/completions (`is_chat_model=True` in LlamaIndex's OpenAILike, a chat model in other tools).",
     ),
     ("/v1/embeddings", "Embeddings are at /v1/forward?u=<address>, such as /v1/forward?u=https://api.openai.com/v1/embeddings."),
-    ("/v1/files", "Files are not here yet; put what they hold into the request."),
-    ("/v1/uploads", "Files are not here yet; put what they hold into the request."),
-    ("/v1/realtime", "The Realtime API is not here yet; use /v1/chat/completions."),
-    ("/v1/images", "Images are not here yet."),
-    ("/v1/audio", "Audio is not here yet."),
-    ("/v1/moderations", "Moderations are not here yet."),
+    ("/v1/files", "This gateway does not serve files yet; put their contents into the request."),
+    ("/v1/uploads", "This gateway does not serve files yet; put their contents into the request."),
+    ("/v1/realtime", "This gateway does not serve the Realtime API yet; use /v1/chat/completions."),
+    ("/v1/images", "This gateway does not serve images yet."),
+    ("/v1/audio", "This gateway does not serve audio yet."),
+    ("/v1/moderations", "This gateway does not serve moderations yet."),
     ("/v1beta", GOOGLE),
     ("/v1alpha", GOOGLE),
     ("/mcp", "This is the gateway; `lava-mcp serve` serves MCP."),

@@ -136,7 +136,7 @@ impl Unavailable {
             }
             Self::AddressMissing { provider } => {
                 format!(
-                    "{provider} has an address of its own for each customer; write yours into the config file, as base_url with a price under [providers.{provider}]"
+                    "{provider} has a separate address for each customer; write yours into the config file, as base_url with a price under [providers.{provider}]"
                 )
             }
             Self::NotListed { provider, model } => {

@@ -83,7 +83,7 @@ pub(super) async fn holds(State(gateway): State<Arc<Gateway>>, headers: HeaderMa
             Caller::Secret(secret) => (manages_test(&gateway, &secret), wanted),
             Caller::Spend(own) if wanted.is_none_or(|wanted| wanted == own.id) => (own.test, Some(own.id)),
             Caller::Spend(_) => {
-                return Err(GatewayError::Forbidden("A spend key sees its own holds; use a secret key (aks_…) for others."));
+                return Err(GatewayError::Forbidden("A spend key sees only its own holds; use a secret key (aks_…) for others."));
             }
         };
         if let Some(key) = &key
@@ -155,14 +155,12 @@ pub(super) struct ModelQuery {
 pub(super) async fn sell_again(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Query(query): Query<ModelQuery>) -> Response {
     let sold = async {
         if owner(&gateway, &headers)?.test {
-            return Err(GatewayError::Forbidden(
-                "A key of the sandbox does not decide what live keys buy; use a live secret key (aks_live_…).",
-            ));
+            return Err(GatewayError::Forbidden("A sandbox key cannot change what live keys may buy; use a live secret key (aks_live_…)."));
         }
-        let provider = query.provider.ok_or_else(|| bad("provider", "the id of a provider is needed"))?;
-        let model = query.model.ok_or_else(|| bad("model", "the id of a model is needed"))?;
+        let provider = query.provider.ok_or_else(|| bad("provider", "give the id of a provider"))?;
+        let model = query.model.ok_or_else(|| bad("model", "give the id of a model"))?;
         if !gateway.store.sell_again(provider.clone(), model.clone()).await? {
-            return Err(GatewayError::NotFound(format!("mispriced model {provider}/{model}")));
+            return Err(GatewayError::NotFound(format!("quarantined model {provider}/{model}")));
         }
         Ok(json!({"success": true}))
     };

@@ -104,7 +104,7 @@ impl Quote {
                     String::new()
                 };
                 return unpriceable(format!(
-                    "it has content whose tokens cannot be counted beforehand, and the model's context window is not known{known_by}"
+                    "it has content whose tokens cannot be counted in advance, and the model's context window is not known{known_by}"
                 ));
             }
         };
@@ -113,7 +113,7 @@ impl Quote {
             false => 0,
             true => match route.max_output.or(route.context) {
                 Some(most) => most,
-                None => return unpriceable(format!("{provider} does not hold back hidden reasoning, and its extent is not known")),
+                None => return unpriceable(format!("{provider} does not limit hidden reasoning, and its length is not known")),
             },
         };
         Ok(Self {

@@ -90,7 +90,7 @@ async fn step(coding: Coding, mut packed: &[u8], share: &mut BodyShare, bytes_ma
             tokio::task::yield_now().await;
         }
     }
-    if packed.is_empty() { Ok(whole.freeze()) } else { Err(failed("something follows its end")) }
+    if packed.is_empty() { Ok(whole.freeze()) } else { Err(failed("there is data after its end")) }
 }
 
 fn decoder<'a>(coding: Coding, packed: &'a mut &[u8]) -> Box<dyn AsyncRead + Send + Unpin + 'a> {

@@ -59,15 +59,15 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener
     let bound = TcpListener::bind(address).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
     bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => format!(
-            "{address} is taken by another program, perhaps by a lava-mcp that runs already\nhint: choose another port with --listen {}, or a free one with --listen {}",
+            "{address} is in use by another program, perhaps another lava-mcp\nhint: choose another port with --listen {}, or a free one with --listen {}",
             SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or(8080)),
             SocketAddr::new(address.ip(), 0)
         ),
         io::ErrorKind::PermissionDenied => {
-            format!("you may not listen on {address}: ports below 1024 are for administrators\nhint: choose another port with --listen, such as 4040")
+            format!("you are not allowed to listen on {address}: ports below 1024 are for administrators\nhint: choose another port with --listen, such as 4040")
         }
         io::ErrorKind::AddrNotAvailable => format!("{} is not an address of this machine\nhint: listen on 127.0.0.1", address.ip()),
-        _ => format!("{address} cannot be listened on: {error}"),
+        _ => format!("cannot listen on {address}: {error}"),
     })
 }
 

@@ -216,7 +216,7 @@ fn unanswered() -> ToolError {
     ToolError::new(
         "login_unanswered",
         "The user was asked, and did not answer.",
-        "When the user is there, call login again. With LAVA_SESSION_LIMIT in this server's environment nobody is asked how much may be spent.",
+        "When the user is there, call login again. With LAVA_SESSION_LIMIT in this server's environment, login does not ask how much may be spent.",
     )
 }
 
@@ -224,7 +224,7 @@ fn unanswered() -> ToolError {
 fn not_ours() -> ToolError {
     ToolError::new(
         "answer_not_valid",
-        "This answer is not to a question of this server about this call, or it came too late.",
+        "This answer does not belong to a question that this server asked about this call, or it came too late.",
         "Call the tool again, without requestState and inputResponses.",
     )
 }

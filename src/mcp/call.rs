@@ -60,7 +60,7 @@ enum Verb {
 #[serde(deny_unknown_fields)]
 struct Args {
     /// An address or id from search, such as "https://api.openai.com/v1/embeddings" or "groq/llama-3.1-8b-instant". Or a lava-mcp:// address from a result that
-    /// was cut, to read on: that is free.
+    /// was cut, to read the rest for free.
     url: String,
     /// Default: POST with a body, GET without.
     method: Option<Verb>,
@@ -73,7 +73,7 @@ struct Args {
     body: Option<Map<String, Value>>,
     /// The most this call may cost, in US dollars, such as "0.05". It is refused if it could cost more.
     max_cost: Option<String>,
-    /// A text of your choice. A repeated call with the same key and arguments returns the first result and is paid once.
+    /// Any string. Repeating the call with the same key and arguments returns the first result and pays only once.
     idempotency_key: Option<String>,
 }
 
@@ -186,7 +186,8 @@ async fn request(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) ->
 /// The next page of a result that was cut, or a kept image, sound or file. No money is involved.
 async fn read_on(server: &LavaMcp, call: &Call, address: &str) -> Result<Answer, Stop> {
     let Some(found) = resources::find(server, &call.payer, address).await else {
-        let message = format!("There is no result at {} any more, or it is another session's.", text::one_line(address, ADDRESS_CHARS_MAX));
+        let message =
+            format!("The result at {} is no longer kept, or it belongs to another session.", text::one_line(address, ADDRESS_CHARS_MAX));
         return Err(ToolError::new("result_not_found", message, "Results are kept for a day. Repeat the call that made it.").into());
     };
     let mut shelf = Shelf::new(server, call);
@@ -249,7 +250,7 @@ fn read_query(given: Map<String, Value>) -> Result<Vec<(String, String)>, ToolEr
         Value::Bool(_) | Value::Number(_) => Some(Ok((name, value.to_string()))),
         Value::Array(_) | Value::Object(_) => {
             let name = text::one_line(&name, ADDRESS_CHARS_MAX);
-            Some(Err(ToolError::invalid(format!("query.{name}: a text is needed; write lists and objects as the API asks for them"))))
+            Some(Err(ToolError::invalid(format!("query.{name}: must be a string; write lists and objects as the API asks for them"))))
         }
     };
     given.into_iter().filter_map(read).collect()

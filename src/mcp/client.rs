@@ -96,7 +96,8 @@ impl McpClient {
             let read = tokio::time::timeout(ANSWER_TIMEOUT, self.output.next_line()).await;
             let read = read.map_err(|_| format!("the server did not answer {method} within {} seconds", ANSWER_TIMEOUT.as_secs()))?;
             let line = read.map_err(failed)?.ok_or_else(|| format!("the server ended before it had answered {method}"))?;
-            let mut message: Value = serde_json::from_str(&line).map_err(|_| format!("the server said what is no message: {line}"))?;
+            let mut message: Value =
+                serde_json::from_str(&line).map_err(|_| format!("the server sent a line that is not a message: {line}"))?;
             if message["method"] == "notifications/progress" {
                 self.notes.extend(message["params"]["message"].as_str().map(str::to_owned));
             }

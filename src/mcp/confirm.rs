@@ -215,7 +215,7 @@ fn decided(said: Option<(&ElicitationAction, Duration)>, permit: Permit, thresho
         Some(No::ByItself(took)) => {
             let code = if *action == ElicitationAction::Decline { "declined" } else { "not_confirmed" };
             let message = format!(
-                "The client answered the question by itself, after {} ms, so nobody has read it. The user wants to be asked above {threshold} USD. Nothing was spent.",
+                "The client answered the question by itself, after {} ms, so no person has read it. The user wants to be asked above {threshold} USD. Nothing was spent.",
                 took.as_millis()
             );
             ToolError::new(code, message, raise(threshold))
@@ -243,7 +243,7 @@ fn question(purchase: &Purchase, threshold: Money, amount: Option<Money>) -> Str
         Some(amount) if !purchase.changes => format!("Pay up to {amount} USD? {what}. (You are asked about calls above {threshold} USD.)"),
         Some(amount) => format!("Go on, for up to {amount} USD? {what}, which may change something there."),
         None if purchase.changes => format!("Go on? {what}, which may change something there."),
-        None => format!("Pay for this? {what}. The gateway does not tell beforehand what it can cost."),
+        None => format!("Pay for this? {what}. The gateway does not say in advance what it can cost."),
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn tool() -> Tool {
         .with_raw_output_schema(output_schema::<Output>())
         .with_annotations(ToolAnnotations::new().read_only(true).destructive(false).idempotent(true).open_world(false))
         .describe(
-            "Tells how a provider is called: its addresses, how its credential is set, an example, and where its documentation is. Use it before call, when the \
+            "Shows how to call a provider: its addresses, how its credential is set, an example, and where its documentation is. Use it before call, when the \
              example of search is not enough. Costs nothing and needs no login. Example: {\"provider\": \"openai\"}",
         )
 }
@@ -64,7 +64,7 @@ pub(super) async fn run(session: &Session, payer: &Payer, args: Result<Args, Too
     let args = args?;
     let docs = match session.looker(payer).await?.provider_docs(&args.provider).await {
         Err(ClientError::Refused { status: 404, .. }) => {
-            let message = format!("There is no provider \"{}\".", args.provider);
+            let message = format!("No provider is called \"{}\".", args.provider);
             return Err(ToolError::new("provider_not_found", message, "Call search with kind \"service\" to find providers."));
         }
         docs => docs?,

@@ -47,7 +47,7 @@ impl ToolError {
     }
 
     pub(super) fn cancelled() -> Self {
-        Self::new("cancelled", "The call was cancelled.", "What it had used is booked.")
+        Self::new("cancelled", "The call was cancelled.", "What it had used is charged.")
     }
 
     pub(super) fn to_structured(&self) -> Value {
@@ -186,7 +186,7 @@ impl From<ClientError> for ToolError {
             ClientError::Unreachable(_) => Self::new(
                 "gateway_unreachable",
                 sentence(&error.to_string()),
-                "Try again in a moment; if it stays so, tell the user (`lava-mcp doctor` helps).",
+                "Try again in a moment; if it keeps failing, tell the user (`lava-mcp doctor` helps).",
             ),
             ClientError::BadAnswer(_) | ClientError::BadKey | ClientError::BadAddress(_) => {
                 Self::new("gateway_error", sentence(&error.to_string()), "Tell the user; `lava-mcp doctor` shows what works.")
@@ -222,7 +222,7 @@ fn hint_for(code: &str) -> &'static str {
         "budget_exceeded" | "request_quota_exceeded" => "Waiting does not help before the limit resets. Stop, and tell the user.",
         "insufficient_budget" => "Ask for less: lower max_tokens, shorten the input, or use a cheaper model.",
         "budget_held" | "rate_limit_exceeded" => "Wait a few seconds, then repeat the call.",
-        "shutting_down" => "The server is ending. Repeat the call when it is back.",
+        "shutting_down" => "The server is shutting down. Repeat the call when it is back.",
         "max_cost_exceeded" => "Raise max_cost, lower max_tokens, or shorten the input. Nothing was spent.",
         "unpriceable" => "Use another model, or leave out what makes the cost unknown. Nothing was spent.",
         "forward_endpoint_not_supported" => "Call search and use an address from its results.",

@@ -69,23 +69,23 @@ pub(super) fn none(no: No, session: &Session, call: &Call) -> ToolError {
         No::Dismissed => ToolError::new(
             "limit_needed",
             "The user was asked how much may be spent, and closed the question without an answer. Nothing was set up.",
-            "When the user wants to go on, call login again: they are asked again. With LAVA_SESSION_LIMIT in this server's environment nobody is asked.",
+            "When the user wants to go on, call login again: they are asked again. With LAVA_SESSION_LIMIT in this server's environment, login does not ask.",
         ),
         No::Unreadable => ToolError::new(
             "limit_needed",
             "The client was asked how much may be spent, and its answer cannot be read. Nothing was set up.",
             format!(
-                "The next login asks again. So that nobody has to be asked, the user sets the limit beforehand. {}",
+                "The next login asks again. To avoid the question, the user can set the limit in advance. {}",
                 how_to_set(session, call)
             ),
         ),
         No::ByItself(took) => ToolError::new(
             "limit_needed",
             format!(
-                "The client answered the question how much may be spent by itself, after {} ms, so nobody has read it. Nothing was set up.",
+                "The client answered the question how much may be spent by itself, after {} ms, so no person has read it. Nothing was set up.",
                 took.as_millis()
             ),
-            format!("The user has to set the limit beforehand; then nobody is asked. {}", how_to_set(session, call)),
+            format!("The user has to set the limit in advance; then login does not ask. {}", how_to_set(session, call)),
         ),
     }
 }

@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Args {
-    /// Most money a cycle, such as {"amount": "1.00", "cycle": "daily"}. Less than the owner's limit only.
+    /// The most money per cycle, such as {"amount": "1.00", "cycle": "daily"}. It cannot be more than the owner's limit.
     spend_limit: Option<LimitObject>,
     /// Models the session may use, such as ["gpt-4o-mini"].
     allowed_models: Option<Vec<String>>,
@@ -38,7 +38,7 @@ pub(super) struct Args {
     allowed_providers: Option<Vec<String>>,
     /// When the session key stops working (RFC 3339), such as "2027-01-31T18:00:00Z".
     expires_at: Option<String>,
-    /// Replace the key's value by a new one. What it has spent stays.
+    /// Replace the key's value with a new one. What it has spent still counts.
     #[serde(default)]
     force: bool,
 }
@@ -56,7 +56,7 @@ pub(super) struct Output {
     /// Who set the limit, such as "LAVA_SESSION_LIMIT", "person at login" or "agent at login"; absent where the key was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit_set_by: Option<&'static str>,
-    /// Where a person finishes a pending login, if they have to be told.
+    /// Where a person finishes a pending login, if you have to show it to them.
     #[serde(skip_serializing_if = "Option::is_none")]
     login_url: Option<String>,
     /// What to do while it is pending.
@@ -195,11 +195,11 @@ impl Args {
 
 fn read_limit(limit: &LimitObject) -> Result<SpendLimit, ToolError> {
     let read = limit.to_limit().filter(|limit| limit.amount > Money::ZERO);
-    read.ok_or_else(|| ToolError::invalid("spend_limit.amount: a decimal above zero, as text, is needed, such as \"1.00\""))
+    read.ok_or_else(|| ToolError::invalid("spend_limit.amount: must be a decimal above zero, as a string, such as \"1.00\""))
 }
 
 fn not_empty(name: &str, list: Vec<String>) -> Result<Vec<String>, ToolError> {
-    if list.is_empty() { Err(ToolError::invalid(format!("{name}: at least one entry is needed; leave it out for all"))) } else { Ok(list) }
+    if list.is_empty() { Err(ToolError::invalid(format!("{name}: give at least one entry, or leave it out for all"))) } else { Ok(list) }
 }
 
 fn read_time(text: &str) -> Result<Timestamp, ToolError> {

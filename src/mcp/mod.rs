@@ -71,9 +71,9 @@ const NAME_CHARS_MAX: usize = 128;
 /// As much of a client's name is used, in characters.
 const CLIENT_NAME_CHARS_MAX: usize = 60;
 
-const INSTRUCTIONS: &str = "lava-mcp gives you a wallet with a lid: one spend key pays for every AI model and API, up to a limit its owner has set. \
+const INSTRUCTIONS: &str = "lava-mcp lets you buy AI models and APIs from one spend key, up to a limit that its owner has set. \
      Call login first (it needs no browser with the embedded gateway). Then search for a model or API, and use prompt to ask a model, or call to request an \
-     API address from the search results. usage shows what was spent and what is left. A result that is cut says where it goes on. Every result tells its cost in USD. You never see or need a key: the \
+     API address from the search results. usage shows what was spent and what is left. A result that is cut says where it goes on. Every result shows its cost in USD. You never see or need a key: the \
      gateway adds credentials itself, so never put one into arguments. When the limit is reached, stop and tell the user.";
 
 /// All tools, always in this order.
@@ -151,7 +151,7 @@ fn is_modern(context: &RequestContext<RoleServer>) -> bool {
 fn first_page(asked: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
     match asked.and_then(|asked| asked.cursor).filter(|cursor| !cursor.is_empty()) {
         None => Ok(()),
-        Some(_) => Err(ErrorData::invalid_params("params.cursor: there is no such cursor; this list has one page, so leave it out", None)),
+        Some(_) => Err(ErrorData::invalid_params("params.cursor: unknown cursor; this list has one page, so leave it out", None)),
     }
 }
 
@@ -227,7 +227,7 @@ impl LavaMcp {
 fn no_tool(name: &str) -> ErrorData {
     let names: Vec<_> = TOOLS.iter().map(|tool| &*tool.name).collect();
     ErrorData::invalid_params(
-        format!("there is no tool \"{}\"; there are {}", text::one_line(name, NAME_CHARS_MAX), names.join(", ")),
+        format!("no tool is called \"{}\"; the tools are {}", text::one_line(name, NAME_CHARS_MAX), names.join(", ")),
         None,
     )
 }
@@ -241,7 +241,7 @@ impl ServerHandler for LavaMcp {
         capabilities.completions = Some(serde_json::Map::new());
         let about = Implementation::new("lava-mcp", env!("CARGO_PKG_VERSION"))
             .with_title("Lava")
-            .with_description("A wallet with a lid for AI agents: models and APIs under one spend limit");
+            .with_description("Lets an AI agent buy AI models and APIs from one spend key, whose limit holds");
         ServerConfig::new(capabilities).with_server_info(about).with_instructions(INSTRUCTIONS)
     }
 
@@ -346,7 +346,7 @@ impl ServerHandler for LavaMcp {
             return Err(ErrorData::invalid_params(fault, None));
         }
         let method = text::one_line(&request.method, NAME_CHARS_MAX);
-        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method \"{method}\""), None))
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method \"{method}\""), None))
     }
 
     async fn complete(&self, request: CompleteRequestParams, _: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {

@@ -71,7 +71,7 @@ impl Once {
         work: impl Future<Output = Outcome> + Send + 'static,
     ) -> Outcome {
         if key.is_empty() || key.chars().count() > KEY_CHARS_MAX {
-            return Err(ToolError::invalid("idempotency_key: 1 to 200 characters are needed").into());
+            return Err(ToolError::invalid("idempotency_key: must be 1 to 200 characters").into());
         }
         let name = Name { payer, tool, key: key.to_owned() };
         let mut outcome = match self.begin(&name, digest(tool, arguments))? {
@@ -89,7 +89,7 @@ impl Once {
         let found = outcome.wait_for(Option::is_some).await.ok().and_then(|found| found.clone());
         // The task is gone without a result: it panicked, or the process ends.
         found.unwrap_or_else(|| {
-            Err(ToolError::new("internal_error", "The call broke off.", "What it had used is booked; see usage.").into())
+            Err(ToolError::new("internal_error", "The call broke off.", "What it had used is charged; see usage.").into())
         })
     }
 
@@ -112,7 +112,7 @@ impl Once {
         {
             return Err(ToolError::new(
                 "too_many_calls",
-                format!("{UNDER_WAY_MAX} calls with an idempotency_key are under way."),
+                format!("{UNDER_WAY_MAX} calls with an idempotency_key are in progress."),
                 "Wait for some of them to end, then repeat the call.",
             ));
         }

@@ -23,7 +23,7 @@ pub(super) fn fault(method: &str, params: Option<Value>) -> Option<String> {
         "ping" | "server/discover" => None,
         _ => return None,
     };
-    Some(format!("{method}: {}", fault.unwrap_or_else(|| "the params are not of the form that is needed".to_owned())))
+    Some(format!("{method}: {}", fault.unwrap_or_else(|| "the params have the wrong form".to_owned())))
 }
 
 /// The first member that does not fit, and why.

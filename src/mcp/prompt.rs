@@ -48,7 +48,7 @@ struct Args {
     temperature: Option<f64>,
     /// 0 to 1; the share of likely tokens to pick from.
     top_p: Option<f64>,
-    /// Up to four texts at which the answer ends; a single text will do.
+    /// Up to four strings at which the answer ends, or a single string.
     #[schemars(with = "Option<Vec<String>>")]
     stop: Option<Value>,
     /// Functions the model may call, in OpenAI's form.
@@ -66,7 +66,7 @@ struct Args {
     fallbacks: Option<Vec<Fallback>>,
     /// The most this call may cost, in US dollars, such as "0.05". It is refused if it could cost more.
     max_cost: Option<String>,
-    /// A text of your choice. A repeated call with the same key and arguments returns the first result and is paid once.
+    /// Any string. Repeating the call with the same key and arguments returns the first result and pays only once.
     idempotency_key: Option<String>,
 }
 
@@ -81,7 +81,7 @@ struct Output {
     /// Present when the answer was too long to be shown whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<Truncated>,
-    /// The assistant's message, with tool_calls if there are any. A long text stands in content alone; of images and sound it says where they are.
+    /// The assistant's message, with tool_calls if there are any. A long text is only in content; for images and sound it shows where they are.
     message: Map<String, Value>,
     /// Why it ended: "stop", "length" (raise max_tokens), "tool_calls", and others.
     finish_reason: Option<String>,
@@ -222,9 +222,9 @@ fn check_model(field: &str, name: &str) -> Result<(), ToolError> {
     match name.split_once('/') {
         Some((provider, model)) if model.trim().is_empty() => {
             let shown = text::one_line(provider, NAME_CHARS_MAX);
-            Err(ToolError::invalid(format!("{field}: \"{shown}/\" names a provider and no model; give the id of a model from search")))
+            Err(ToolError::invalid(format!("{field}: \"{shown}/\" names a provider but no model; give the id of a model from search")))
         }
-        None if name.trim().is_empty() => Err(ToolError::invalid(format!("{field}: the id of a model is needed, such as \"gpt-4o-mini\""))),
+        None if name.trim().is_empty() => Err(ToolError::invalid(format!("{field}: give the id of a model, such as \"gpt-4o-mini\""))),
         _ => Ok(()),
     }
 }
@@ -234,7 +234,7 @@ fn body_of(args: Args) -> Result<Map<String, Value>, ToolError> {
         (Some(messages), None) if !messages.is_empty() => json!(messages),
         (None, Some(input)) if !input.is_empty() => json!([{"role": "user", "content": input}]),
         (Some(_), Some(_)) => return Err(ToolError::invalid("Give messages or input, not both.")),
-        _ => return Err(ToolError::invalid("messages or input is needed, and must not be empty.")),
+        _ => return Err(ToolError::invalid("Give messages or input; it must not be empty.")),
     };
     let mut body = Map::new();
     body.insert("model".to_owned(), args.model.into());

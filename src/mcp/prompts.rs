@@ -25,7 +25,7 @@ pub(super) fn list() -> Vec<Prompt> {
             ]),
         )
         .with_title("Compare models"),
-        Prompt::new("spend_report", Some("Says what this session has spent, on what, and what is left"), None).with_title("Spend report"),
+        Prompt::new("spend_report", Some("Shows what this session has spent, on what, and what is left"), None).with_title("Spend report"),
     ]
 }
 
@@ -37,7 +37,7 @@ pub(super) fn get(name: &str, arguments: &JsonObject) -> Result<GetPromptResult,
     };
     let (about, words) = match name {
         "compare_models" => {
-            let question = argument("question").ok_or_else(|| ErrorData::invalid_params("question: what to ask the models is needed", None))?;
+            let question = argument("question").ok_or_else(|| ErrorData::invalid_params("question: say what to ask the models", None))?;
             let models = argument("models").map_or_else(
                 || "Pick three chat models with search: a cheap one, a strong one, and one in between, whose credentials are ready.".to_owned(),
                 |models| format!("Use these models: {models}. Look each up with search, to know its id and price."),
@@ -52,14 +52,14 @@ pub(super) fn get(name: &str, arguments: &JsonObject) -> Result<GetPromptResult,
             ("Asks several models the same question and compares them", words)
         }
         "spend_report" => (
-            "Says what this session has spent",
+            "Shows what this session has spent",
             "Call the lava tool usage with {\"limit\": 50}. Say in a few lines what this session has spent, its limit, what is left and when it resets; then show which models \
-             the money went to, most expensive first, and point out what failed or was unusually dear."
+             the money went to, most expensive first, and point out what failed or was unusually expensive."
                 .to_owned(),
         ),
         other => {
             let names: Vec<String> = list().into_iter().map(|prompt| prompt.name).collect();
-            return Err(ErrorData::invalid_params(format!("there is no prompt \"{}\"; there are {}", text::one_line(other, super::NAME_CHARS_MAX), names.join(", ")), None));
+            return Err(ErrorData::invalid_params(format!("no prompt is called \"{}\"; the prompts are {}", text::one_line(other, super::NAME_CHARS_MAX), names.join(", ")), None));
         }
     };
     Ok(GetPromptResult::new(vec![PromptMessage::new_text(Role::User, words)]).with_description(about))

@@ -65,7 +65,7 @@ pub(super) fn templates() -> Vec<ResourceTemplate> {
             format!("{}{{id}}{{?offset}}", results::ADDRESS),
             "result",
             "A kept result",
-            "What a tool returned and was too long or no text, whole or from a character on; only for the session that paid for it",
+            "A tool's result that was too long or is not text, whole or from a given character on; only for the session that paid for it",
         ),
     ]
 }
@@ -139,7 +139,7 @@ fn as_json(uri: &str, value: &impl Serialize) -> ResourceContents {
 }
 
 fn not_found(uri: &str) -> ErrorData {
-    let message = format!("there is no resource {}; see resources/list and resources/templates/list", text::one_line(uri, 200));
+    let message = format!("unknown resource {}; see resources/list and resources/templates/list", text::one_line(uri, 200));
     ErrorData::resource_not_found(message, Some(json!({ "uri": text::one_line(uri, 200) })))
 }
 

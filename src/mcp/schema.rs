@@ -28,7 +28,7 @@ pub(super) fn output_schema<T: JsonSchema>() -> Arc<JsonObject> {
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         let about = "Present when arguments of the call were ignored.";
         properties.insert(WARNINGS.to_owned(), json!({"type": "array", "items": {"type": "string"}, "description": about}));
-        let about = "Set, and nothing else is, when the call failed: code, message, hint, and what the gateway said.";
+        let about = "Present only when the call failed, and then alone: code, message, hint, and what the gateway said.";
         properties.insert("error".to_owned(), json!({"type": "object", "description": about}));
     }
     Arc::new(schema)

@@ -41,7 +41,7 @@ pub(super) struct Args {
     provider: Option<String>,
     /// How many results, 1 to 25. Default: 8.
     limit: Option<usize>,
-    /// The next_cursor of the page before.
+    /// The next_cursor of the previous page.
     cursor: Option<String>,
 }
 
@@ -80,7 +80,7 @@ struct Hit {
     credentials: String,
     #[serde(default)]
     docs_url: Option<String>,
-    /// Whether it can be bought now, as it is printed.
+    /// Whether it can be bought now, as it is shown.
     #[serde(default = "yes")]
     available: bool,
     /// Why not, and what to do.
@@ -107,13 +107,13 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn run(session: &Session, payer: &Payer, args: Result<Args, ToolError>) -> Result<Output, ToolError> {
     let args = args?;
     if args.limit.is_some_and(|limit| !(1..=LIMIT_MAX).contains(&limit)) {
-        return Err(ToolError::invalid(format!("limit: a number between 1 and {LIMIT_MAX} is needed")));
+        return Err(ToolError::invalid(format!("limit: must be a number between 1 and {LIMIT_MAX}")));
     }
     if args.query.trim().is_empty() && args.provider.is_none() {
-        return Err(ToolError::invalid("query: at least one word is needed, or a provider whose models to list"));
+        return Err(ToolError::invalid("query: give at least one word, or a provider whose models to list"));
     }
     if args.cursor.as_ref().is_some_and(|cursor| cursor.parse::<usize>().is_err()) {
-        return Err(ToolError::invalid("cursor: pass the next_cursor of the page before, unchanged"));
+        return Err(ToolError::invalid("cursor: pass the next_cursor of the previous page, unchanged"));
     }
     let start = args.cursor.as_ref().and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
     let mut parameters = vec![("query", args.query)];

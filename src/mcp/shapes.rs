@@ -70,7 +70,7 @@ pub(super) struct Headers {
 pub(super) enum Body {
     /// Text, and JSON that is neither an object nor a list of objects.
     Text(String),
-    /// A JSON object; of images, sound and files it says what and where they are.
+    /// A JSON object; for images, sound and files it shows what and where they are.
     Object(Map<String, Value>),
     /// A list of JSON objects.
     List(Vec<Map<String, Value>>),

@@ -37,10 +37,10 @@ pub(super) fn ignored(
     }
     match properties.keys().find(|known| is_like(name, known)) {
         Some(meant) if only_reads && !missing.contains(meant.as_str()) => Ok(Some(format!("{shown} (did you mean {meant}?)"))),
-        Some(meant) => Err(ToolError::invalid(format!("{shown}: there is no such argument; did you mean {meant}?"))),
+        Some(meant) => Err(ToolError::invalid(format!("{shown}: unknown argument; did you mean {meant}?"))),
         None if buys || (!only_reads && SETS_A_LIMIT.iter().any(|word| name.to_lowercase().contains(word))) => {
             let names = properties.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            Err(ToolError::invalid(format!("{shown}: there is no such argument; {} takes {names}", tool.name)))
+            Err(ToolError::invalid(format!("{shown}: unknown argument; {} takes {names}", tool.name)))
         }
         None => Ok(Some(shown)),
     }
@@ -99,11 +99,11 @@ mod tests {
         }
         for tool in ["prompt", "call"] {
             let error = look(tool, "colour", &json!("blue")).unwrap_err();
-            assert!(error.contains("colour: there is no such argument") && error.contains(&format!("{tool} takes")), "{error}");
+            assert!(error.contains("colour: unknown argument") && error.contains(&format!("{tool} takes")), "{error}");
             assert_eq!(look(tool, "task_progress", &json!("x")), Ok(None));
         }
         for name in ["amount", "cycle", "limit", "Budget", "max_cost", "models", "maxSpend"] {
-            assert!(look("login", name, &json!("1.00")).unwrap_err().contains("there is no such argument"), "{name}");
+            assert!(look("login", name, &json!("1.00")).unwrap_err().contains("unknown argument"), "{name}");
         }
         for tool in ["login", "search", "get_provider_docs", "usage"] {
             for name in ["colour", "task_progress", "toolCallId", "_meta", "action"] {

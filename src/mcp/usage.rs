@@ -76,7 +76,7 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn run(server: &LavaMcp, call: &Call, args: Result<Args, ToolError>) -> Result<Answer, Stop> {
     let limit = args?.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(ToolError::invalid(format!("limit: a number between 1 and {LIMIT_MAX} is needed")).into());
+        return Err(ToolError::invalid(format!("limit: must be a number between 1 and {LIMIT_MAX}")).into());
     }
     let output = of(server, &call.payer, limit).await?;
     Ok(Answer::new(&output, &output.text()))
@@ -141,7 +141,7 @@ impl Output {
                 lines.extend(self.set_by.map(|by| format!("The limit is {}.", in_text(by.in_words()))));
                 lines.extend(self.resets_at.as_ref().map(|at| format!("Resets at {at}.")));
             }
-            None => lines.push("This gateway does not tell a spend key what it has spent.".to_owned()),
+            None => lines.push("This gateway does not show a spend key what it has spent.".to_owned()),
         }
         lines.extend(self.requests.iter().map(|request| {
             let model = request.model.as_deref().filter(|model| !model.is_empty()).unwrap_or("(no model)");

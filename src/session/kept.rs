@@ -129,7 +129,7 @@ impl Session {
         if outcome == LoggedOut::Forgotten {
             let id = &kept.spend_key_id;
             tracing::warn!(
-                "The spend key {id} of another account is forgotten here, but not revoked: there is no secret key to do that with."
+                "The spend key {id} of another account is deleted here but not revoked, because there is no secret key for that."
             );
         }
         Ok(self.vault.remove(&self.account(client_name)).await?)

@@ -83,10 +83,10 @@ pub enum SessionError {
     #[error("the user declined the login")]
     Declined,
     /// The person did not come back from the browser in time.
-    #[error("nobody finished the login in the browser in time")]
+    #[error("the login in the browser was not finished in time")]
     LoginExpired,
     /// Somebody else knocked at the port of the login.
-    #[error("five answers came that do not belong to this login, so it was given up")]
+    #[error("five answers came that do not belong to this login, so it was stopped")]
     WrongStates,
     /// What the login gave could not be kept.
     #[error("the login worked, but its secret key{} could not be kept: {error}; delete it in your account", .secret_key_id.as_ref().map(|id| format!(" ({id})")).unwrap_or_default())]

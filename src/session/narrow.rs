@@ -154,7 +154,7 @@ impl Wanted {
 pub(super) fn check_list(name: &str, list: Option<&Vec<String>>, most: Option<&Vec<String>>) -> Result<(), String> {
     let (Some(list), Some(most)) = (list, most) else { return Ok(()) };
     match list.iter().find(|item| !most.contains(item)) {
-        Some(item) => Err(format!("{name}: {item} is not among what the owner of this machine allows: {}", most.join(", "))),
+        Some(item) => Err(format!("{name}: the owner of this machine does not allow {item}, only {}", most.join(", "))),
         None => Ok(()),
     }
 }

@@ -182,7 +182,7 @@ impl Session {
         match locked.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(lock) => Some(lock),
             Err(error) => {
-                tracing::warn!(%error, "the login goes on without its lock; another process that logs in now would make a key of its own");
+                tracing::warn!(%error, "the login goes on without its lock; another process that logs in now would make its own key");
                 None
             }
         }

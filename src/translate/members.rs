@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 }
                 let names = || members.iter().map(|(name, _)| &**name);
                 match twice(names) {
-                    Some(name) => Err(A::Error::custom(format_args!("the field \"{name}\" is there twice"))),
+                    Some(name) => Err(A::Error::custom(format_args!("duplicate field \"{name}\""))),
                     None => Ok(Members(members)),
                 }
             }
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!((members.get("c").map(RawValue::get), members.get("d").map(RawValue::get)), (Some("null"), None));
         assert_eq!((members.text("b").as_deref(), members.text("a"), members.text("d")), (Some("tA\n"), None, None));
         for (json, said) in
-            [(r#"{"a":1,"\u0061":2}"#, "the field \"a\" is there twice"), ("[]", "expected a JSON object"), ("7", "expected a JSON object")]
+            [(r#"{"a":1,"\u0061":2}"#, "duplicate field \"a\""), ("[]", "expected a JSON object"), ("7", "expected a JSON object")]
         {
             let error = serde_json::from_str::<Members<'_>>(json).unwrap_err().to_string();
             assert!(error.contains(said), "{json}: {error}");

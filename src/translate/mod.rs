@@ -52,7 +52,7 @@ pub enum BadRequest {
         meant: &'static str,
     },
     /// Something that runs at the provider at a price of its own, which the key does not allow.
-    #[error("{field}: {what}, at a price of its own; it is sent where the key says \"hosted_tools\": true")]
+    #[error("{field}: {what}, at a separate price; it is only sent for a key with \"hosted_tools\": true")]
     Hosted {
         /// The field it is in.
         field: &'static str,
@@ -60,7 +60,7 @@ pub enum BadRequest {
         what: String,
     },
     /// A tool whose cost has no bound.
-    #[error("tools: what a tool of the type \"{kind}\" costs has no bound here; leave it out")]
+    #[error("tools: the cost of a tool of type \"{kind}\" has no upper bound; leave it out")]
     Tool {
         /// Its type, cut.
         kind: String,

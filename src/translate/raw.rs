@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for RawObject {
                 }
                 if let Some(name) = twice(|| fields.iter().map(|(name, _)| name.as_str())) {
                     let name: String = name.chars().take(SHOWN_CHARS).collect();
-                    return Err(A::Error::custom(format_args!("the field \"{name}\" is there twice")));
+                    return Err(A::Error::custom(format_args!("duplicate field \"{name}\"")));
                 }
                 Ok(RawObject(fields))
             }
@@ -138,14 +138,14 @@ mod tests {
     #[test]
     fn a_field_that_stands_there_twice_is_refused() {
         let error = RawObject::parse(br#"{"model":"a","model":"b"}"#).unwrap_err().to_string();
-        assert!(error.contains("\"model\" is there twice"), "{error}");
+        assert!(error.contains("duplicate field \"model\""), "{error}");
         assert!(RawObject::parse(b"[1]").is_err());
         for count in [3, 15, 16, 17, 40] {
             let names = (0..count).map(|n| format!("\"{n}\":{n}")).collect::<Vec<_>>().join(",");
             assert_eq!(RawObject::parse(format!("{{{names}}}").as_bytes()).unwrap().names().count(), count);
             for again in [0, count - 1] {
                 let error = RawObject::parse(format!("{{{names},\"{again}\":0}}").as_bytes()).unwrap_err().to_string();
-                assert!(error.contains(&format!("\"{again}\" is there twice")), "{error}");
+                assert!(error.contains(&format!("duplicate field \"{again}\"")), "{error}");
             }
         }
     }

@@ -109,7 +109,7 @@ pub(super) fn is_name(name: &str, known: &str, date: &str) -> bool {
 
 /// The tools of a request, each as it was sent.
 pub(super) fn tools(body: &RawObject) -> Result<Vec<&RawValue>, BadRequest> {
-    super::field(body, "tools", "an array of tools").map(Option::unwrap_or_default)
+    super::field(body, "tools", "must be an array of tools").map(Option::unwrap_or_default)
 }
 
 /// What decides about a tool.
@@ -129,7 +129,7 @@ impl ToolHead {
     pub(super) fn read(tool: &RawValue) -> Result<Self, BadRequest> {
         serde_json::from_str(tool.get()).map_err(|_| BadRequest::Field {
             field: "tools",
-            expected: "each tool is an object whose type, name and model are texts, and whose max_uses is a whole number",
+            expected: "each tool must be an object whose type, name and model are strings, and whose max_uses is a whole number",
         })
     }
 }

@@ -149,7 +149,7 @@ def test_a_gateway_of_a_team_asks_for_a_key(tmp_path, browser, login):
         time.sleep(READING_S)
         browser.fill("A secret key of this gateway", "aks_live_wrong")
         refused = browser.press("Authorize")
-        assert refused.status == 403 and "That is no secret key of this gateway" in refused.text, refused
+        assert refused.status == 403 and "That is not a secret key of this gateway" in refused.text, refused
         time.sleep(READING_S)
         browser.fill("A secret key of this gateway", gateway.secret)
         done = browser.press_key("Enter")
@@ -198,11 +198,11 @@ def test_another_site_gets_nowhere(gateway, browser):
         framed = browser.open(site.url)
         assert framed.frames == ["chrome-error://chromewebdata/"], framed
         led = browser.press("Win")
-        assert led.status == 403 and "Another web page led here" in led.text and "Authorize" not in led.text, led
+        assert led.status == 403 and "You came here from another web page" in led.text and "Authorize" not in led.text, led
         browser.open(site.url)
         time.sleep(READING_S)
         forged = browser.press("Free cake")
-        assert forged.status == 403 and forged.url == f"{gateway.root}/auth/connect" and "This login does not go on" in forged.text, forged
+        assert forged.status == 403 and forged.url == f"{gateway.root}/auth/connect" and "This login cannot continue" in forged.text, forged
     # The same form from the gateway's own page counts, so it was the site that was refused.
     browser.open(address)
     time.sleep(READING_S)

@@ -266,17 +266,17 @@ async fn what_is_not_there_says_what_helps() {
         ("/v1/responses/resp_1/input_items", &[], "openai.chat(", false),
         ("/v1/completions", &[], "is_chat_model=True", false),
         ("/v1/embeddings", &[], "/v1/forward?u=", false),
-        ("/v1/files", &[], "Files are not here", false),
-        ("/v1/batches", &[], "Batches are not here", false),
+        ("/v1/files", &[], "does not serve files yet", false),
+        ("/v1/batches", &[], "does not serve batches yet", false),
         ("/v1/realtime", &[], "Realtime", false),
-        ("/v1/messages/batches", &[], "Batches are not here", true),
-        ("/v1/messages/batches/b_1/results", &[], "Batches are not here", true),
+        ("/v1/messages/batches", &[], "does not serve batches yet", true),
+        ("/v1/messages/batches/b_1/results", &[], "does not serve batches yet", true),
         ("/v1beta/models/gemini-2.5-flash:generateContent", &[], "Google's own API", false),
         ("/v1/v1beta/models/gemini-2.5-flash:generateContent", &[], "Google's own API", false),
         ("/anthropic/v1/messages", &[], "ANTHROPIC_BASE_URL", true),
         ("/v1/complete", &[("anthropic-version", "2023-06-01")], "ends without /v1", true),
         ("/openai/chat/completions", &[], "OPENAI_BASE_URL", false),
-        ("/nowhere", &[], "There is no route /nowhere here.", false),
+        ("/nowhere", &[], "This gateway has no route /nowhere.", false),
     ] {
         let mut headers = headers.to_vec();
         headers.push(("x-api-key", &key));

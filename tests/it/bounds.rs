@@ -244,7 +244,7 @@ fn names_within_messages_that_readers_confuse_are_refused() {
     assert!(claude(r#"{"role":"user","content":[{"type":"text","text":"a","Source":{}}]}"#).is_err());
     // Readers take the one or the other of what is there twice.
     let twice = chat(r#"{"role":"user","content":"a","content":[{"type":"image_url"}]}"#).unwrap_err();
-    assert!(twice.to_string().contains("\"content\" is there twice"), "{twice}");
+    assert!(twice.to_string().contains("duplicate field \"content\""), "{twice}");
 }
 
 fn chat(messages: &str, more: &str) -> ChatRequest {

@@ -279,9 +279,7 @@ fn the_demo_shows_the_whole_job_and_leaves_nothing() {
     let home = tempfile::tempdir().unwrap();
     let demo = program(home.path()).env("TMPDIR", home.path()).arg("demo").output().unwrap();
     assert!(demo.status.success(), "{}{}", out(&demo), err(&demo));
-    for step in
-        ["login", "search", "prompt", "streamed as", "call", "refused [insufficient_budget]", "usage", "All of it was as it should be"]
-    {
+    for step in ["login", "search", "prompt", "streamed as", "call", "refused [insufficient_budget]", "usage", "Every step worked"] {
         assert!(out(&demo).contains(step), "{step}: {}", out(&demo));
     }
     assert!(std::fs::read_dir(home.path()).unwrap().next().is_none(), "nothing is left behind");

@@ -178,7 +178,7 @@ async fn a_code_works_once_even_for_two_at_once_and_for_a_minute() {
     assert_eq!((won.len(), lost.len(), logins(&harness)), (1, 7, 1));
     for (status, error) in lost {
         assert_eq!((status, error["error"]["code"].as_str()), (400, Some("login_code_invalid")));
-        assert!(error["error"]["message"].as_str().unwrap().contains("Start the login anew"), "{error}");
+        assert!(error["error"]["message"].as_str().unwrap().contains("Start the login again"), "{error}");
     }
     let late = browser.press(&second.fields(), "authorize").await.code();
     harness.clock.set(A_MINUTE_LATER);
@@ -252,10 +252,10 @@ async fn a_click_that_nobody_can_have_meant_leads_to_the_page_again() {
     harness.clock.set("2026-11-24T12:00:00.699Z");
     let early = browser.press(&fields, "authorize").await;
     assert_eq!((early.status, early.header("location")), (200, ""));
-    assert!(early.text.contains("quicker than anybody reads"), "{}", early.text);
+    assert!(early.text.contains("faster than anyone can read"), "{}", early.text);
     harness.clock.set("2026-11-24T12:10:00.700Z");
     let late = browser.press(&fields, "authorize").await;
-    assert!(late.status == 200 && late.text.contains("stood open for a while"), "{}", late.text);
+    assert!(late.status == 200 && late.text.contains("was open for a while"), "{}", late.text);
     harness.clock.set("2026-11-24T12:10:02Z");
     browser.press(&late.fields(), "authorize").await.code();
     served.stop().await;
@@ -344,7 +344,7 @@ async fn what_a_program_says_of_itself_is_shown_as_text() {
         (format!("state={STATE}&port=70000"), "1024 to 65535"),
         ("state=%3Cscript%3E&port=50123".to_owned(), "16 to 128"),
         (format!("state={STATE}&port=50123&limit=lots"), "amount and a cycle"),
-        (format!("state={STATE}&port=50123&%3Cscript%3E=1&%3Cscript%3E=1"), "&lt;script&gt;: it stands there twice"),
+        (format!("state={STATE}&port=50123&%3Cscript%3E=1&%3Cscript%3E=1"), "&lt;script&gt;: duplicate field"),
     ] {
         let wrong = browser.open(&query).await;
         assert!(wrong.status == 400 && wrong.text.contains(says) && !wrong.text.contains("<script"), "{query}: {}", wrong.text);

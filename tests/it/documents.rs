@@ -1,5 +1,7 @@
 //! README, guides and reference: every link leads somewhere, and the README is short.
 
+mod commands;
+
 use std::path::{Path, PathBuf};
 
 /// The documents that people read, and the folder of each is where its links begin.

@@ -288,7 +288,7 @@ fn a_file_that_cannot_be_read_is_left_alone() {
         assert!(said.contains("UTF-8"), "{client}: {said}");
     }
     let twice = "{\"mcpServers\": {}, \"mcpServers\": {}}";
-    assert!(Home::with("cursor", twice).refused("install", &[]).contains("twice"));
+    assert!(Home::with("cursor", twice).refused("install", &[]).contains("duplicate"));
 }
 
 #[test]
@@ -430,7 +430,7 @@ fn a_link_stays_a_link_and_rights_stay_as_they_are() {
     assert!(second["backup"].as_str().unwrap().starts_with(backup) && second["backup"] != backup, "{second}");
     assert_eq!(fs::read_to_string(backup).unwrap(), "of another day");
     fs::remove_file(&real).unwrap();
-    assert!(err(&home.run("install", &[])).contains("leads nowhere"));
+    assert!(err(&home.run("install", &[])).contains("broken link"));
 }
 
 #[test]
@@ -526,7 +526,7 @@ fn no_link_leads_out_of_a_project() {
             for verb in ["install", "uninstall"] {
                 let output = in_project(&home, &[verb, client, "--scope", "project"]);
                 assert_eq!(output.status.code(), Some(1), "{client} {way}");
-                assert!(err(&output).contains("leads out of the project") || way == "nowhere", "{}", err(&output));
+                assert!(err(&output).contains("a link out of the project") || way == "nowhere", "{}", err(&output));
             }
             assert_eq!(fs::read_to_string(outside.join(name)).unwrap(), "", "{client} {way}");
             assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "{client} {way}");

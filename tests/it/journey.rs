@@ -534,7 +534,7 @@ async fn a_key_is_read_from_the_headers_that_sdks_use() {
     let mut wrong_check = key.clone();
     wrong_check.replace_range(key.len() - 1.., if key.ends_with('a') { "b" } else { "a" });
     for (headers, says) in [
-        (vec![], "needed"),
+        (vec![], "No API key was sent"),
         (vec![("authorization", format!("Basic {key}"))], "Bearer"),
         (vec![("authorization", format!("Bearer {key}")), ("x-api-key", other)], "Two different"),
         (vec![("x-api-key", wrong_check)], "not known"),

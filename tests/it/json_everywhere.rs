@@ -137,7 +137,7 @@ fn servers_print_where_they_can_be_called() {
             let port = printed["listening"].as_str().unwrap().to_owned();
             let second = program(home.path()).args([command, "--listen", &port]).output().unwrap();
             let said = String::from_utf8_lossy(&second.stderr).into_owned();
-            assert!(said.contains("taken") && said.contains("--listen"), "{said}");
+            assert!(said.contains("in use") && said.contains("--listen"), "{said}");
             assert_eq!(second.status.code(), Some(1));
             assert!(Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap().success());
             child.wait().unwrap();

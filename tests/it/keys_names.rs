@@ -47,7 +47,7 @@ fn every_command_takes_a_name_as_well_as_an_id() {
     assert_eq!(rotated["spend_key_id"], *id);
     let key = rotated["key"].as_str().unwrap();
     let (code, _, err) = place.run(&["keys", "revoke", key]);
-    assert!(code == Some(1) && err.contains("a key itself") && !err.contains(key), "{err}");
+    assert!(code == Some(1) && err.contains("the key itself") && !err.contains(key), "{err}");
     assert_eq!(place.json(&["keys", "revoke", "my editor"]), json!({"revoked": id, "name": "my editor"}));
 }
 
@@ -57,7 +57,10 @@ fn a_name_that_is_not_one_keys_is_an_error_that_helps() {
     let first = place.key("ci");
     for command in ["show", "pause", "resume", "rotate", "revoke", "holds"] {
         let (code, _, err) = place.run(&["keys", command, "cii"]);
-        assert!(code == Some(1) && err.contains("no spend key \"cii\"") && err.contains("did you mean \"ci\"?"), "{command}: {err}");
+        assert!(
+            code == Some(1) && err.contains("no spend key is called \"cii\"") && err.contains("did you mean \"ci\"?"),
+            "{command}: {err}"
+        );
     }
     let (_, _, err) = place.run(&["keys", "show", "something else"]);
     assert!(err.contains("`lava-mcp --sandbox keys list`"), "{err}");
@@ -103,7 +106,7 @@ fn revoked_keys_are_still_there_to_look_at() {
         assert!(code == Some(1) && err.contains("(\"gone\") is revoked, which cannot be undone"), "{command:?}: {err}");
     }
     let (code, _, err) = place.run(&["keys", "show", "gone"]);
-    assert!(code == Some(1) && err.contains("no spend key \"gone\""), "{err}");
+    assert!(code == Some(1) && err.contains("no spend key is called \"gone\""), "{err}");
 }
 
 #[test]
@@ -239,9 +242,9 @@ fn a_name_that_nothing_is_called_by_is_warned_about() {
     for (unknown, says, nearest) in [
         ("gpt-4o-mimi", "no model is called \"gpt-4o-mimi\"", Some("gpt-4o-mini")),
         ("gpt-5o*", "no model begins with \"gpt-5o\"", None),
-        ("gpt*mini", "only a * at the end", None),
+        ("gpt*mini", "a * is only special at the end", None),
         ("openai", "is a provider, not a model", Some("openai/*")),
-        ("GPT-4o", "upper and lower case count", Some("gpt-4o")),
+        ("GPT-4o", "names are case-sensitive", Some("gpt-4o")),
         ("my-usual", "is an alias in the config file", Some("gpt-4o-mini")),
         ("house/outn", "no model is called", None),
     ] {

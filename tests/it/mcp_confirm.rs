@@ -178,7 +178,7 @@ async fn where_no_price_is_told_beforehand_each_call_is_asked_about() {
         server.call("login", json!({}));
         let asked = json!({"model": "gpt-4o-mini", "input": "Hi"});
         let (question, refused) = answered(&mut server, "prompt", &asked, "decline");
-        assert!(question.contains("does not tell beforehand"), "{question}");
+        assert!(question.contains("does not say in advance"), "{question}");
         assert_eq!(error_code(&refused), "declined");
         let (_, paid) = answered(&mut server, "prompt", &asked, "accept");
         assert_eq!(paid["structuredContent"]["content"], "Hello from Lava", "{paid}");

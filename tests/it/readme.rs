@@ -1,4 +1,4 @@
-//! What README shows as a config file is one: as printed, every command reads it, and its own provider can be used.
+//! What README and the other documents show as a config file is one: as printed, every command reads it, and README's own provider can be used.
 
 use std::process::Output;
 
@@ -42,4 +42,24 @@ async fn its_config_file_works_as_printed() {
     }
     let status = out(run(&printed, None, &["status"]));
     assert!(status.contains("5.00 USD a day (set by session.limit in the config file)"), "{status}");
+}
+
+#[test]
+fn other_documents_show_settings_that_are_read() {
+    let home = tempfile::tempdir().unwrap();
+    let certificate = rcgen::generate_simple_self_signed(vec!["house".to_owned()]).unwrap().cert.pem();
+    std::fs::write(home.path().join("company.pem"), certificate).unwrap();
+    let config = home.path().join("config.toml");
+    let mut blocks = 0;
+    for name in ["docs/REFERENCE.md", "docs/guides/gateway.md"] {
+        let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            std::fs::write(&config, block).unwrap();
+            let done = program(home.path()).arg("--config").arg(&config).arg("doctor").output().unwrap();
+            assert!(done.status.success(), "{name}:\n{block}{}", String::from_utf8_lossy(&done.stderr));
+            blocks += 1;
+        }
+    }
+    assert!(blocks >= 3, "{blocks}");
 }

@@ -41,7 +41,7 @@ fn a_mistake_in_the_config_file_is_named_by_line_and_key() {
             &["did you mean `openai`?"],
         ),
         ("[providers.x]\nprice = { input = \"-1\", output = \"1\" }\n", "line 2, column 9: providers.x.price:", &["\"-1\""]),
-        ("[providers.x]\nprice = { input = 1, output = 1 }\n", "line 2, column 9: providers.x.price:", &["written as text"]),
+        ("[providers.x]\nprice = { input = 1, output = 1 }\n", "line 2, column 9: providers.x.price:", &["in quotes"]),
         ("[providers.x]\nprice = \"cheap\"\n", "line 2, column 9: providers.x.price:", &["\"free\""]),
         ("[providers]\nopenai = \"sk-canary\"\n", "line 2, column 10: providers.openai:", &["a text"]),
         ("[model_aliases]\nfast = \"\"\n", "line 2, column 1: model_aliases.fast:", &["a name on both sides"]),

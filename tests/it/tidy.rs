@@ -30,7 +30,7 @@ const ONLY_IN: [(&str, &[&str]); 4] = [("rusqlite::", &["store"]), ("rmcp::", &[
 const LINES_MAX: usize = 400;
 const LONG_FILES: [(&str, &str); 0] = [];
 
-fn sources() -> BTreeMap<PathBuf, String> {
+pub(crate) fn sources() -> BTreeMap<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![root.clone()];
     let mut files = BTreeMap::new();

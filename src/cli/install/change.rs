@@ -93,10 +93,7 @@ impl TargetArgs {
             None if self.force => Ok(Some(Map::new())),
             _ => {
                 let starts = Client::command_of(entry).or_else(|| Client::url_of(entry)).unwrap_or("something else");
-                Err(format!(
-                    "\"{}\" there is another server ({starts}). Take another name with --name, or replace it with --force",
-                    self.name
-                ))
+                Err(format!("\"{}\" is another server ({starts}). Choose another name with --name, or replace it with --force", self.name))
             }
         }
     }

@@ -142,8 +142,7 @@ impl Client {
         Ok(match self {
             Self::ClaudeDesktop => {
                 return Err(
-                    "Claude Desktop's file knows only servers that it starts itself, and its connectors are called from Anthropic's \
-                            network, which does not reach this machine. Leave out --url."
+                    "Claude Desktop's config file only takes servers that Claude Desktop starts itself, and its connectors are called from Anthropic's network, which cannot reach this machine. Leave out --url."
                         .to_owned(),
                 );
             }
@@ -211,7 +210,7 @@ impl Client {
             (Self::Windsurf, _) => "In Windsurf's Cascade panel open MCP servers and press refresh.",
             (Self::Zed, _) => "Zed starts it at once; the agent panel's settings show a green dot.",
             (Self::Gemini, _) => "Start gemini in a folder you trust; `gemini mcp list` shows whether it is connected.",
-            (Self::Opencode, _) => "Start opencode anew; `opencode mcp list` shows whether it is connected.",
+            (Self::Opencode, _) => "Start opencode again; `opencode mcp list` shows whether it is connected.",
         }
     }
 }

@@ -36,7 +36,7 @@ impl Original {
 pub(super) fn behind_links(path: &Path) -> Result<PathBuf, String> {
     match fs::symlink_metadata(path) {
         Ok(entry) if entry.is_symlink() => {
-            fs::canonicalize(path).map_err(|error| format!("{} is a link that leads nowhere ({error}). Mend or delete it.", path.display()))
+            fs::canonicalize(path).map_err(|error| format!("{} is a broken link ({error}). Repair or delete it.", path.display()))
         }
         _ => Ok(path.to_owned()),
     }
@@ -45,7 +45,7 @@ pub(super) fn behind_links(path: &Path) -> Result<PathBuf, String> {
 /// The file of a project that is meant. A project can come from anybody, so no link in it leads out of it, neither the file nor a folder on the way to it.
 pub(super) fn within(project: &Path, path: &Path) -> Result<PathBuf, String> {
     let real = |path: &Path| {
-        fs::canonicalize(path).map_err(|error| format!("{} is a link that leads nowhere ({error}). Mend or delete it.", path.display()))
+        fs::canonicalize(path).map_err(|error| format!("{} is a broken link ({error}). Repair or delete it.", path.display()))
     };
     let project = real(project)?;
     // What is missing is made, and is no link then.
@@ -53,7 +53,7 @@ pub(super) fn within(project: &Path, path: &Path) -> Result<PathBuf, String> {
     let found = real(there)?;
     if !found.starts_with(&project) {
         return Err(format!(
-            "{} leads out of the project, to {}. Replace the link by a file or folder of its own.",
+            "{} is a link out of the project, to {}. Replace the link with a file or folder.",
             there.display(),
             found.display()
         ));

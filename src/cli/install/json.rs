@@ -26,7 +26,7 @@ fn parse(text: &str) -> Result<CstRootNode, String> {
     match root.value() {
         None => {}
         Some(value) if value.as_object().is_some() => {}
-        Some(_) => return Err("line 1: an object ({ … }) was expected".to_owned()),
+        Some(_) => return Err("line 1: expected an object ({ … })".to_owned()),
     }
     Ok(root)
 }
@@ -37,7 +37,7 @@ pub(super) fn read(text: &str) -> Result<Value, String> {
 
 pub(super) fn put(text: &str, path: &[&str], value: &Value) -> Result<String, String> {
     let root = parse(text)?;
-    let mut object = root.object_value_or_create().ok_or("line 1: an object ({ … }) was expected")?;
+    let mut object = root.object_value_or_create().ok_or("line 1: expected an object ({ … })")?;
     for (at, name) in path.iter().enumerate() {
         let rest = &path[at + 1..];
         match (property(&object, name)?, rest) {
@@ -83,7 +83,7 @@ fn property(object: &CstObject, name: &str) -> Result<Option<CstObjectProp>, Str
     let mut all = object.properties().into_iter().filter(|property| property.decoded_name().as_deref() == Some(name));
     match (all.next(), all.next()) {
         (first, None) => Ok(first),
-        (_, Some(_)) => Err(format!("\"{name}\" stands there twice; delete one of them")),
+        (_, Some(_)) => Err(format!("duplicate \"{name}\"; delete one of them")),
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
             assert!(error.contains(says), "{text}: {error}");
         }
         let twice = "{\"mcpServers\": {}, \"mcpServers\": {}}";
-        assert!(put(twice, &["mcpServers", "lava"], &json!({})).unwrap_err().contains("twice"));
+        assert!(put(twice, &["mcpServers", "lava"], &json!({})).unwrap_err().contains("duplicate"));
         assert!(put("{\"mcpServers\": []}", &["mcpServers", "lava"], &json!({})).unwrap_err().contains("not an object"));
     }
 }

@@ -38,10 +38,10 @@ const ATTEMPTS_MAX: usize = 5;
 pub(super) struct InstallArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// Give the server a variable with this value; may be repeated.
+    /// Give the server a variable with this value; can be repeated.
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
-    /// Have the client pass on this variable of its own environment; may be repeated.
+    /// Have the client pass on this variable of its own environment; can be repeated.
     #[arg(long, value_name = "NAME")]
     pass: Vec<String>,
     /// The most a session may spend, such as 5.00/daily.
@@ -72,13 +72,13 @@ struct TargetArgs {
     /// The server's name in the client.
     #[arg(long, default_value = "lava")]
     name: String,
-    /// Whose settings: the user's, or those of the project in this folder.
+    /// Which settings to change: the user's, or those of the project in this folder.
     #[arg(long, value_enum, default_value = "user")]
     scope: Scope,
     /// Show the change, write nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Touch an entry of that name even if it starts another program.
+    /// Change an entry of that name even if it starts another program.
     #[arg(long)]
     force: bool,
 }
@@ -112,7 +112,7 @@ pub(super) fn install(args: &InstallArgs, flags: &Flags, environment: &Environme
     }
     for (name, _) in clear_text_secrets(&launch) {
         output::complain(&format!(
-            "note: {name} stands in {} in clear text; `lava-mcp providers set` keeps a provider's key in the keyring",
+            "note: {name} is in {} in clear text; `lava-mcp providers set` keeps a provider's key in the keyring",
             file.display()
         ));
     }
@@ -131,7 +131,7 @@ pub(super) fn uninstall(args: &UninstallArgs, environment: &Environment, json: b
 fn launch(args: &InstallArgs, flags: &Flags, environment: &Environment) -> Result<Launch, Failure> {
     if let Some(url) = &args.url {
         if flags.sandbox || flags.config.is_some() || flags.data_dir.is_some() {
-            return Err("With --url the server runs already: give --sandbox, --config and --data-dir to `lava-mcp serve`."
+            return Err("With --url the server is already running: give --sandbox, --config and --data-dir to `lava-mcp serve`."
                 .to_owned()
                 .into());
         }
@@ -160,7 +160,7 @@ fn launch(args: &InstallArgs, flags: &Flags, environment: &Environment) -> Resul
         }
     }
     for pair in &args.env {
-        let (name, value) = pair.split_once('=').ok_or_else(|| format!("--env {pair}: NAME=VALUE is needed"))?;
+        let (name, value) = pair.split_once('=').ok_or_else(|| format!("--env {pair}: write NAME=VALUE"))?;
         check_variable("--env", name)?;
         set(name, value.to_owned());
     }
@@ -176,19 +176,19 @@ fn launch(args: &InstallArgs, flags: &Flags, environment: &Environment) -> Resul
 
 fn checked_url(text: &str) -> Result<String, Failure> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    let url = url.ok_or_else(|| format!("--url {text}: an address such as http://127.0.0.1:8484/mcp is needed"))?;
+    let url = url.ok_or_else(|| format!("--url {text}: give an address such as http://127.0.0.1:8484/mcp"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("--url: an address with a password in it would show it to everybody; leave it out".to_owned().into());
+        return Err("--url: an address with a password in it shows the password to everybody; leave it out".to_owned().into());
     }
     if url.path().trim_end_matches('/').ends_with("/sse") {
-        return Err(format!("--url {text}: that is the older transport, which is on its way out; use the address that ends in /mcp").into());
+        return Err(format!("--url {text}: that is the deprecated transport; use the address that ends in /mcp").into());
     }
     Ok(text.to_owned())
 }
 
 fn check_variable(flag: &str, name: &str) -> Result<(), Failure> {
     let is_fine = !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if is_fine && !name.is_empty() { Ok(()) } else { Err(format!("{flag} {name}: that is no name of a variable").into()) }
+    if is_fine && !name.is_empty() { Ok(()) } else { Err(format!("{flag} {name}: that is not the name of a variable").into()) }
 }
 
 /// Variables whose names say that they hold a key.
@@ -204,7 +204,7 @@ impl TargetArgs {
         if is_fine && (1..=32).contains(&self.name.len()) {
             return Ok(());
         }
-        Err(format!("--name {}: 1 to 32 letters, digits, - and _ are needed", self.name).into())
+        Err(format!("--name {}: use 1 to 32 letters, digits, - or _", self.name).into())
     }
 
     fn file(&self, environment: &Environment) -> Result<PathBuf, Failure> {
@@ -234,7 +234,7 @@ impl TargetArgs {
                 return Ok(Outcome { action, file, backup, diff: None });
             }
         }
-        Err(format!("{} is changed by another program all the time. Close {} and try again.", file.display(), self.client.title()).into())
+        Err(format!("Another program keeps changing {}. Close {} and try again.", file.display(), self.client.title()).into())
     }
 
     fn report(&self, outcome: &Outcome, json: bool, is_install: bool) -> Result<(), Failure> {
@@ -261,12 +261,12 @@ impl TargetArgs {
         let file = outcome.file.display();
         output::say(&match outcome.action {
             "absent" => format!("There is no server \"{}\" in {file}: nothing to remove.", self.name),
-            "unchanged" => format!("The server \"{}\" is in {file} already, just so: nothing was changed.", self.name),
+            "unchanged" => format!("The server \"{}\" is already in {file} with these settings: nothing was changed.", self.name),
             "removed" => format!("Removed the server \"{}\" from {file}.", self.name),
             action => format!("{} the server \"{}\" in {file}.", if action == "updated" { "Updated" } else { "Added" }, self.name),
         });
         if let Some(backup) = &outcome.backup {
-            output::say(&format!("The file from before is {}.", backup.display()));
+            output::say(&format!("The previous file is kept as {}.", backup.display()));
         }
         if is_install {
             output::say(&format!("Next: {next} Then tell the agent: “Log in to {} and say what I may spend.”", self.name));

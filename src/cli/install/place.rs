@@ -55,7 +55,7 @@ impl Machine<'_> {
                 return Ok(self.first(names.map(|name| project.join(name))));
             }
             Client::ClaudeDesktop | Client::Windsurf => {
-                return Err(format!("{} has no servers of a project: leave out --scope project.", client.title()));
+                return Err(format!("{} has no servers for a project: leave out --scope project.", client.title()));
             }
         }))
     }
@@ -122,7 +122,7 @@ impl Machine<'_> {
 
     fn home(&self) -> Result<PathBuf, String> {
         let name = if self.os == Os::Windows { "USERPROFILE" } else { "HOME" };
-        self.folder(name).ok_or_else(|| format!("There is no home folder: set {name}."))
+        self.folder(name).ok_or_else(|| format!("No home folder was found: set {name}."))
     }
 
     fn folder(&self, name: &str) -> Option<PathBuf> {

@@ -7,20 +7,20 @@ use std::{
 
 /// The path to write down, and a warning if it may vanish.
 pub(super) fn path(search_path: Option<&str>) -> Result<(String, Option<String>), String> {
-    let running = std::env::current_exe().map_err(|error| format!("The path of this program cannot be told: {error}."))?;
+    let running = std::env::current_exe().map_err(|error| format!("The path of this program is not known: {error}."))?;
     if !running.exists() {
         return Err(format!("{} was replaced while it ran. Run the command again.", running.display()));
     }
     let path = stable(&running, search_path);
     let warning = is_of_a_build(&path).then(|| {
         format!(
-            "{} is what a build left in its target folder and may vanish; `cargo install --path .` puts lava-mcp where it stays.",
+            "{} is in a build's target folder and may disappear; `cargo install --path . --locked` installs lava-mcp permanently.",
             path.display()
         )
     });
-    let text = path
-        .to_str()
-        .ok_or_else(|| format!("{} is not Unicode, which no client can store. Install lava-mcp elsewhere.", path.display()))?;
+    let text = path.to_str().ok_or_else(|| {
+        format!("The path {} is not Unicode, so clients cannot store it. Install lava-mcp somewhere else.", path.display())
+    })?;
     Ok((text.to_owned(), warning))
 }
 

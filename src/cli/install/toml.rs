@@ -34,7 +34,7 @@ pub(super) fn put(text: &str, path: &[&str], value: &Value) -> Result<String, St
     // Into the innermost table on the way that is there; those that are missing are written within the line.
     for depth in (1..path.len()).rev() {
         let (above, below) = path.split_at(depth);
-        let (name, deeper) = below.split_first().ok_or("a key is needed")?;
+        let (name, deeper) = below.split_first().ok_or("expected a key")?;
         let wrapped = deeper.iter().rev().fold(value.clone(), |value, name| Value::Object(Map::from_iter([((*name).to_owned(), value)])));
         let pair = format!("{} = {}", key(name), render(&wrapped));
         if let Some(holder) = layout.pairs.iter().position(|pair| pair.is_table && pair.path == above) {
@@ -116,7 +116,7 @@ pub(super) fn line_of(text: &str, path: &[&str]) -> Option<usize> {
 }
 
 fn split<'p, 'n>(path: &'p [&'n str]) -> Result<(&'p [&'n str], &'n str), String> {
-    path.split_last().map(|(name, parents)| (parents, *name)).ok_or_else(|| "a key is needed".to_owned())
+    path.split_last().map(|(name, parents)| (parents, *name)).ok_or_else(|| "expected a key".to_owned())
 }
 
 /// Adds a pair to an inline table, behind its last one.

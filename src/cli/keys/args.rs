@@ -18,22 +18,22 @@ enum Shape {
 
 #[derive(Debug, Args)]
 pub(super) struct Limits {
-    /// Most money a cycle, such as 5/day, 50.00/monthly or 20/total; `none` for no such limit.
+    /// The most money per cycle, such as 5/day, 50.00/monthly or 20/total; `none` for no limit.
     #[arg(long, value_name = "AMOUNT/CYCLE", allow_hyphen_values = true, value_parser = or_none(SpendLimit::parse_short))]
     spend_limit: Option<Change<SpendLimit>>,
-    /// Most requests a cycle, such as 1000/day; `none` for no such limit.
+    /// The most requests per cycle, such as 1000/day; `none` for no limit.
     #[arg(long, value_name = "COUNT/CYCLE", allow_hyphen_values = true, value_parser = or_none(RequestLimit::parse_short))]
     request_limit: Option<Change<RequestLimit>>,
     /// Allow a key without a spend limit and without a request limit.
     #[arg(long)]
     unlimited: bool,
-    /// Requests a minute, such as 60, or 60/10 with a burst of 10; `none` for no such limit.
+    /// Requests a minute, such as 60, or 60/10 with a burst of 10; `none` for no limit.
     #[arg(long, value_name = "RPM[/BURST]", allow_hyphen_values = true, value_parser = or_none(RateLimit::parse_short))]
     rate_limit: Option<Change<RateLimit>>,
-    /// Models it may use, with commas between them; a * at the end matches what follows; `none` for all.
+    /// Models it may use, separated by commas; a * at the end matches any ending; `none` for all.
     #[arg(long, value_name = "MODELS", value_parser = or_none(parse_list))]
     pub(super) models: Option<Change<Vec<String>>>,
-    /// Providers it may use, with commas between them; `none` for all.
+    /// Providers it may use, separated by commas; `none` for all.
     #[arg(long, value_name = "PROVIDERS", value_parser = or_none(parse_list))]
     pub(super) providers: Option<Change<Vec<String>>>,
     /// When it stops working, such as 30d, 2027-01-31 or 2027-01-31T12:00Z (UTC where no zone is given); `none` for never.
@@ -42,10 +42,10 @@ pub(super) struct Limits {
     /// Which API it speaks.
     #[arg(long)]
     shape: Option<Shape>,
-    /// Let it buy what a provider runs for a fee of its own, such as web searches; `false` ends that.
+    /// Let it buy what a provider runs for a separate fee, such as web searches; `false` turns that off.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     hosted_tools: Option<bool>,
-    /// Lower an output cap that is more than there is money for, as Claude Code's, rather than refuse the request; `false` ends that.
+    /// Lower an output cap that the money left does not cover, such as Claude Code's, instead of refusing the request; `false` turns that off.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     lower_output_cap: Option<bool>,
 }
@@ -60,7 +60,7 @@ pub(in crate::cli) fn or_none<T>(parse: impl Fn(&str) -> Result<T, String> + Clo
 
 fn parse_list(text: &str) -> Result<Vec<String>, String> {
     let list: Vec<String> = text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect();
-    if list.is_empty() { Err("write 1 to 1000 names with commas between them, or none for all".to_owned()) } else { Ok(list) }
+    if list.is_empty() { Err("write 1 to 1000 names, separated by commas, or none for all".to_owned()) } else { Ok(list) }
 }
 
 impl From<Shape> for RequestShape {

@@ -40,7 +40,7 @@ pub(super) async fn all(client: &Client, secret: &Secret) -> Result<Vec<SpendKey
 /// The key with this id or, if there is none, this name. A name that several keys have is an error that shows their ids.
 pub(super) async fn find(client: &Client, secret: &Secret, text: &str, purpose: Purpose) -> Result<SpendKeyObject, Failure> {
     if text.starts_with(KEY_BEGINS) && !text.ends_with("****") {
-        return Err(Failure::Error("this is a key itself: give its name or its id, which `lava-mcp keys list` shows".to_owned()));
+        return Err(Failure::Error("this is the key itself: give its name or its id, which `lava-mcp keys list` shows".to_owned()));
     }
     if text.starts_with(ID_BEGINS) {
         match client.spend_key_or_revoked(secret, text).await {
@@ -69,8 +69,8 @@ pub(super) async fn find(client: &Client, secret: &Secret, text: &str, purpose: 
             let near = known::nearest(text, keys.iter().map(|key| (key.name.as_str(), key.name.as_str())));
             let near: Vec<String> = near.into_iter().map(|name| format!("\"{name}\"")).collect();
             let near = known::did_you_mean(&near);
-            let hint = if near.is_empty() { "; `lava-mcp keys list` shows those there are" } else { &near };
-            Err(Failure::Error(format!("there is no spend key \"{text}\"{hint}")))
+            let hint = if near.is_empty() { "; `lava-mcp keys list` shows the keys" } else { &near };
+            Err(Failure::Error(format!("no spend key is called \"{text}\"{hint}")))
         }
         several => {
             let ids = several.iter().map(|key| format!("{} ({}, made {})", key.spend_key_id, key.status, day(&key.created_at)));

@@ -28,11 +28,11 @@ pub(super) struct KeysArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a spend key and show it, once. It needs a limit of money or of requests, or --unlimited.
+    /// Make a spend key and show it once. It needs a limit of money or of requests, or --unlimited.
     #[command(after_help = "Examples:\n  lava-mcp keys create \"my editor\" --spend-limit 5/day --models 'gpt-4o*'\n  \
                             lava-mcp keys create ci --request-limit 1k/day --expires-at 30d --quiet")]
     Create {
-        /// What you call it.
+        /// Its name.
         name: String,
         #[command(flatten)]
         limits: Limits,
@@ -48,7 +48,7 @@ enum Action {
         /// How many, 1 to 100.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=100))]
         limit: u8,
-        /// The next_cursor of the page before.
+        /// The next_cursor of the previous page.
         #[arg(long)]
         cursor: Option<String>,
     },
@@ -58,12 +58,12 @@ enum Action {
         /// Its name or id, as list shows it; a revoked one by its id.
         key: String,
     },
-    /// Change limits; what is not named stays, and `none` lifts a limit.
+    /// Change a key's limits; what is not given stays, and `none` removes a limit.
     #[command(after_help = "Example:\n  lava-mcp keys update \"my editor\" --spend-limit 10/day --expires-at none")]
     Update {
         /// Its name or id.
         key: String,
-        /// What you call it from now on.
+        /// Its new name.
         #[arg(long)]
         name: Option<String>,
         #[command(flatten)]
@@ -87,12 +87,12 @@ enum Action {
         #[arg(long)]
         quiet: bool,
     },
-    /// End a key for good. On a terminal it is asked first; list --all still shows the key.
+    /// Revoke a key for good. On a terminal you are asked first; `list --all` still shows the key.
     #[command(after_help = "Example:\n  lava-mcp keys revoke \"my editor\" --yes")]
     Revoke {
         /// Its name or id.
         key: String,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long, short)]
         yes: bool,
     },
@@ -101,12 +101,12 @@ enum Action {
         /// Only those of this spend key, by its name or id.
         key: Option<String>,
     },
-    /// Take an unverified charge back that the provider did not bill.
+    /// Write off an unverified charge that the provider did not bill.
     #[command(after_help = "Example:\n  lava-mcp keys write-off hold_01KB… --reason \"not on the bill\"")]
     WriteOff {
-        /// The hold, as holds shows it.
+        /// The hold, as `keys holds` shows it.
         hold: String,
-        /// Why, for the books; 1 to 255 characters.
+        /// The reason, kept in the ledger; 1 to 255 characters.
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
@@ -183,7 +183,7 @@ impl Command<'_> {
             return output::print_json(&page);
         }
         if page.data.is_empty() {
-            output::complain("There are no spend keys; `lava-mcp keys create NAME --spend-limit 5/day` makes one.");
+            output::complain("No spend keys yet; `lava-mcp keys create NAME --spend-limit 5/day` makes one.");
             return Ok(());
         }
         show::table(&page.data);

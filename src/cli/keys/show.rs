@@ -56,7 +56,7 @@ pub(super) fn new(key: &Secret, object: &SpendKeyObject, warnings: &[super::Warn
     }
     output::say(key.expose());
     if !quiet {
-        output::complain("Keep it now: it is not shown again.");
+        output::complain("Save it now: it is not shown again.");
         output::table(&rows(object));
     }
     Ok(())
@@ -125,7 +125,7 @@ fn rows(key: &SpendKeyObject) -> Vec<Vec<String>> {
         add("Revoked", at);
     }
     add("Spend limit", key.spend_limit.as_ref().map_or_else(|| "none".to_owned(), spend_limit));
-    let when = key.spend_limit.as_ref().map_or("in all", |limit| in_cycle(limit.cycle));
+    let when = key.spend_limit.as_ref().map_or("in total", |limit| in_cycle(limit.cycle));
     add("Spent", format!("{} USD {when}", money(&key.current_spend)));
     if let Some(held) = extras.map(|extras| extras.held.as_str()) {
         add("Held", format!("{held} USD by calls in flight"));
@@ -143,7 +143,7 @@ fn rows(key: &SpendKeyObject) -> Vec<Vec<String>> {
             let left = limit.count.saturating_sub(key.current_requests);
             add("Requests", format!("{} {}, {left} left{resets}", key.current_requests, in_cycle(limit.cycle)));
         }
-        None => add("Requests", format!("{} in all", key.total_requests)),
+        None => add("Requests", format!("{} in total", key.total_requests)),
     }
     add("Rate limit", key.rate_limit.map_or_else(|| "none".to_owned(), rate_limit));
     add("Models", list(key.allowed_models.as_ref()));
@@ -184,6 +184,6 @@ const fn in_cycle(cycle: Cycle) -> &'static str {
         Cycle::Daily => "today",
         Cycle::Weekly => "this week",
         Cycle::Monthly => "this month",
-        Cycle::Total => "in all",
+        Cycle::Total => "in total",
     }
 }

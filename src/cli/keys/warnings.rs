@@ -114,7 +114,7 @@ fn unknown(settings: &Settings, pattern: &str) -> Warning {
         );
     }
     if pattern.trim_end_matches('*').contains('*') {
-        return warning(format!("no model is called \"{pattern}\": only a * at the end matches what follows"), Vec::new());
+        return warning(format!("no model is called \"{pattern}\": a * is only special at the end"), Vec::new());
     }
     if let Some(id) = known::provider(settings, pattern) {
         return warning(format!("\"{pattern}\" is a provider, not a model"), vec![format!("{id}/*")]);
@@ -128,7 +128,7 @@ fn unknown(settings: &Settings, pattern: &str) -> Warning {
     }
     let lower = pattern.to_lowercase();
     if lower != pattern && is_listed(settings, &lower) {
-        return warning(format!("no model is called \"{pattern}\": upper and lower case count"), vec![lower]);
+        return warning(format!("no model is called \"{pattern}\": names are case-sensitive"), vec![lower]);
     }
     let wanted = bare.trim_end_matches('*');
     let nearest = catalog.nearest_models(wanted, 3).into_iter().map(|model| model.id.to_string()).collect();
@@ -139,6 +139,6 @@ fn unknown(settings: &Settings, pattern: &str) -> Warning {
 /// That a name is taken: commands then need the id.
 pub(super) fn duplicate(name: &str, keys: &[SpendKeyObject], but: Option<&str>) -> Option<Warning> {
     let other = keys.iter().find(|key| key.name == name && Some(key.spend_key_id.as_str()) != but)?;
-    let message = format!("another key is called \"{name}\" ({}): commands take the id of either, not the name", other.spend_key_id);
+    let message = format!("another key is called \"{name}\" ({}): use their ids in commands, not the name", other.spend_key_id);
     Some(Warning::new("name", name, &message, Vec::new()))
 }

@@ -109,7 +109,7 @@ impl Printer {
             }
             let text = match waiting.texts.pop_front() {
                 Some(text) => text,
-                None => format!("{} lines were dropped, because nobody read them\n", std::mem::take(&mut waiting.dropped)).into_bytes(),
+                None => format!("{} lines were dropped because nothing read them\n", std::mem::take(&mut waiting.dropped)).into_bytes(),
             };
             waiting.bytes = waiting.bytes.saturating_sub(text.len());
             waiting.is_writing = true;

@@ -28,13 +28,13 @@ pub(super) struct ProvidersArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Keep a provider's key. It is asked for and not shown while you type or paste it.
+    /// Store a provider's key. You are asked for it, and it is not shown while you type or paste it.
     #[command(after_help = "Examples:\n  lava-mcp providers set openai\n  pass show openai | lava-mcp providers set openai")]
     Set {
         /// The provider, such as openai or "Mistral AI".
         provider: String,
     },
-    /// Forget a provider's key.
+    /// Delete a provider's key.
     #[command(after_help = "Example:\n  lava-mcp providers remove openai")]
     Remove {
         /// The provider, such as openai.
@@ -86,7 +86,7 @@ async fn list(settings: &Settings, kept: &ProviderKeys, json: bool) -> Result<()
     }
     if keys.is_empty() {
         output::complain(
-            "No provider has a key yet. `lava-mcp providers set openai` keeps one; a variable such as OPENAI_API_KEY is used too.",
+            "No provider has a key yet. `lava-mcp providers set openai` stores one; a variable such as OPENAI_API_KEY is used too.",
         );
         return Ok(());
     }
@@ -149,10 +149,10 @@ fn checked(line: &str) -> Result<Secret, Failure> {
     let key = line.trim();
     let fail = |why: &str| Err(Failure::Error(why.to_owned()));
     if key.is_empty() {
-        return fail("no key came: paste it at the question, or send it on stdin, on one line");
+        return fail("no key was given: paste it when asked, or pipe it in, on one line");
     }
     if key.starts_with(['"', '\'']) || key.starts_with("export ") || key.split_once('=').is_some_and(|(name, _)| is_variable(name)) {
-        return fail("this is not a key alone: leave out quotes and the name of a variable");
+        return fail("this is more than a key: leave out quotes and the name of the variable");
     }
     if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return fail("this is not a key: it has spaces, or characters that no key has");
@@ -180,7 +180,7 @@ async fn remove(settings: &Settings, kept: &ProviderKeys, text: &str, json: bool
     if json {
         return output::print_json(&json!({"removed": provider, "stored_in": kind}));
     }
-    output::complain(&format!("The {vault} has no key for {provider} any more."));
+    output::complain(&format!("The {vault} no longer has a key for {provider}."));
     let elsewhere = sources::of(settings, &HashSet::new(), &provider).sources;
     if let Some(source) = elsewhere.first() {
         output::complain(&format!("note: its key still comes from the {}.", source.describe(vault)));

@@ -36,12 +36,12 @@ impl Asker {
         let required = |name| fields.get(name).ok_or_else(|| wrong(name, "it is missing; the program that opens this page sends it"));
         let state = required("state")?;
         if !STATE.contains(&state.len()) || !state.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)) {
-            return Err(wrong("state", "16 to 128 letters, digits, \"_\" or \"-\" are needed"));
+            return Err(wrong("state", "must be 16 to 128 letters, digits, \"_\" or \"-\""));
         }
         let port = required("port")?;
         let is_plain = port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port.parse().ok().filter(|port| is_plain && *port >= PORT_MIN);
-        let port = port.ok_or_else(|| wrong("port", "a port from 1024 to 65535 is needed, on which the program waits for the answer"))?;
+        let port = port.ok_or_else(|| wrong("port", "must be a port from 1024 to 65535, on which the program waits for the answer"))?;
         let name = |field| fields.get(field).map(|text| one_line(text, NAME_MAX)).filter(|text| !text.is_empty());
         let limit = match fields.get("limit").filter(|text| !text.is_empty()) {
             Some(text) => Some(SpendLimit::parse_short(&one_line(text, NAME_MAX)).map_err(|message| wrong("limit", &message))?),
@@ -79,7 +79,7 @@ impl Asker {
             Cycle::Daily => "a day",
             Cycle::Weekly => "a week",
             Cycle::Monthly => "a month",
-            Cycle::Total => "in all",
+            Cycle::Total => "in total",
         };
         Some(format!("{} USD {cycle}", limit.amount))
     }
@@ -99,10 +99,10 @@ impl Fields {
         let mut fields: Vec<(String, String)> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(encoded) {
             if fields.len() >= FIELDS_MAX {
-                return Err(GatewayError::BadRequest(format!("There are more than {FIELDS_MAX} fields, and a login has eight.")));
+                return Err(GatewayError::BadRequest(format!("More than {FIELDS_MAX} fields were sent; a login has eight.")));
             }
             if fields.iter().any(|(other, _)| *other == name) {
-                return Err(wrong(&one_line(&name, NAME_MAX), "it stands there twice"));
+                return Err(wrong(&one_line(&name, NAME_MAX), "duplicate field"));
             }
             fields.push((name.into_owned(), value.into_owned()));
         }
@@ -168,7 +168,7 @@ mod tests {
         }
         let many: String = (0..100_000).map(|n| format!("&{n}")).collect();
         let began = std::time::Instant::now();
-        assert!(read(&many).unwrap_err().starts_with("There are more than 32 fields"));
+        assert!(read(&many).unwrap_err().starts_with("More than 32 fields"));
         assert!(began.elapsed().as_secs() < 2, "looked for among each other they would take half a minute");
     }
 }

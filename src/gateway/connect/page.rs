@@ -67,8 +67,8 @@ impl Question<'_> {
         let limit = self.asker.limit_in_words();
         for (name, value, otherwise) in [
             ("Program", self.asker.client.as_deref(), "gives no name"),
-            ("Machine", self.asker.machine.as_deref(), "not named"),
-            ("Its limit", limit.as_deref(), "none named"),
+            ("Machine", self.asker.machine.as_deref(), "not given"),
+            ("Its limit", limit.as_deref(), "none given"),
         ] {
             let _ = match value {
                 Some(value) => writeln!(html, "<dt>{name}</dt><dd><bdi>{}</bdi></dd>", Escaped(value)),
@@ -77,13 +77,12 @@ impl Question<'_> {
         }
         let _ = writeln!(html, "<dt>Waits on</dt><dd>port {} of this computer</dd>\n</dl>", self.asker.port);
         html.push_str(
-            "<p class=\"soft\">Program, machine and limit are what it says of itself. Authorize only a login that you have just started.</p>\n\
+            "<p class=\"soft\">Program, machine and limit are what the program says about itself. Authorize only a login that you have just started.</p>\n\
              <h2>What it gets</h2>\n",
         );
         html.push_str(match (self.sandbox, limit) {
             (true, _) => {
-                "<p>A new secret key of this sandbox. It makes, changes and revokes spend keys; answers come from a built-in stand-in, and nothing costs \
-                 money.</p>\n"
+                "<p>A new secret key of this sandbox. It makes, changes and revokes spend keys; answers come from a built-in model, and nothing costs money.</p>\n"
             }
             (false, Some(_)) => {
                 "<p>A new secret key of this gateway. It makes, changes and revokes spend keys, sees what they spent, and can spend by itself: the limit above \
@@ -125,8 +124,8 @@ pub(in crate::gateway) fn refusal(status: StatusCode, message: &str) -> Response
     let mut html = head("Login refused");
     let _ = write!(
         html,
-        "<p class=\"from\">lava-mcp gateway</p>\n<h1>This login does not go on</h1>\n<p class=\"note wrong\" role=\"alert\">{}</p>\n\
-         <p class=\"soft\">To try again, start the login anew in the program that wants it.</p>\n</main>\n</body>\n</html>\n",
+        "<p class=\"from\">lava-mcp gateway</p>\n<h1>This login cannot continue</h1>\n<p class=\"note wrong\" role=\"alert\">{}</p>\n\
+         <p class=\"soft\">To try again, start the login again in the program that asked for it.</p>\n</main>\n</body>\n</html>\n",
         Escaped(message)
     );
     response(status, &html, "'none'")

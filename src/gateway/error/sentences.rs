@@ -38,7 +38,7 @@ fn unverified_sentence(unverified: Money) -> String {
         return String::new();
     }
     format!(
-        " {unverified} USD of the limit went to answers that never came and may not have been billed: `{}` shows them.",
+        " {unverified} USD of the limit are unverified charges, for answers that never came and may not have been billed: `{}` shows them.",
         holds_command()
     )
 }
@@ -49,7 +49,7 @@ pub(super) fn breaker_sentence(provider: &str, wait_s: u64, is_for_all: bool) ->
     } else {
         format!("The last answers of {provider} to this key did not come or did not say what they cost, and each was charged in full")
     };
-    format!("{why}. So nothing is bought there for another {wait_s} s; use another provider, or try again then.")
+    format!("{why}, so nothing is bought there for another {wait_s} s; use another provider, or try again then.")
 }
 
 pub(super) fn resets_sentence(resets_at: Option<jiff::Timestamp>) -> String {
@@ -57,7 +57,7 @@ pub(super) fn resets_sentence(resets_at: Option<jiff::Timestamp>) -> String {
 }
 
 pub(super) fn nearest_sentence(nearest: &[String]) -> String {
-    if nearest.is_empty() { " Search lists what there is.".to_owned() } else { format!(" Nearest: {}.", nearest.join(", ")) }
+    if nearest.is_empty() { " Search shows what is available.".to_owned() } else { format!(" Nearest: {}.", nearest.join(", ")) }
 }
 
 pub(super) fn how_to_set(provider: &str, env: &[String]) -> String {
@@ -73,6 +73,6 @@ pub(super) fn reason_sentence(reason: &str) -> String {
 pub(super) fn bodies_sentence(is_own: bool) -> String {
     let whose = if is_own { "of this key" } else { "of all callers" };
     format!(
-        "The requests {whose} that are under way fill the room there is for their bodies. Send this one again in a moment, or fewer at a time."
+        "The requests {whose} in progress use all the memory there is for bodies. Send this one again in a moment, or send fewer at a time."
     )
 }

@@ -82,12 +82,12 @@ impl Fields {
         if let Some(name) = &self.name
             && (name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX)
         {
-            return Err(bad("name", "1 to 255 characters are needed"));
+            return Err(bad("name", "must be 1 to 255 characters"));
         }
         for (field, list) in [("allowed_models", &self.allowed_models), ("allowed_providers", &self.allowed_providers)] {
             let Some(Some(list)) = list else { continue };
             if list.is_empty() || list.len() > LIST_ITEMS_MAX || list.iter().any(|item| item.is_empty() || item.len() > NAME_CHARS_MAX) {
-                return Err(bad(field, "an array of 1 to 1000 ids is needed, or null for all"));
+                return Err(bad(field, "must be an array of 1 to 1000 ids, or null for all"));
             }
         }
         if let Some(Some(limit)) = self.spend_limit
@@ -157,7 +157,7 @@ fn object(body: &[u8]) -> Result<Map<String, Value>, GatewayError> {
 fn one_field(body: &[u8], field: &str) -> Result<Map<String, Value>, GatewayError> {
     let object = object(body)?;
     match object.keys().find(|name| *name != field) {
-        Some(other) => Err(bad(other, &format!("there is no such field; there is {field}"))),
+        Some(other) => Err(bad(other, &format!("no such field; the only one is {field}"))),
         None => Ok(object),
     }
 }
@@ -172,7 +172,7 @@ pub(in crate::gateway) fn account_limit(body: &[u8], now: Timestamp) -> Result<O
 pub(in crate::gateway) fn reason(body: &[u8]) -> Result<String, GatewayError> {
     match one_field(body, "reason")?.remove("reason") {
         Some(Value::String(reason)) if !reason.trim().is_empty() && reason.chars().count() <= NAME_CHARS_MAX => Ok(reason),
-        _ => Err(bad("reason", "a text of 1 to 255 characters is needed")),
+        _ => Err(bad("reason", "must be a string of 1 to 255 characters")),
     }
 }
 
@@ -184,16 +184,16 @@ pub(in crate::gateway) fn bad(field: &str, message: &str) -> GatewayError {
 fn expectation(field: &str, error: &str) -> String {
     let cycles = [Cycle::Daily, Cycle::Weekly, Cycle::Monthly, Cycle::Total].map(Cycle::as_str).join(", ");
     match field {
-        "name" => "a text of 1 to 255 characters is needed".to_owned(),
-        "status" => "\"active\" or \"paused\" is needed".to_owned(),
-        "request_shape" => "\"openai\" or \"anthropic\" is needed".to_owned(),
-        "allowed_models" | "allowed_providers" => "an array of ids, or null for all, is needed".to_owned(),
-        "spend_limit" => format!("{{\"amount\": \"5.00\", \"cycle\": …}} or null is needed; cycle is one of {cycles}; {error}"),
-        "request_limit" => format!("{{\"count\": 100, \"cycle\": …}} or null is needed; cycle is one of {cycles}; {error}"),
-        "rate_limit" => format!("{{\"rpm\": 60, \"burst\": 10}} or null is needed; {error}"),
-        "expires_at" => "a date and time such as \"2027-01-31T00:00:00Z\", or null, is needed".to_owned(),
-        "lava_mcp" => format!("{{\"hosted_tools\": false, \"lower_output_cap\": false}} is needed, both or one of them; {error}"),
-        _ => "there is no such field; there are name, status, request_shape, allowed_models, allowed_providers, spend_limit, request_limit, rate_limit, \
+        "name" => "must be a string of 1 to 255 characters".to_owned(),
+        "status" => "must be \"active\" or \"paused\"".to_owned(),
+        "request_shape" => "must be \"openai\" or \"anthropic\"".to_owned(),
+        "allowed_models" | "allowed_providers" => "must be an array of ids, or null for all".to_owned(),
+        "spend_limit" => format!("must be {{\"amount\": \"5.00\", \"cycle\": …}} or null; cycle is one of {cycles}; {error}"),
+        "request_limit" => format!("must be {{\"count\": 100, \"cycle\": …}} or null; cycle is one of {cycles}; {error}"),
+        "rate_limit" => format!("must be {{\"rpm\": 60, \"burst\": 10}} or null; {error}"),
+        "expires_at" => "must be a date and time such as \"2027-01-31T00:00:00Z\", or null".to_owned(),
+        "lava_mcp" => format!("must be {{\"hosted_tools\": false, \"lower_output_cap\": false}}, or one of the two; {error}"),
+        _ => "no such field; there are name, status, request_shape, allowed_models, allowed_providers, spend_limit, request_limit, rate_limit, \
               expires_at and lava_mcp"
             .to_owned(),
     }

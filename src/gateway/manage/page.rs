@@ -19,7 +19,7 @@ impl Page {
     pub(in crate::gateway) fn parts(&self) -> Result<(Option<&str>, usize), GatewayError> {
         let limit = self.limit.unwrap_or(PAGE_DEFAULT);
         if !(1..=PAGE_MAX).contains(&limit) {
-            return Err(bad("limit", "a number between 1 and 100 is needed"));
+            return Err(bad("limit", "must be a number between 1 and 100"));
         }
         Ok((self.cursor.as_deref(), limit))
     }
@@ -54,7 +54,7 @@ impl Revoked {
         match self.include_revoked.as_deref() {
             None | Some("false" | "0") => Ok(false),
             Some("true" | "1") => Ok(true),
-            Some(_) => Err(bad("include_revoked", "true or false is needed")),
+            Some(_) => Err(bad("include_revoked", "must be true or false")),
         }
     }
 }

@@ -132,7 +132,7 @@ async fn of_stream(held: &Held, sent: Whole, waits: Waits, beside: &mut Beside) 
     *beside = counted;
     let whole = held.ask.as_whole(&sent.body).filter(|_| has_error || end == End::Complete).ok_or_else(|| GatewayError::BrokenAnswer {
         provider: held.route.provider.clone(),
-        detail: "it streamed what was not to be streamed, and not to the end".to_owned(),
+        detail: "it sent an unfinished stream instead of a whole answer".to_owned(),
     });
     let content_type = Some(HeaderValue::from_static("application/json"));
     let ending = match &whole {

@@ -73,7 +73,7 @@ impl Page {
     }
 
     fn process(&mut self, gateway: &Gateway) {
-        self.family("lava_mcp_build_info", "gauge", "Always 1; the label tells the version.");
+        self.family("lava_mcp_build_info", "gauge", "Always 1; the label shows the version.");
         self.sample("lava_mcp_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         let started = u64::try_from(gateway.metrics.started.as_microsecond()).unwrap_or(0);
         self.single("process_start_time_seconds", "gauge", "When the gateway was started, in Unix time.", Scaled(started, MICROS));
@@ -81,7 +81,7 @@ impl Page {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
         if let Some(kib) = resident {
-            self.single("process_resident_memory_bytes", "gauge", "Memory that is resident.", kib << 10);
+            self.single("process_resident_memory_bytes", "gauge", "Resident memory.", kib << 10);
         }
     }
 

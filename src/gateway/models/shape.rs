@@ -45,7 +45,7 @@ impl Page {
                 .parse()
                 .ok()
                 .filter(|number| (1..=ROWS_MAX).contains(number))
-                .ok_or_else(|| bad(name, &format!("a number from 1 to {ROWS_MAX} is needed"))),
+                .ok_or_else(|| bad(name, &format!("must be a number from 1 to {ROWS_MAX}"))),
         };
         match shape {
             Shape::Openai => Ok(Self::default()),
@@ -58,9 +58,9 @@ impl Page {
             }
             Shape::Google => {
                 let skip = of("pageToken").filter(|token| !token.is_empty()).map(|token| token.parse());
-                let skip = skip.transpose().map_err(|_| bad("pageToken", "this is not one of the list"))?.unwrap_or_default();
+                let skip = skip.transpose().map_err(|_| bad("pageToken", "this id is not in the list"))?.unwrap_or_default();
                 // None at all means as many as usual, too many as many as there may be.
-                let size = of("pageSize").map_or(Ok(0), |size| size.parse()).map_err(|_| bad("pageSize", "a number is needed"))?;
+                let size = of("pageSize").map_or(Ok(0), |size| size.parse()).map_err(|_| bad("pageSize", "must be a number"))?;
                 let limit = if size == 0 { GOOGLE_DEFAULT } else { size.min(ROWS_MAX) };
                 Ok(Self { limit: Some(limit), skip, ..Self::default() })
             }

@@ -19,7 +19,7 @@ pub(super) fn speech(model: &str, said: &str) -> String {
 /// What is thought before it.
 pub(super) fn thought(model: &str) -> String {
     format!(
-        "Nobody thinks here: this is the lava-mcp sandbox in place of {model}. A model would now work out what was asked, which tools help, and what to answer."
+        "No model is thinking: this is the lava-mcp sandbox in place of {model}. A model would now work out what was asked, which tools help, and what to answer."
     )
 }
 

@@ -30,7 +30,7 @@ fn describe(url: &str) -> Value {
         "$schema": "https://static.modelcontextprotocol.io/schemas/v1/server-card.schema.json",
         "name": NAME,
         "title": "Lava",
-        "description": "A wallet with a lid for AI agents: models and APIs under one spend limit",
+        "description": "Lets an AI agent buy AI models and APIs from one spend key, whose limit holds",
         "version": env!("CARGO_PKG_VERSION"),
         "remotes": [{"type": "streamable-http", "url": url}],
     })

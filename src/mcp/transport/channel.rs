@@ -96,7 +96,7 @@ impl Channel {
                 Err(refusal) => self.answer(&refusal.to_value()),
             },
             Incoming::Refused(refusal) => self.answer(&refusal.to_value()),
-            Incoming::Ignored(error) => tracing::debug!(code = error.code.0, "a message that is no request could not be read"),
+            Incoming::Ignored(error) => tracing::debug!(code = error.code.0, "a message that is not a request could not be read"),
             Incoming::Batch(items) if self.takes_batches.load(Ordering::Relaxed) => self.admit_batch(items),
             Incoming::Batch(items) => {
                 let mut ids: Vec<Value> = items.iter().map(Incoming::id).filter(|id| !id.is_null()).collect();
@@ -147,7 +147,7 @@ impl Channel {
                 self.has_begun = self.has_begun || begins(&request.request);
             }
             _ if !self.has_begun => {
-                tracing::debug!("what came before initialize and was no request is left out");
+                tracing::debug!("a message before initialize that was not a request was ignored");
                 return Ok(None);
             }
             JsonRpcMessage::Notification(note) => {

@@ -180,21 +180,20 @@ enum Refusal {
 impl Refusal {
     fn into_response(self) -> Response<Body> {
         let (status, text, challenge) = match self {
-            Self::Host => (StatusCode::BAD_REQUEST, "One Host header is needed, and it must name the host that the request names.", None),
+            Self::Host => (StatusCode::BAD_REQUEST, "Send exactly one Host header, with the host that the request is for.", None),
             Self::Foreign => (
                 StatusCode::FORBIDDEN,
-                "This server answers programs under its own names; a web page of another site or a foreign host name may not call it. If it stands behind a proxy, \
-                 start it with --host and the proxy's name.",
+                "This server answers programs under its own names; web pages of other sites and unknown host names may not call it. If it is behind a proxy, start it with --host and the proxy's name.",
                 None,
             ),
             Self::NoKey => (
                 StatusCode::UNAUTHORIZED,
-                "A spend key is needed: send it as Authorization: Bearer <spend key>. The server's owner makes one with `lava-mcp keys create NAME --spend-limit 5/day`.",
+                "This server needs a spend key: send it as Authorization: Bearer <spend key>. The server's owner makes one with `lava-mcp keys create NAME --spend-limit 5/day`.",
                 Some("Bearer realm=\"lava-mcp\""),
             ),
             Self::AnotherUser => (
                 StatusCode::UNAUTHORIZED,
-                "This server belongs to another user of this machine. A spend key of theirs is needed: send it as Authorization: Bearer <spend key>.",
+                "This server belongs to another user of this machine. It needs a spend key of theirs: send it as Authorization: Bearer <spend key>.",
                 Some("Bearer realm=\"lava-mcp\""),
             ),
             Self::NotBearer => (

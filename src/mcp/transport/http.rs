@@ -71,7 +71,7 @@ pub fn router<H: ServerHandler + Clone>(handler: H, guard: Guard, with_sse: bool
         .route(card::PATH, get(card::card))
         .route(card::WELL_KNOWN_PATH, get(card::card))
         .fallback(async || {
-            let text = "There is nothing here. MCP is spoken at /mcp; clients that only know HTTP+SSE start at /sse.";
+            let text = "Nothing is served here. MCP is at /mcp; clients that only know HTTP+SSE start at /sse.";
             refuse(StatusCode::NOT_FOUND, ErrorData::new(ErrorCode::INVALID_REQUEST, text, None))
         })
         .layer(from_fn_with_state(Arc::new(guard), guard::enter))

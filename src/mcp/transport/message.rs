@@ -60,7 +60,7 @@ impl Refusal {
 
     /// For an id that another request has.
     pub(super) fn taken(id: Value) -> Self {
-        let text = format!("The id {id} belongs to a request that has not been answered yet. Each request needs an id of its own.");
+        let text = format!("The id {id} belongs to a request that has not been answered yet. Each request needs its own id.");
         Self::new(id, ErrorCode::INVALID_REQUEST, text)
     }
 
@@ -76,7 +76,7 @@ impl Refusal {
 
 /// Why a batch is not taken.
 pub(super) const NO_BATCHES: &str =
-    "Batches are part of MCP in its revision 2025-03-26 only, and here another one is spoken, or none yet. Send each message by itself.";
+    "Only revision 2025-03-26 of MCP has batches, and this connection uses another one, or none yet. Send each message by itself.";
 
 impl Incoming {
     /// The id of a request, as it was sent; `null` for anything else.
@@ -129,7 +129,7 @@ pub(super) fn read(bytes: &[u8]) -> Incoming {
     match serde_json::from_slice::<Vec<&RawValue>>(bytes) {
         Err(error) => with_broken_characters(bytes).unwrap_or_else(|| Incoming::Refused(not_json(Value::Null, &error))),
         Ok(items) if items.is_empty() => {
-            Incoming::Refused(Refusal::new(Value::Null, ErrorCode::INVALID_REQUEST, "Batches have at least one message in them."))
+            Incoming::Refused(Refusal::new(Value::Null, ErrorCode::INVALID_REQUEST, "A batch needs at least one message."))
         }
         Ok(items) if items.len() > BATCH_MAX => {
             let text = format!("A batch has at most {BATCH_MAX} messages; this one has {}.", items.len());
@@ -157,7 +157,7 @@ fn with_broken_characters(bytes: &[u8]) -> Option<Incoming> {
 fn not_json(id: Value, error: &serde_json::Error) -> Refusal {
     let mut text = format!("The message is not JSON that can be read: {error}");
     if text.contains("hex escape") || text.contains("surrogate") {
-        text.push_str(". Half of a surrogate pair stands alone: a text was cut in the middle of a character");
+        text.push_str(". Half of a surrogate pair is missing: a text was cut in the middle of a character");
     }
     Refusal::new(id, ErrorCode::PARSE_ERROR, text)
 }
@@ -170,9 +170,9 @@ fn one(bytes: &[u8]) -> Incoming {
             return Incoming::Refused(match (serde_json::from_slice::<Value>(bytes), read.err()) {
                 (Err(error), _) => not_json(id(), &error),
                 (Ok(Value::Object(_)), Some(error)) => {
-                    Refusal::new(id(), ErrorCode::INVALID_REQUEST, format!("The message is not one of JSON-RPC 2.0: {error}"))
+                    Refusal::new(id(), ErrorCode::INVALID_REQUEST, format!("The message is not a JSON-RPC 2.0 message: {error}"))
                 }
-                _ => Refusal::new(Value::Null, ErrorCode::INVALID_REQUEST, "A message of JSON-RPC, which is an object, is needed."),
+                _ => Refusal::new(Value::Null, ErrorCode::INVALID_REQUEST, "Send a JSON-RPC message, which is an object."),
             });
         }
     };
@@ -181,7 +181,7 @@ fn one(bytes: &[u8]) -> Incoming {
     let no = |code, text: String| Incoming::Refused(Refusal::new(id.clone().into_value(), code, text));
     let invalid = |text: &str| no(ErrorCode::INVALID_REQUEST, text.to_owned());
     if top.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
-        return invalid("This is not a message of JSON-RPC 2.0: it needs the member \"jsonrpc\" with the value \"2.0\".");
+        return invalid("This is not a JSON-RPC 2.0 message: it needs the member \"jsonrpc\" with the value \"2.0\".");
     }
     if top.id.is_some() && !is_usable(&id) {
         return invalid("The id of a request must be a string or a whole number of 64 bits; a notification has none.");
@@ -208,7 +208,7 @@ fn one(bytes: &[u8]) -> Incoming {
         Ok(message) => Incoming::Message { message: Box::new(message), rewritten },
         Err(error) => match serde_json::from_slice::<Value>(bytes) {
             Err(error) => Incoming::Refused(not_json(id.into_value(), &error)),
-            Ok(_) if is_request => no(ErrorCode::INVALID_PARAMS, format!("{method}: the params are not of the form that is needed.")),
+            Ok(_) if is_request => no(ErrorCode::INVALID_PARAMS, format!("{method}: the params have the wrong form.")),
             Ok(_) => Incoming::Ignored(ErrorData::invalid_params(error.to_string(), None)),
         },
     }
@@ -216,7 +216,7 @@ fn one(bytes: &[u8]) -> Incoming {
 
 /// A response of the client, which is never answered; or what has no `method` and is none either.
 fn answer(top: &Top, id: Id, bytes: &[u8]) -> Incoming {
-    let text = "This is not a message of JSON-RPC 2.0: it has \"jsonrpc\": \"2.0\", and a \"method\" with its \"params\" as an object, or a \"result\" or an \"error\".";
+    let text = "This is not a JSON-RPC 2.0 message: it has \"jsonrpc\": \"2.0\", and a \"method\" with its \"params\" as an object, or a \"result\" or an \"error\".";
     if top.result.is_none() && top.error.is_none() {
         // What is skipped is not read: that it is JSON is still to be seen.
         if let Err(error) = serde_json::from_slice::<Value>(bytes) {
@@ -300,7 +300,7 @@ mod tests {
             (r#"{"jsonrpc": "#, json!(null), -32_700, "not JSON"),
             ("", json!(null), -32_700, "not JSON"),
             ("7", json!(null), -32_600, "object"),
-            ("[]", json!(null), -32_600, "Batches"),
+            ("[]", json!(null), -32_600, "batch"),
             (r#"{"jsonrpc": "2.0"}"#, json!(null), -32_600, "method"),
             (r#"{"id":5,"method":"ping"}"#, json!(5), -32_600, "jsonrpc"),
             (r#"{"jsonrpc":"2.0","id":7.5,"method":"ping"}"#, json!(7.5), -32_600, "id"),

@@ -83,7 +83,7 @@ async fn connect<H: ServerHandler + Clone>(
 ) -> Response<Body> {
     let mut id = [0_u8; 16];
     if getrandom::fill(&mut id).is_err() {
-        return refuse(StatusCode::INTERNAL_SERVER_ERROR, ErrorData::internal_error("The system gives no random numbers.", None));
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, ErrorData::internal_error("The system does not provide random numbers.", None));
     }
     let id = hex(&id);
     let (incoming, from_client) = mpsc::channel(QUEUE);
@@ -91,7 +91,7 @@ async fn connect<H: ServerHandler + Clone>(
     let ended = connections.stop.child_token();
     let transport = Channel::new(from_client, to_client).with_patience(READ_TIMEOUT, ended.clone());
     if let Err(status) = connections.admit(&id, Connection { incoming, takes_batches: transport.takes_batches(), owner: payer.scope() }) {
-        let text = "There are as many connections as this server keeps open at a time. End one, or try again later.";
+        let text = "This server has as many connections open as it allows. Close one, or try again later.";
         let mut refusal = refuse(status, ErrorData::invalid_request(text, None));
         refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
         return refusal;
@@ -130,15 +130,15 @@ async fn message<H: ServerHandler + Clone>(
 ) -> Response<Body> {
     let no = |status, text: &str| refuse(status, ErrorData::new(ErrorCode::INVALID_REQUEST, text.to_owned(), None));
     let Some(id) = sender.session_id else {
-        return no(StatusCode::BAD_REQUEST, "Send messages to the address that the endpoint event of GET /sse told, with its sessionId.");
+        return no(StatusCode::BAD_REQUEST, "Send messages to the address that the endpoint event of GET /sse gave, with its sessionId.");
     };
     // The id alone proves nothing: whoever sends must pay with the same key as whoever connected.
     let found = connections.lock().get(&id).filter(|connection| connection.owner == payer.scope()).cloned();
     let Some(connection) = found else {
-        return no(StatusCode::NOT_FOUND, "There is no such connection (any more). Connect again with GET /sse.");
+        return no(StatusCode::NOT_FOUND, "This connection is unknown or has ended. Connect again with GET /sse.");
     };
     let (mut parts, _) = request.into_parts();
-    let Some(parsed) = parts.extensions.remove::<Parsed>() else { return no(StatusCode::BAD_REQUEST, "A message is needed.") };
+    let Some(parsed) = parts.extensions.remove::<Parsed>() else { return no(StatusCode::BAD_REQUEST, "The body must be a message.") };
     let mut incoming = parsed.into_incoming();
     let refused = match &mut incoming {
         Incoming::Refused(refusal) => Some(answer(refusal.status(), refusal)),

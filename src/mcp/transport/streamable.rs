@@ -24,7 +24,7 @@ use crate::session::Payer;
 
 /// When a place may be free again.
 const RETRY_AFTER_S: u64 = 30;
-const NO_SESSION: &str = "There is no such session (any more). Begin a new one with initialize.";
+const NO_SESSION: &str = "This session is unknown or has ended. Start a new one with initialize.";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Put to a request whose client hears nothing but the answer: it cannot be asked anything on the way.
@@ -117,7 +117,7 @@ fn admit(
         && sessions.is_known(id)
         && !last.to_str().is_ok_and(|last| sessions.can_resume(id, last))
     {
-        return no(StatusCode::NOT_FOUND, "There is no event with this id in this session (any more): an answer is kept for a minute.");
+        return no(StatusCode::NOT_FOUND, "This session has no event with this id: an answer is only kept for a minute.");
     }
     match incoming {
         Some(Incoming::Refused(refusal)) => Err(Box::new(answer(refusal.status(), refusal))),
@@ -163,9 +163,9 @@ impl Full {
     fn into_response(self) -> Response<Body> {
         let (status, text) = match self {
             Self::Own => {
-                (StatusCode::TOO_MANY_REQUESTS, "Each of this key's sessions has a call under way. End one, or wait for an answer.")
+                (StatusCode::TOO_MANY_REQUESTS, "Each of this key's sessions has a call in progress. End one, or wait for an answer.")
             }
-            Self::Everybody => (StatusCode::SERVICE_UNAVAILABLE, "There are as many sessions as this server keeps. Try again later."),
+            Self::Everybody => (StatusCode::SERVICE_UNAVAILABLE, "This server has as many sessions as it allows. Try again later."),
         };
         let mut response = refuse(status, ErrorData::invalid_request(text, None));
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_S.into());

@@ -99,7 +99,8 @@ async fn read(request: Request, share: &mut BodyShare) -> Result<Request, Box<Re
         }
         Ok(Err(Unread::NoRoom(over))) => {
             let status = if over == OverBudget::Own { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::SERVICE_UNAVAILABLE };
-            let text = "The messages that are being worked on fill the room there is for them. Send this one again in a moment, or fewer at a time.";
+            let text =
+                "The messages in progress use all the memory there is for them. Send this one again in a moment, or send fewer at a time.";
             let mut refusal = refuse(status, ErrorData::internal_error(text, None));
             refusal.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             return Err(Box::new(refusal));

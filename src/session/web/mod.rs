@@ -137,7 +137,7 @@ impl PendingLogin {
             }
             None => Answer::Code(Secret::new(text)),
         };
-        self.pasted.try_send(answer).map_err(|_| "an answer has come already")
+        self.pasted.try_send(answer).map_err(|_| "an answer has already come")
     }
 
     /// Waits until it has ended, however that was.

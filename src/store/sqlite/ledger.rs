@@ -359,7 +359,7 @@ pub(super) fn recover(ledger: &Ledger<'_>, lock_folder: &Path) -> rusqlite::Resu
             end_hold(ledger, hold, "suspect", &end, None, Ending::Stopped)?;
         }
         if !holds.is_empty() {
-            tracing::warn!(holds = holds.len(), "a process ended with money set aside; it was charged and marked suspect");
+            tracing::warn!(holds = holds.len(), "a process ended with money set aside; it was charged, unverified");
         }
         charged += holds.len() as u64;
         ledger.connection.execute("DELETE FROM process WHERE id = ?1", [&process])?;

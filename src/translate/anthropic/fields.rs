@@ -86,7 +86,7 @@ pub(super) fn screen(body: &RawObject, hosted: HostedTools) -> Result<Screened, 
         return Ok(screened);
     }
     if body.get(THREAD).is_some_and(|thread| thread.get().contains("previous_message_id")) {
-        let expected = "what the model reads of a thread has no bound here; send the whole conversation as messages";
+        let expected = "what the model reads of a thread has no upper bound; send the whole conversation as messages";
         return Err(BadRequest::Field { field: THREAD, expected });
     }
     screen_service(body, &mut screened)?;
@@ -106,21 +106,21 @@ fn has(body: &RawObject, name: &str) -> bool {
 /// A service above the list price: the usual one is asked for instead, but for a place, which is a promise to somebody.
 fn screen_service(body: &RawObject, screened: &mut Screened) -> Result<(), BadRequest> {
     let text = |name, expected| field::<String>(body, name, expected);
-    if text("inference_geo", "a text such as \"global\"")?.is_some_and(|geo| geo != "global") {
-        let expected = "another place than \"global\" is billed above the list price; leave it out";
+    if text("inference_geo", "must be a string such as \"global\"")?.is_some_and(|geo| geo != "global") {
+        let expected = "any place but \"global\" is billed above the list price; leave it out";
         return Err(BadRequest::Field { field: "inference_geo", expected });
     }
-    if text("service_tier", "\"auto\" or \"standard_only\"")?.is_some_and(|tier| !matches!(&*tier, "auto" | "standard_only")) {
+    if text("service_tier", "must be \"auto\" or \"standard_only\"")?.is_some_and(|tier| !matches!(&*tier, "auto" | "standard_only")) {
         screened.drop_field(body, "service_tier");
     }
-    if text("speed", "\"standard\" or \"fast\"")?.is_some_and(|speed| speed != "standard") {
+    if text("speed", "must be \"standard\" or \"fast\"")?.is_some_and(|speed| speed != "standard") {
         screened.drop_field(body, "speed");
     }
     Ok(())
 }
 
 fn screen_servers(body: &RawObject, hosted: HostedTools, screened: &mut Screened) -> Result<(), BadRequest> {
-    let servers: Vec<&RawValue> = field(body, "mcp_servers", "an array of servers")?.unwrap_or_default();
+    let servers: Vec<&RawValue> = field(body, "mcp_servers", "must be an array of servers")?.unwrap_or_default();
     if !servers.is_empty() {
         if hosted == HostedTools::Refused {
             return Err(BadRequest::Hosted { field: "mcp_servers", what: "tools of these servers run at the provider".to_owned() });
@@ -146,7 +146,7 @@ struct Edit<'a> {
 /// An edit that clears only shortens the input; one that summarises lets the model run once more.
 fn screen_edits(body: &RawObject, hosted: HostedTools, screened: &mut Screened) -> Result<(), BadRequest> {
     const FIELD: &str = "context_management";
-    const EXPECTED: &str = "an object with edits";
+    const EXPECTED: &str = "must be an object with edits";
     const WRONG: BadRequest = BadRequest::Field { field: FIELD, expected: EXPECTED };
     let Some(management) = field::<RawObject>(body, FIELD, EXPECTED)? else { return Ok(()) };
     let edits: Vec<&RawValue> = management.read("edits").map_err(|_| WRONG)?.unwrap_or_default();

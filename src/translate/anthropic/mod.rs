@@ -45,7 +45,7 @@ impl MessagesRequest {
     /// # Errors
     /// [`BadRequest`] with a sentence for the caller.
     pub fn parse(bytes: &Bytes) -> Result<Self, BadRequest> {
-        const CAP: &str = "a whole number of at least 1 is needed";
+        const CAP: &str = "must be a whole number of at least 1";
         let request = Self::parse_for_count(bytes)?;
         match request.cap {
             None | Some(0) => Err(BadRequest::Field { field: "max_tokens", expected: CAP }),
@@ -59,11 +59,11 @@ impl MessagesRequest {
     /// [`BadRequest`] with a sentence for the caller.
     pub fn parse_for_count(bytes: &Bytes) -> Result<Self, BadRequest> {
         let body = parse_object(bytes)?;
-        let model: String = needed(&body, "model", "a model id, as text, is needed")?;
-        let stream = field(&body, "stream", "true or false")?.unwrap_or(false);
-        let cap = field(&body, "max_tokens", "a whole number of at least 1 is needed")?;
+        let model: String = needed(&body, "model", "must be a model id, as a string")?;
+        let stream = field(&body, "stream", "must be true or false")?.unwrap_or(false);
+        let cap = field(&body, "max_tokens", "must be a whole number of at least 1")?;
         if !body.get("messages").is_some_and(|messages| messages.get().starts_with('[')) {
-            return Err(BadRequest::Field { field: "messages", expected: "an array of messages is needed" });
+            return Err(BadRequest::Field { field: "messages", expected: "must be an array of messages" });
         }
         fields::check_names(&body)?;
         let bound = bounds::measure::<reads::Messages>(&body)?;

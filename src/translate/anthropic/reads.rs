@@ -47,7 +47,7 @@ pub(super) struct Messages;
 
 impl Readable for Messages {
     fn read<R: Reader>(body: &RawObject, walk: &mut Walk<'_, R>) -> Result<(), BadRequest> {
-        const MESSAGES: BadRequest = BadRequest::Field { field: "messages", expected: "an array of messages is needed" };
+        const MESSAGES: BadRequest = BadRequest::Field { field: "messages", expected: "must be an array of messages" };
         let messages = body.get("messages").map_or("[]", RawValue::get);
         // Written out once, however often it is referred to.
         let size = OnceCell::new();

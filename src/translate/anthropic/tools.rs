@@ -214,7 +214,8 @@ fn add(runs: Runs, head: &ToolHead, tool: &mut RawObject, screened: &mut Screene
         }
         Runs::Advisor => {
             let uses = uses();
-            let model = head.model.clone().ok_or(BadRequest::Field { field: "tools", expected: "an advisor needs its model, as text" })?;
+            let model =
+                head.model.clone().ok_or(BadRequest::Field { field: "tools", expected: "an advisor needs its model, as a string" })?;
             hosted.models.push((model, uses));
             uses
         }

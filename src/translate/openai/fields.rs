@@ -125,7 +125,7 @@ pub(super) const TIERS: [&str; 6] = ["auto", "default", "flex", "on_demand", "st
 /// Fields that no provider gets: by them another model answers, or one answer is paid several times, or the caller writes the text around the messages.
 const REFUSED: [(&str, &str); 4] = [
     ("best_of", "all of its answers are billed, and only one is returned; ask with n"),
-    ("chat_template", "a template of one's own has no bound on its cost; leave it out"),
+    ("chat_template", "the cost of a custom template has no upper bound; leave it out"),
     ("fallbacks", "name one model here, and others in the header x-lava-fallbacks"),
     ("models", "name one model, as \"model\", and others in the header x-lava-fallbacks"),
 ];
@@ -159,7 +159,7 @@ fn check_names_of<I: Iterator<Item = &'static str>>(body: &RawObject, known: imp
 pub(super) fn screen(body: &RawObject, hosted: HostedTools) -> Result<Screened, BadRequest> {
     let mut screened = Screened::default();
     screened.drop_unknown(body, |name| is_in(HARMLESS, name) || is_in(PRICED, name));
-    let tier: Option<Cow<'_, str>> = field(body, "service_tier", "a text such as \"default\"")?;
+    let tier: Option<Cow<'_, str>> = field(body, "service_tier", "must be a string such as \"default\"")?;
     if tier.is_some_and(|tier| !TIERS.contains(&&*tier)) {
         screened.drop_field(body, "service_tier");
     }
@@ -174,7 +174,7 @@ pub(super) fn screen(body: &RawObject, hosted: HostedTools) -> Result<Screened, 
         if hosted == HostedTools::Bounded {
             // What it finds is read as input, in each of the answers.
             screened.hosted.rounds = 1;
-            let answers = field::<u64>(body, "n", "a whole number of at least 1")?.unwrap_or(1);
+            let answers = field::<u64>(body, "n", "must be a whole number of at least 1")?.unwrap_or(1);
             screened.hosted.fee = SEARCH_FEE.times(answers);
         } else {
             screened.drop_field(body, WEB_SEARCH);

@@ -62,21 +62,21 @@ impl ChatRequest {
     /// [`BadRequest`] with a sentence for the caller.
     pub fn parse(bytes: &Bytes) -> Result<Self, BadRequest> {
         let body = parse_object(bytes)?;
-        let model: String = needed(&body, "model", "a model id, as text, is needed")?;
-        let stream = field(&body, "stream", "true or false")?.unwrap_or(false);
-        let options: Option<StreamOptions> = field(&body, "stream_options", "an object such as {\"include_usage\": true}")?;
-        let choices = field(&body, "n", "a whole number of at least 1")?.unwrap_or(1);
-        let completion_cap: Option<u64> = field(&body, "max_completion_tokens", "a whole number of tokens")?;
-        let cap: Option<u64> = field(&body, "max_tokens", "a whole number of tokens")?;
+        let model: String = needed(&body, "model", "must be a model id, as a string")?;
+        let stream = field(&body, "stream", "must be true or false")?.unwrap_or(false);
+        let options: Option<StreamOptions> = field(&body, "stream_options", "must be an object such as {\"include_usage\": true}")?;
+        let choices = field(&body, "n", "must be a whole number of at least 1")?.unwrap_or(1);
+        let completion_cap: Option<u64> = field(&body, "max_completion_tokens", "must be a whole number of tokens")?;
+        let cap: Option<u64> = field(&body, "max_tokens", "must be a whole number of tokens")?;
         if !body.get("messages").is_some_and(|messages| messages.get().starts_with('[')) {
-            return Err(BadRequest::Field { field: "messages", expected: "an array of messages is needed" });
+            return Err(BadRequest::Field { field: "messages", expected: "must be an array of messages" });
         }
         if completion_cap == Some(0) || cap == Some(0) {
             // Some servers read zero as no limit.
-            return Err(BadRequest::Field { field: "max_tokens", expected: "a whole number of at least 1 is needed" });
+            return Err(BadRequest::Field { field: "max_tokens", expected: "must be a whole number of at least 1" });
         }
         if choices == 0 {
-            return Err(BadRequest::Field { field: "n", expected: "a whole number of at least 1" });
+            return Err(BadRequest::Field { field: "n", expected: "must be a whole number of at least 1" });
         }
         fields::check_names(&body)?;
         let bound = bounds::measure::<reads::Chat>(&body)?;
@@ -213,7 +213,7 @@ pub struct EmbeddingsRequest {
     model: String,
 }
 
-const INPUT: &str = "a text, an array of texts, or arrays of tokens are needed";
+const INPUT: &str = "must be a string, an array of strings, or arrays of tokens";
 
 /// What may be embedded.
 #[derive(Deserialize)]
@@ -233,7 +233,7 @@ impl EmbeddingsRequest {
     /// [`BadRequest`] with a sentence for the caller.
     pub fn parse(bytes: &Bytes) -> Result<Self, BadRequest> {
         let body = parse_object(bytes)?;
-        let model = needed(&body, "model", "a model id, as text, is needed")?;
+        let model = needed(&body, "model", "must be a model id, as a string")?;
         // Only what stands in the body is bounded by its bytes: texts and tokens, not pictures by reference.
         let _: EmbeddingsInput = needed(&body, "input", INPUT)?;
         fields::check_embeddings(&body)?;

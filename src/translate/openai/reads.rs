@@ -67,7 +67,7 @@ pub(super) struct Chat;
 
 impl Readable for Chat {
     fn read<R: Reader>(body: &RawObject, walk: &mut Walk<'_, R>) -> Result<(), BadRequest> {
-        const MESSAGES: BadRequest = BadRequest::Field { field: "messages", expected: "an array of messages is needed" };
+        const MESSAGES: BadRequest = BadRequest::Field { field: "messages", expected: "must be an array of messages" };
         let messages = body.get("messages").map_or("[]", RawValue::get);
         for message in serde_json::from_str::<Vec<&RawValue>>(messages).map_err(|_| MESSAGES)? {
             walk.piece();

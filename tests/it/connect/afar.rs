@@ -46,7 +46,7 @@ async fn a_gateway_that_others_reach_asks_for_a_key_of_its_own() {
     for key in ["", "aks_live_mistyped", spend_key.as_str(), deleted.expose()] {
         let refused = press(with(&fields, "secret_key", key)).await;
         assert_eq!((refused.status.as_u16(), refused.header("location")), (403, None), "{key}");
-        assert!(refused.text().contains("no secret key of this gateway") && refused.text().contains("<form"), "{}", refused.text());
+        assert!(refused.text().contains("not a secret key of this gateway") && refused.text().contains("<form"), "{}", refused.text());
         assert!(key.is_empty() || !refused.text().contains(key), "a key is not shown again");
     }
     // Without one a person can still say no.

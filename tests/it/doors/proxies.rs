@@ -204,10 +204,10 @@ async fn no_proxy_reads_what_goes_to_a_gateway_in_the_clear() {
 #[test]
 fn a_setting_that_cannot_be_used_is_named_at_the_start() {
     for (network, says) in [
-        ("proxy = \"nowhere:canary\"", "[network] proxy: an address such as"),
-        ("proxy = \"socks5://me:canary@127.0.0.1:1\"", "[network] proxy: an address such as"),
+        ("proxy = \"nowhere:canary\"", "[network] proxy: use an address such as"),
+        ("proxy = \"socks5://me:canary@127.0.0.1:1\"", "[network] proxy: use an address such as"),
         ("ca_file = \"missing.pem\"", "missing.pem"),
-        ("ca_file = \"lava.toml\"", "[network] ca_file: a file with certificates in PEM"),
+        ("ca_file = \"lava.toml\"", "[network] ca_file: use a file with certificates in PEM"),
         ("no_proxy = [\"x\"]", "[network] no_proxy"),
         ("proxies = \"x\"", "unknown field `proxies`"),
     ] {

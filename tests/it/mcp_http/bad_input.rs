@@ -18,7 +18,7 @@ async fn messages_that_are_none_get_an_error_that_says_what_is_wrong() {
     for (body, code, says) in [
         ("{\"jsonrpc\": ".to_owned(), -32_700, "not JSON"),
         (String::new(), -32_700, "not JSON"),
-        (format!("[{good}]"), -32_600, "Batches"),
+        (format!("[{good}]"), -32_600, "batches"),
         ("7".to_owned(), -32_600, "object"),
         (format!("{{\"a\": {}1{}}}", "[".repeat(200_000), "]".repeat(200_000)), -32_700, "recursion"),
         (json!({"jsonrpc": "1.0", "id": 1, "method": "ping"}).to_string(), -32_600, "JSON-RPC"),

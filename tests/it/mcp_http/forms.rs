@@ -177,7 +177,7 @@ async fn a_batch_comes_back_as_one_in_the_revision_that_has_them() {
         let refused = serving.post(&message).header("mcp-session-id", &session).send().await.unwrap();
         assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{revision}");
         let error = json_of(refused).await;
-        assert!(error["error"]["code"] == -32600 && error["error"]["message"].as_str().unwrap().contains("Batches"), "{error}");
+        assert!(error["error"]["code"] == -32600 && error["error"]["message"].as_str().unwrap().contains("batch"), "{error}");
     }
     let mut sse = Sse::connect(&serving).await;
     sse.send(&serving.http, &about("2025-03-26")).await;

@@ -295,5 +295,5 @@ fn addresses_that_cannot_be_served_are_refused_with_the_way_out() {
     assert!(refused(&["--listen", "0.0.0.0:0"]).contains("--allow-remote"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let told = refused(&["--listen", &taken.local_addr().unwrap().to_string()]);
-    assert!(told.contains("taken") && told.contains("--listen 127.0.0.1:0"), "{told}");
+    assert!(told.contains("in use") && told.contains("--listen 127.0.0.1:0"), "{told}");
 }

@@ -1,12 +1,14 @@
 //! Plain English in what people read: README, guides, help and messages. A short list of phrases that read as if translated, and of words
 //! that people meet under another name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
+use super::sources;
+
 /// A phrase, and what to write instead. Whole words only.
-const PHRASES: [(&str, &str); 31] = [
+const PHRASES: [(&str, &str); 45] = [
     ("anew", "again"),
     ("shall", "must, or will"),
     ("tells", "shows, says"),
@@ -38,6 +40,20 @@ const PHRASES: [(&str, &str); 31] = [
     ("the own", "its own"),
     ("there twice", "duplicate"),
     ("be it", "whether"),
+    ("stead", "place"),
+    ("a wallet", "a spend key"),
+    ("booked", "charged, recorded"),
+    ("mend", "repair"),
+    ("mended", "repaired"),
+    ("no bound", "no upper bound, no limit"),
+    ("leads nowhere", "is broken"),
+    ("of one's own", "custom, your own"),
+    ("commas between", "separated by commas"),
+    ("what there is", "what is available"),
+    ("those there are", "the ones there are"),
+    ("page before", "previous page"),
+    ("goes on running", "keeps running"),
+    ("else than", "other than"),
 ];
 
 /// Where a phrase is right English: `no longer`, and `no` after `there`.
@@ -46,28 +62,44 @@ fn is_idiom(phrase: &str, before: &str, after: &str) -> bool {
     phrase.ends_with(" no") && (after.trim_start().starts_with("longer") || last_word_before.ends_with("there"))
 }
 
-/// The phrases in a text, each with what to write instead.
-fn offences(text: &str) -> Vec<String> {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let lower = text.to_ascii_lowercase();
+/// The phrases in a text, each with what to write instead, and on which line of the text it begins, from 0.
+fn offences(text: &str) -> Vec<(usize, String)> {
+    let (mut flat, mut begins) = (String::new(), Vec::new());
+    for (number, line) in text.lines().enumerate() {
+        begins.push((flat.len(), number));
+        for word in line.split_whitespace() {
+            flat.push_str(if flat.is_empty() { "" } else { " " });
+            flat.push_str(word);
+        }
+    }
+    let lower = flat.to_ascii_lowercase();
     let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
     let mut found = Vec::new();
     for (phrase, instead) in PHRASES {
         for (at, _) in lower.match_indices(phrase) {
-            let (before, after) = (&text[..at], &text[at + phrase.len()..]);
+            let (before, after) = (&flat[..at], &flat[at + phrase.len()..]);
             if !before.ends_with(is_word) && !after.starts_with(is_word) && !is_idiom(phrase, before, after) {
                 let from = before.char_indices().rev().nth(30).map_or(0, |(from, _)| from);
-                let shown: String = text[from..].chars().take(80).collect();
-                found.push(format!("“{phrase}” ({instead}) in: {shown}"));
+                let shown: String = flat[from..].chars().take(80).collect();
+                let line = begins.iter().rev().find(|(begin, _)| *begin < at.max(1)).map_or(0, |(_, line)| *line);
+                found.push((line, format!("“{phrase}” ({instead}) in: {shown}")));
             }
         }
     }
     found
 }
 
+/// A text, and the line of its file on which it begins, from 1.
+type Said = (usize, String);
+
 /// What a source file says to people: its strings, and the documentation of what clap and schemars show. Tests are left out.
-fn said(tokens: TokenStream, is_shown: bool, texts: &mut Vec<String>) {
-    let mut docs = Vec::new();
+fn said(tokens: TokenStream, is_shown: bool, texts: &mut Vec<Said>) {
+    let mut docs: Vec<Said> = Vec::new();
+    let joined = |docs: &mut Vec<Said>| {
+        let lines: Vec<Said> = std::mem::take(docs);
+        let first = lines.first().map_or(0, |(line, _)| *line);
+        (first, lines.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n"))
+    };
     let (mut is_derived, mut is_item, mut is_test) = (false, false, false);
     let (mut after_hash, mut is_inner) = (false, false);
     for token in tokens {
@@ -97,14 +129,13 @@ fn said(tokens: TokenStream, is_shown: bool, texts: &mut Vec<String>) {
             TokenTree::Ident(ident) if ident == "struct" || ident == "enum" => {
                 is_item = true;
                 if is_derived {
-                    texts.push(docs.join("\n"));
+                    texts.push(joined(&mut docs));
                 }
                 docs.clear();
             }
             // The fields of a struct and the variants of an enum have their own documentation.
             TokenTree::Ident(_) if is_shown && !docs.is_empty() => {
-                texts.push(docs.join("\n"));
-                docs.clear();
+                texts.push(joined(&mut docs));
             }
             TokenTree::Group(group) => {
                 if !is_test {
@@ -115,7 +146,9 @@ fn said(tokens: TokenStream, is_shown: bool, texts: &mut Vec<String>) {
                     (is_derived, is_item, is_test) = (false, false, false);
                 }
             }
-            TokenTree::Literal(literal) => texts.extend(string(&literal.to_string())),
+            TokenTree::Literal(literal) => {
+                texts.extend(string(&literal.to_string()).map(|text| (literal.span().start().line, text)));
+            }
             TokenTree::Punct(punct) if punct.as_char() == ';' => {
                 docs.clear();
                 (is_derived, is_item, is_test) = (false, false, false);
@@ -126,23 +159,29 @@ fn said(tokens: TokenStream, is_shown: bool, texts: &mut Vec<String>) {
     }
 }
 
-/// The text of a string's literal, near enough to look for words in it.
+/// The text of a string's literal, near enough to look for words in it, with the lines that it has in its file.
 fn string(literal: &str) -> Option<String> {
     let quoted = literal.trim_start_matches(['r', 'b', 'c']).trim_matches('#');
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    Some(inner.split("\\\n").map(str::trim_start).collect::<Vec<_>>().concat().replace("\\n", "\n").replace("\\\"", "\""))
+    Some(inner.replace("\\\n", "\n").replace("\\n", " ").replace("\\\"", "\""))
 }
 
-fn said_in(source: &str) -> Vec<String> {
+/// The phrases in what a source file says, each with its line.
+fn offences_in(source: &str) -> Vec<Said> {
     let mut texts = Vec::new();
     said(source.parse().unwrap(), false, &mut texts);
-    texts
+    texts.iter().flat_map(|(first, text)| offences(text).into_iter().map(move |(line, found)| (first + line, found))).collect()
 }
 
-/// The phrases in a document.
-fn check_document(path: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap();
-    offences(&text).into_iter().map(|found| format!("{}: {found}", path.display())).collect()
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The documents that people read who use the program.
+fn documents() -> Vec<PathBuf> {
+    let guides = std::fs::read_dir(root().join("docs/guides")).unwrap().flatten().map(|entry| entry.path());
+    let guides = guides.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    ["README.md", "docs/REFERENCE.md"].map(|name| root().join(name)).into_iter().chain(guides).collect()
 }
 
 fn refuse(found: &[String]) {
@@ -150,16 +189,26 @@ fn refuse(found: &[String]) {
 }
 
 #[test]
-fn the_readme_and_the_reference_are_in_plain_english() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+fn documents_are_in_plain_english() {
     let mut found = Vec::new();
-    for name in ["README.md", "docs/REFERENCE.md"] {
-        found.extend(check_document(&root.join(name)));
+    for path in documents() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let shown = path.strip_prefix(root()).unwrap().display().to_string();
+        found.extend(offences(&text).into_iter().map(|(line, found)| format!("{shown}:{}: {found}", line + 1)));
     }
     for name in ["Cargo.toml", "server.json"] {
-        let text = std::fs::read_to_string(root.join(name)).unwrap();
+        let text = std::fs::read_to_string(root().join(name)).unwrap();
         let described = text.lines().filter(|line| line.contains("description"));
-        found.extend(described.flat_map(offences).map(|found| format!("{name}: {found}")));
+        found.extend(described.flat_map(offences).map(|(_, found)| format!("{name}: {found}")));
+    }
+    refuse(&found);
+}
+
+#[test]
+fn what_the_program_says_is_in_plain_english() {
+    let mut found = Vec::new();
+    for (path, text) in sources() {
+        found.extend(offences_in(&text).into_iter().map(|(line, found)| format!("src/{}:{line}: {found}", path.display())));
     }
     refuse(&found);
 }
@@ -186,7 +235,8 @@ fn a_phrase_is_found_in_what_people_read_and_nowhere_else() {
         mod tests { const A: &str = "anew"; }
         const SOLID: &str = "a solid file is no longer there; there is no lid-less dearth";
     "##;
-    let found: Vec<String> = said_in(source).iter().flat_map(|text| offences(text)).collect();
-    let phrases: Vec<&str> = found.iter().map(|found| found.split(['“', '”']).nth(1).unwrap()).collect();
-    assert_eq!(phrases, ["is no", "in vain", "tells", "stands there", "is no", "lid", "of late"], "{found:#?}");
+    let found = offences_in(source);
+    let phrases: Vec<_> = found.iter().map(|(line, found)| (*line, found.split(['“', '”']).nth(1).unwrap())).collect();
+    let expected = [(3, "is no"), (7, "in vain"), (6, "tells"), (6, "stands there"), (12, "is no"), (14, "lid"), (14, "of late")];
+    assert_eq!(phrases, expected, "{found:#?}");
 }
