@@ -5,6 +5,7 @@
 
 mod data;
 mod prices;
+mod not_sold;
 mod search;
 
 use lava_mcp::catalog::Catalog;
