@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use intent::Intent;
 use topic::Topic;
 
-use super::{Catalog, Model, Provider, index::Index, text};
+use super::{Catalog, Model, Provider, everyday::is_everyday, index::Index, text};
 
 /// How soon a repeated word stops counting, as in BM25.
 const SATURATION: f32 = 1.2;
@@ -269,7 +269,8 @@ impl Index {
     /// See [`Catalog::nearest_models`].
     pub(super) fn nearest<'c>(&self, catalog: &'c Catalog, name: &str, n: usize) -> Vec<&'c Model> {
         let asked = text::squeezed(text::bare(name));
-        let most = 1 + asked.len() / 4;
+        // "Weather" is no slip of "weaver".
+        let most = if is_everyday(&asked) { 0 } else { 1 + asked.len() / 4 };
         let mut last: (&str, Option<usize>) = ("", None);
         let mut found: Vec<(usize, &Model)> = Vec::new();
         for (known, document) in &self.names {

@@ -188,7 +188,18 @@ mod tests {
         for (word, describes) in [("seed", false), ("palm", false), ("mistral", false), ("embedding", true)] {
             words.add(word, describes);
         }
-        for (word, known) in [("seed", true), ("send", false), ("palms", false), ("mistal", true), ("embeddings", true), ("sms", false), ("emistral", false), ("imstral", true), ("sede", true), ("seeb", false)] {
+        for (word, known) in [
+            ("seed", true),
+            ("send", false),
+            ("palms", false),
+            ("mistal", true),
+            ("embeddings", true),
+            ("sms", false),
+            ("emistral", false),
+            ("imstral", true),
+            ("sede", true),
+            ("seeb", false),
+        ] {
             assert_eq!(!words.terms_of(word).is_empty(), known, "{word}");
         }
     }

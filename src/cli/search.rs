@@ -42,7 +42,9 @@ pub(super) async fn search(settings: Settings, args: SearchArgs, json: bool) -> 
     app.close().await;
     let page = page?;
     if json {
-        return output::print_json(&json!({"total": page.total, "results": page.results, "next_cursor": page.next_cursor, "note": page.note}));
+        return output::print_json(
+            &json!({"total": page.total, "results": page.results, "next_cursor": page.next_cursor, "note": page.note}),
+        );
     }
     print(&page);
     Ok(())
@@ -60,8 +62,8 @@ fn print(page: &SearchPage) {
             vec![text("/id"), text("/pricing/input"), text("/pricing/output"), buy.to_owned(), text("/summary")]
         }));
         output::table(&rows);
+        output::complain(&format!("{} of {}; prices in USD per million tokens", page.results.len(), counted(page.total, "result")));
     }
-    output::complain(&format!("{} of {}; prices in USD per million tokens", page.results.len(), counted(page.total, "result")));
     page.note.iter().for_each(|note| output::complain(note));
     // Many results have the same reason, but for the model's name.
     let mut reasons: Vec<String> = Vec::new();

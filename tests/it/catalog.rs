@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod data;
-mod prices;
 mod not_sold;
+mod prices;
 mod search;
 
 use lava_mcp::catalog::Catalog;

@@ -110,11 +110,12 @@ impl Intent {
             intent.seller = Some(provider.into());
         }
         intent.pure = !named;
-        intent.plain = !senses.is_empty() && senses.iter().all(|sense| match sense {
-            For(_) | Medium(..) | Code | Reads => true,
-            Can(Capability::WebSearch) => intent.pure,
-            _ => false,
-        });
+        intent.plain = !senses.is_empty()
+            && senses.iter().all(|sense| match sense {
+                For(_) | Medium(..) | Code | Reads => true,
+                Can(Capability::WebSearch) => intent.pure,
+                _ => false,
+            });
         let reads = senses.contains(&Reads);
         intent.plain &= !reads || !senses.iter().any(|sense| matches!(sense, Medium(..)));
         senses.iter().for_each(|sense| intent.add(*sense, reads));

@@ -16,8 +16,7 @@ use super::{
 const RARE: usize = 20;
 
 /// Words that only lead to the next one.
-const LEADING: [&str; 16] =
-    ["a", "an", "the", "for", "of", "to", "in", "on", "with", "by", "from", "at", "via", "about", "my", "some"];
+const LEADING: [&str; 16] = ["a", "an", "the", "for", "of", "to", "in", "on", "with", "by", "from", "at", "via", "about", "my", "some"];
 
 /// A question as far as the catalog knows its words.
 #[derive(Debug)]

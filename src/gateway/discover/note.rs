@@ -13,35 +13,38 @@ const NAMES_SHOWN: usize = 3;
 /// There is no such provider; names those that are near.
 pub(super) fn unknown_provider(registry: &Registry, id: &str) -> String {
     let near = did_you_mean(&registry.catalog().providers_near(own_ids(registry), id));
-    let end = if near.ends_with('?') { "" } else { "." };
-    format!("No provider is called {}{near}{end}", shown(id))
+    format!("No provider is called {}{}", shown(id), ended(near))
 }
 
 /// Why nothing was found, or which words had no part in it. `fitting` results were found before those that cannot be bought were left out.
 pub(super) fn of(registry: &Registry, query: &SearchQuery, unknown: &[Box<str>], fitting: usize, total: usize) -> Option<String> {
-    let words = quoted(unknown);
     match (total, unknown) {
         (0, _) if fitting > 0 => Some(format!(
             "{} but none can be bought now. Search without `available` to see why.",
             if fitting == 1 { "1 result fits,".to_owned() } else { format!("{fitting} results fit,") }
         )),
         (0, []) if query.query.trim().is_empty() => None,
-        (0, []) => Some("Nothing found. Try other words, or fewer.".to_owned()),
-        (0, _) => {
-            let near: Vec<String> = match query.query.split_whitespace().count() {
-                1 => registry.catalog().nearest_models(query.query.trim(), NAMES_SHOWN).iter().map(|model| model.id.to_string()).collect(),
-                _ => Vec::new(),
-            };
-            let near = did_you_mean(&near);
-            let end = if near.ends_with('?') { "" } else { "." };
-            Some(format!(
-                "Nothing is sold here for {words}{near}{end} The catalog has AI models and their providers: search for a name, or for what a model should do, such as \
-                 \"image generation\" or \"cheap model with tools\"."
-            ))
-        }
+        (0, []) => Some(format!("Nothing found{} Try other words, or fewer.", near(registry, &query.query))),
+        (0, _) => Some(format!(
+            "Nothing is sold here for {}{} The catalog has AI models and their providers: search for a name, or for what a model should do, such as \
+             \"image generation\" or \"cheap model with tools\".",
+            quoted(unknown),
+            near(registry, &query.query)
+        )),
         (_, []) => None,
-        _ => Some(format!("Nothing is called {words}; the results are for the other words.")),
+        _ => Some(format!("Nothing is called {}; the results are for the other words.", quoted(unknown))),
     }
+}
+
+/// The end of a sentence; with the names that a name is near to.
+fn near(registry: &Registry, question: &str) -> String {
+    let name = question.trim();
+    let models = if name.contains(char::is_whitespace) { Vec::new() } else { registry.catalog().nearest_models(name, NAMES_SHOWN) };
+    ended(did_you_mean(&models.iter().map(|model| model.id.to_string()).collect::<Vec<_>>()))
+}
+
+fn ended(end: String) -> String {
+    if end.is_empty() { ".".to_owned() } else { end }
 }
 
 fn quoted(words: &[Box<str>]) -> String {

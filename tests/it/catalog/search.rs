@@ -155,7 +155,8 @@ fn a_name_beats_every_wish() {
 #[test]
 fn a_wish_is_granted_by_the_provider_that_was_named() {
     for provider in ["openrouter", "darkbloom", "anthropic"] {
-        let hits = catalog().find(&Query { text: "best model with tools", kind: Kind::Model, provider: Some(provider), ready: &|_| false }).hits;
+        let hits =
+            catalog().find(&Query { text: "best model with tools", kind: Kind::Model, provider: Some(provider), ready: &|_| false }).hits;
         assert!(!hits.is_empty(), "{provider}");
         assert!(hits.iter().all(|hit| label(&hit.item).starts_with(provider)), "{provider}");
     }
