@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     let out = env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
-    for name in ["models.jsonl", "providers.jsonl"] {
+    for name in ["models.jsonl", "providers.jsonl", "english.txt"] {
         let source = Path::new("src/catalog/data").join(name);
         println!("cargo:rerun-if-changed={}", source.display());
         let mut packer = GzEncoder::new(Vec::new(), Compression::best());

@@ -5,12 +5,14 @@
 #![expect(clippy::float_arithmetic, reason = "scores order the answers; no money is computed here")]
 
 mod intent;
+mod topic;
 
 use std::collections::HashMap;
 
 use intent::Intent;
+use topic::Topic;
 
-use super::{Catalog, Model, Provider, index::Index, text};
+use super::{Catalog, Model, Provider, everyday::is_everyday, index::Index, text};
 
 /// How soon a repeated word stops counting, as in BM25.
 const SATURATION: f32 = 1.2;
@@ -74,11 +76,26 @@ pub struct Hit<'a> {
     pub others: Vec<&'a Model>,
 }
 
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found<'a> {
+    /// Best first.
+    pub hits: Vec<Hit<'a>>,
+    /// The words of the question that nothing is called by and nothing does, in lower case. With no hits, they are what is not sold here.
+    pub unknown: Vec<Box<str>>,
+}
+
 impl Index {
     /// See [`Catalog::find`].
-    pub(super) fn find<'c>(&self, catalog: &'c Catalog, query: &Query<'_>) -> Vec<Hit<'c>> {
+    pub(super) fn find<'c>(&self, catalog: &'c Catalog, query: &Query<'_>) -> Found<'c> {
         // What a question is about is in its first words; each further one would only take time.
-        let query = &Query { text: text::beginning(query.text), ..*query };
+        let topic = Topic::read(catalog, self, text::beginning(query.text));
+        let hits = if topic.is_sold { self.hits(catalog, &Query { text: &topic.known, ..*query }) } else { Vec::new() };
+        Found { hits, unknown: topic.unknown }
+    }
+
+    /// What is sold of what a question is about, best first.
+    fn hits<'c>(&self, catalog: &'c Catalog, query: &Query<'_>) -> Vec<Hit<'c>> {
         let provider = query.provider.map(|id| catalog.seller(id));
         let wanted = |item: &Item<'_>| match item {
             Item::Model(model) => query.kind != Kind::Service && provider.is_none_or(|id| *model.provider == *id),
@@ -170,13 +187,16 @@ impl Index {
 
     /// How well the words of everything fit those of the question.
     fn word_scores(&self, question: &str) -> Vec<f32> {
-        let asked = text::asked(&self.terms, question);
+        let asked = self.words.asked(question);
         let mut scores = vec![0.0_f32; self.documents];
         let mut met = vec![0_u16; self.documents];
+        // A number alone is no answer to a question that has a word; "o3" by itself is a part of a name.
+        let all_weak = asked.iter().all(|word| word.is_weak);
+        let mut meant = if all_weak { self.with_part(&text::squeezed(question)) } else { vec![false; self.documents] };
         // The best meaning of the word at hand, for each document; cleared after each word.
         let mut best = vec![0.0_f32; self.documents];
-        for terms in &asked {
-            for (term, worth) in terms {
+        for word in &asked {
+            for (term, worth) in &word.terms {
                 let Some(postings) = self.postings.get(*term as usize) else { continue };
                 let rarity = (1.0 + (self.documents - postings.len()) as f32 / (postings.len() as f32 + 0.5)).ln();
                 for (document, weight) in postings {
@@ -186,21 +206,33 @@ impl Index {
                     }
                 }
             }
-            for ((best, score), met) in best.iter_mut().zip(&mut scores).zip(&mut met) {
+            for (((best, score), met), meant) in best.iter_mut().zip(&mut scores).zip(&mut met).zip(&mut meant) {
                 if *best > 0.0 {
                     *score += *best;
                     *met += 1;
+                    *meant |= !word.is_weak;
                     *best = 0.0;
                 }
             }
         }
         // Half an answer to a question of two words is worth a quarter, and less than that is none.
         let words = asked.len().max(1) as f32;
-        for (score, met) in scores.iter_mut().zip(&met) {
+        for ((score, met), meant) in scores.iter_mut().zip(&met).zip(&meant) {
             let share = f32::from(*met) / words;
-            *score *= if share < 0.5 { 0.0 } else { share * share };
+            *score *= if share < 0.5 || !meant { 0.0 } else { share * share };
         }
         scores
+    }
+
+    /// For each document, whether it has a name with this part.
+    fn with_part(&self, part: &str) -> Vec<bool> {
+        let mut with = vec![false; self.documents];
+        for (_, document) in self.names.iter().filter(|(name, _)| name.contains(part)) {
+            if let Some(with) = with.get_mut(*document as usize) {
+                *with = true;
+            }
+        }
+        with
     }
 
     /// Names that are the question, or begin with it.
@@ -237,7 +269,8 @@ impl Index {
     /// See [`Catalog::nearest_models`].
     pub(super) fn nearest<'c>(&self, catalog: &'c Catalog, name: &str, n: usize) -> Vec<&'c Model> {
         let asked = text::squeezed(text::bare(name));
-        let most = 1 + asked.len() / 4;
+        // "Weather" is no slip of "weaver".
+        let most = if is_everyday(&asked) { 0 } else { 1 + asked.len() / 4 };
         let mut last: (&str, Option<usize>) = ("", None);
         let mut found: Vec<(usize, &Model)> = Vec::new();
         for (known, document) in &self.names {

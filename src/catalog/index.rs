@@ -12,6 +12,7 @@ use super::{
     Catalog, Mode, Model, Prices, Unit, find,
     synonyms::{CODE, EDITION, OPEN, SMALL, SPECIAL},
     text,
+    vocabulary::Vocabulary,
 };
 
 /// How much a long text is held against it, as in BM25.
@@ -19,7 +20,7 @@ const LENGTH_PENALTY: f32 = 0.5;
 
 /// The words of everything in a catalog. Documents are the models in their order, then the providers.
 pub(super) struct Index {
-    pub(super) terms: HashMap<Box<str>, u32>,
+    pub(super) words: Vocabulary,
     /// For each term, the documents that have it, with their weight.
     pub(super) postings: Vec<Vec<(u32, f32)>>,
     /// Squeezed names, sorted, each with its document.
@@ -61,7 +62,7 @@ pub(super) struct Traits {
 
 /// Gathers the words of one document.
 struct Gather {
-    terms: HashMap<Box<str>, u32>,
+    words: Vocabulary,
     postings: Vec<Vec<(u32, f32)>>,
     /// Words of the document at hand and their weights.
     own: Vec<(u32, f32)>,
@@ -70,17 +71,22 @@ struct Gather {
 }
 
 impl Gather {
-    fn add(&mut self, text: &str, weight: f32) {
-        text::words(text, |word| {
-            let term = match self.terms.get(word) {
-                Some(term) => *term,
-                None => {
-                    let term = u32::try_from(self.postings.len()).unwrap_or(u32::MAX);
-                    self.terms.insert(word.into(), term);
-                    self.postings.push(Vec::new());
-                    term
-                }
-            };
+    /// What the document is called.
+    fn call(&mut self, text: &str, weight: f32) {
+        self.add(text, weight, false);
+    }
+
+    /// What the document does.
+    fn describe(&mut self, text: &str, weight: f32) {
+        self.add(text, weight, true);
+    }
+
+    fn add(&mut self, text: &str, weight: f32, describes: bool) {
+        text::pieces(text, |word| {
+            let term = self.words.add(word, describes);
+            if self.postings.len() <= term as usize {
+                self.postings.push(Vec::new());
+            }
             self.length += 1.0;
             match self.own.iter_mut().find(|(known, _)| *known == term) {
                 Some((_, sum)) => *sum += weight,
@@ -103,7 +109,7 @@ impl Gather {
 impl Index {
     pub(super) fn new(catalog: &Catalog) -> Self {
         let mut gather = Gather {
-            terms: HashMap::with_capacity(8_192),
+            words: Vocabulary::with_capacity(8_192),
             postings: Vec::with_capacity(8_192),
             own: Vec::with_capacity(64),
             length: 0.0,
@@ -114,13 +120,13 @@ impl Index {
         let mut groups = Vec::with_capacity(catalog.models.len() + catalog.providers.len());
         let mut sold: HashMap<&str, Vec<Mode>> = HashMap::new();
         for (document, model) in (0_u32..).zip(&catalog.models) {
-            gather.add(&model.id, 3.0);
-            model.aliases.iter().for_each(|alias| gather.add(alias, 1.0));
-            gather.add(&model.provider, 2.0);
-            gather.add(mode_words(model.mode), 1.2);
-            model.capabilities.iter().for_each(|one| gather.add(one.as_str(), 1.0));
+            gather.call(&model.id, 3.0);
+            model.aliases.iter().for_each(|alias| gather.call(alias, 1.0));
+            gather.call(&model.provider, 2.0);
+            gather.describe(mode_words(model.mode), 1.2);
+            model.capabilities.iter().for_each(|one| gather.describe(one.as_str(), 1.0));
             if model.prices().is_some_and(|prices| *prices == Prices::free()) {
-                gather.add("free", 1.0);
+                gather.describe("free", 1.0);
             }
             gather.finish();
             let bare = text::squeezed(text::bare(&model.id));
@@ -141,12 +147,12 @@ impl Index {
         }
         let models = u32::try_from(catalog.models.len()).unwrap_or(u32::MAX);
         for (place, provider) in (0_u32..).zip(&catalog.providers) {
-            gather.add(&provider.id, 3.0);
-            gather.add(&provider.name, 3.0);
-            provider.aliases.iter().for_each(|alias| gather.add(alias, 1.0));
-            gather.add(provider.host(), 0.5);
+            gather.call(&provider.id, 3.0);
+            gather.call(&provider.name, 3.0);
+            provider.aliases.iter().for_each(|alias| gather.call(alias, 1.0));
+            gather.call(provider.host(), 0.5);
             for mode in sold.get(&*provider.id).into_iter().flatten() {
-                gather.add(mode_words(*mode), 0.6);
+                gather.describe(mode_words(*mode), 0.6);
             }
             gather.finish();
             groups.push(u32::MAX - place);
@@ -156,14 +162,14 @@ impl Index {
         }
         names.sort_unstable();
         names.dedup();
-        let Gather { terms, mut postings, lengths, .. } = gather;
+        let Gather { words, mut postings, lengths, .. } = gather;
         let average = lengths.iter().sum::<f32>() / lengths.len().max(1) as f32;
         for (document, weight) in postings.iter_mut().flatten() {
             let length = lengths.get(*document as usize).copied().unwrap_or(average);
             *weight /= 1.0 - LENGTH_PENALTY + LENGTH_PENALTY * length / average;
         }
         let (traits, lines) = Traits::all(catalog);
-        Self { terms, postings, names, groups, documents: lengths.len(), order: find::order(catalog), traits, lines }
+        Self { words, postings, names, groups, documents: lengths.len(), order: find::order(catalog), traits, lines }
     }
 }
 

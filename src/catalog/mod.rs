@@ -3,6 +3,8 @@
 //! or a pure function; nothing does I/O or reads a clock.
 
 pub mod address;
+mod called;
+mod everyday;
 mod fees;
 pub mod find;
 mod index;
@@ -11,10 +13,11 @@ pub mod prices;
 pub mod providers;
 mod synonyms;
 mod text;
+mod vocabulary;
 
 use std::{collections::HashMap, io::Read as _, sync::Arc, sync::OnceLock};
 
-pub use find::{Hit, Item, Kind, Query};
+pub use find::{Found, Hit, Item, Kind, Query};
 pub use models::{Capabilities, Capability, Mode, Model, Source, Unit};
 pub use prices::{PriceError, Prices, Rates, Tier};
 pub use providers::{Auth, CostUnit, Dialect, Provider, ReportedCost};
@@ -195,7 +198,7 @@ impl Catalog {
     }
 
     /// Models and providers for a question, best first. Empty for an empty question, unless it names a provider: then all its models.
-    pub fn find(&self, query: &Query<'_>) -> Vec<Hit<'_>> {
+    pub fn find(&self, query: &Query<'_>) -> Found<'_> {
         self.index().find(self, query)
     }
 

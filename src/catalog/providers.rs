@@ -128,6 +128,11 @@ const fn yes() -> bool {
 }
 
 impl Provider {
+    /// Its id, its name, and what other tools call it.
+    pub fn all_names(&self) -> impl Iterator<Item = &str> {
+        [&*self.id, &*self.name].into_iter().chain(self.aliases.iter().map(|alias| &**alias))
+    }
+
     /// The host of the base URL.
     pub fn host(&self) -> &str {
         self.split().0

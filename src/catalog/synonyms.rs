@@ -4,7 +4,7 @@
 use super::{Capability, Mode};
 use Capability as C;
 use Mode as M;
-use Sense::{Best, Can, Cheap, Code, For, Free, Long, Medium, New, Nothing, Open, Reads, Seller, Small};
+use Sense::{Best, Can, Chat, Cheap, Code, For, Free, Long, Medium, New, Nothing, Open, Reads, Seller, Small};
 
 /// Phrases, and the words to look for as well. The longest phrase that fits is taken first.
 #[rustfmt::skip]
@@ -77,7 +77,6 @@ const TABLE: &[(&str, &str)] = &[
     ("content filter", "moderation guard"),
     ("toxicity", "moderation"),
     ("live audio", "realtime"),
-    ("phone call", "realtime"),
     ("real time", "realtime"),
     ("browse", "web search"),
     ("online", "web search"),
@@ -140,8 +139,8 @@ pub(super) const EDITION: [&str; 8] = ["latest", "preview", "beta", "exp", "expe
 /// Words that every question has and no answer needs.
 #[rustfmt::skip]
 const IGNORED: &[&str] = &[
-    "a", "an", "and", "the", "for", "of", "to", "in", "on", "with", "by", "from", "model", "models", "api", "apis", "llm", "llms",
-    "ai", "best", "good", "cheap", "cheapest", "fast", "fastest", "latest", "new", "newest", "that", "which", "what", "vs", "versus", "or", "compare", "can", "i", "my", "me",
+    "a", "an", "and", "the", "for", "of", "to", "in", "on", "with", "by", "from", "model", "models", "api", "apis", "llm", "llms", "ai",
+    "best", "good", "cheap", "cheapest", "fast", "fastest", "latest", "new", "newest", "that", "which", "what", "vs", "versus", "or", "compare", "can", "i", "my", "me",
     "need", "want", "use", "using", "some", "any", "is", "provider", "providers", "service", "please", "find", "show", "list",
 ];
 
@@ -168,6 +167,8 @@ pub(super) enum Sense {
     Long(u64),
     /// What comes next is who sells it.
     Seller,
+    /// A model, or something that any chat model does.
+    Chat,
     Nothing,
 }
 
@@ -198,13 +199,13 @@ const SENSES: &[(Sense, &[&str])] = &[
     (For(M::Image), &["image generation", "image generator", "text to image", "picture generation", "draw", "drawing", "illustration", "image creation"]),
     (For(M::ImageEdit), &["image edit", "image editing", "edit images", "edit image", "edit photos", "inpainting"]),
     (For(M::Video), &["video generation", "text to video", "video generator", "movie", "clip", "animation"]),
-    (For(M::Realtime), &["realtime", "real time", "live audio", "realtime audio", "realtime voice", "voice agent", "phone call"]),
+    (For(M::Realtime), &["realtime", "real time", "live audio", "realtime audio", "realtime voice", "voice agent"]),
     (For(M::Ocr), &["ocr", "scan", "scanned", "scans", "document parsing", "scanned documents", "scanned pdf"]),
     (For(M::Moderation), &["moderation", "content filter", "content moderation", "toxicity"]),
     (PICTURE, &["image", "images", "picture", "pictures", "photo", "photos"]),
     (FILM, &["video", "videos"]),
     (Reads, &["read", "reads", "reading", "see", "sees", "understand", "understands", "understanding", "analyze", "analyse", "analysis", "describe", "describes", "look", "watch", "watches", "input", "inputs", "caption", "accepts"]),
-    (Code, &["code", "coding", "coder", "programming", "developer", "write code", "writing code", "software engineering"]),
+    (Code, &["code", "coding", "coder", "programming", "developer", "write code", "writing code", "software engineering", "code review", "code generation", "code completion", "debugging", "refactoring", "python", "javascript", "typescript", "sql", "golang"]),
     (Open, &["open", "open source", "open weight", "open weights", "opensource", "oss", "self hostable"]),
     (Free, &["free", "no cost", "gratis", "zero cost", "free of charge", "for free"]),
     (Cheap(1), &["cheap", "cheaper", "affordable", "low cost", "low price", "inexpensive", "budget", "economical", "cost effective", "good value", "low priced"]),
@@ -214,7 +215,8 @@ const SENSES: &[(Sense, &[&str])] = &[
     (New, &["latest", "newest", "new", "recent", "most recent"]),
     (Long(LONG), &["long context", "large context", "big context", "huge context", "longest context", "largest context", "long context window", "large context window", "big context window", "long documents", "long document"]),
     (Seller, &["on", "from", "via", "at", "by", "through", "hosted on", "hosted by", "served by", "sold by"]),
-    (Nothing, &["good", "great", "nice", "decent", "chat", "text", "support", "supports", "supporting", "capable", "language", "something", "one", "it", "also", "but", "what", "who", "does", "do", "has", "have", "having", "output", "ability", "able", "available", "make", "makes", "create", "creates", "generate", "generates", "produce", "option", "very", "really", "most", "files", "documents", "document", "are", "be", "give", "suggest", "recommend", "recommended", "context", "window", "tokens", "general", "purpose", "s", "task", "tasks", "calling", "summarize", "summarise", "summarizing", "summarising", "summary", "summaries", "summarization", "translation", "translating", "writing", "classification", "extraction", "chatbot", "assistant"]),
+    (Chat, &["model", "models", "llm", "llms", "ai", "language model", "language models", "chat model", "chat models", "chat bot", "bot", "bots", "write", "explain", "answer", "summarize", "summarise", "summarizing", "summarising", "summary", "summaries", "summarization", "translation", "translating", "writing", "classification", "extraction", "chatbot", "assistant", "translate", "classify", "extract", "rewrite", "paraphrase", "proofread", "proofreading", "brainstorm", "brainstorming", "sentiment analysis", "question answering", "roleplay", "role play", "chatting", "conversation", "storytelling", "copywriting"]),
+    (Nothing, &["english", "french", "german", "spanish", "italian", "portuguese", "russian", "chinese", "japanese", "korean", "arabic", "hindi", "good", "great", "nice", "decent", "chat", "text", "support", "supports", "supporting", "capable", "language", "something", "one", "it", "also", "but", "what", "who", "does", "do", "has", "have", "having", "output", "ability", "able", "available", "make", "makes", "create", "creates", "generate", "generates", "produce", "option", "very", "really", "most", "files", "documents", "document", "are", "be", "give", "suggest", "recommend", "recommended", "context", "window", "tokens", "general", "purpose", "s", "task", "tasks", "calling"]),
 ];
 
 /// The sense of the longest phrase at the start of the words.
@@ -233,6 +235,35 @@ pub(super) fn longest(words: &[&str]) -> Option<(usize, Sense)> {
         }
     }
     found
+}
+
+/// Words by which a picture, film or sound is made.
+pub(super) const MAKING: [&str; 12] =
+    ["generate", "generates", "create", "creates", "make", "makes", "produce", "edit", "draw", "paint", "turn", "render"];
+
+/// Words of everyday English that nobody uses of anything but a model when they stand beside words that no model is called by.
+#[rustfmt::skip]
+const SURE: [&str; 22] = [
+    "vision", "multimodal", "reasoning", "embedding", "embeddings", "embed", "transcribe", "transcribing", "transcription", "moderation", "coding",
+    "programming", "agentic", "dictation", "narration", "draw", "drawing", "illustration", "debugging", "refactoring", "coder", "debug",
+];
+
+/// Whether a phrase asks for a model, whatever else a question says: "movie tickets" asks for no model of movies.
+pub(super) fn is_sure(phrase: &[&str], sense: Sense, is_everyday: impl Fn(&str) -> bool) -> bool {
+    match sense {
+        Chat => true,
+        Can(_) | For(_) | Medium(..) | Code => match phrase {
+            ["real", "time"] | ["pdf" | "pdfs"] => false,
+            [word] => SURE.contains(word) || !is_everyday(word),
+            _ => true,
+        },
+        Long(_) | Reads | Open | Free | Cheap(_) | Small | Best | New | Seller | Nothing => false,
+    }
+}
+
+/// What else to look for beside a word.
+pub(super) fn meaning(word: &str) -> Option<&'static str> {
+    TABLE.iter().find(|(phrase, _)| *phrase == word).map(|(_, meaning)| *meaning)
 }
 
 /// Whether the word says nothing by itself.

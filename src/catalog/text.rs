@@ -1,23 +1,8 @@
 //! Words and names as the search sees them.
 
-#![expect(clippy::float_arithmetic, reason = "likeness orders the answers; no money is computed here")]
-
-use std::{cmp::Reverse, collections::HashMap};
-
-use super::synonyms;
-
-/// What a synonym is worth beside the word itself.
-const SYNONYM: f32 = 0.8;
-/// From this likeness on (of 1000), a word is taken for a slip of another.
-const LIKENESS_MIN: usize = 600;
-/// How many words one slip may stand for.
-const SLIPS_MAX: usize = 4;
-
-/// Most words of a question that are looked at, as [`words`] cuts them, and most bytes: no name is as long.
+/// Most words of a question that are looked at, as [`pieces`] cuts them, and most bytes: no name is as long.
 const WORDS_MAX: usize = 40;
 const QUESTION_BYTES_MAX: usize = 400;
-/// Most words of a question that are taken for slips. Nobody mistypes more, and each is held against every word there is.
-const SLIPPED_WORDS_MAX: usize = 5;
 
 /// As much of a question as is looked at, cut between words where that is possible.
 pub(super) fn beginning(question: &str) -> &str {
@@ -36,14 +21,32 @@ pub(super) fn beginning(question: &str) -> &str {
     question
 }
 
-/// Calls `each` with every word: lower case, cut wherever letters and digits meet, and without its ending. `GPT-4o` is `gpt`, `4`, `o`.
-pub(super) fn words(text: &str, mut each: impl FnMut(&str)) {
+/// The words of a question in lower case, cut at everything that is neither letter nor digit.
+pub(super) fn plain(lower: &str) -> impl Iterator<Item = &str> {
+    lower.split(|char: char| !char.is_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+/// A question without the words at some places among [`plain`]; what stood around the others stays.
+pub(super) fn without(lower: &str, is_left_out: impl Fn(usize) -> bool) -> String {
+    let mut left = String::with_capacity(lower.len());
+    let mut place = 0;
+    for part in lower.split_inclusive(|char: char| !char.is_alphanumeric()) {
+        let word = part.trim_end_matches(|char: char| !char.is_alphanumeric());
+        let is_out = !word.is_empty() && is_left_out(place);
+        place += usize::from(!word.is_empty());
+        left.push_str(if is_out { &part[word.len()..] } else { part });
+    }
+    left
+}
+
+/// Calls `each` with every word: lower case, cut wherever letters and digits meet. `GPT-4o` is `gpt`, `4`, `o`.
+pub(super) fn pieces(text: &str, mut each: impl FnMut(&str)) {
     let mut word = String::with_capacity(16);
     let mut last_is_digit = false;
     for char in text.chars().chain([' ']) {
         let is_digit = char.is_ascii_digit();
         if !word.is_empty() && (!char.is_alphanumeric() || is_digit != last_is_digit) {
-            each(stem(&word));
+            each(&word);
             word.clear();
         }
         if char.is_alphanumeric() {
@@ -103,7 +106,7 @@ pub(super) fn billions(name: &str) -> Option<f32> {
 
 /// Takes off the endings that do not change what an English word is about. Both sides of a comparison go through here, so a wrong cut
 /// costs little.
-fn stem(word: &str) -> &str {
+pub(super) fn stem(word: &str) -> &str {
     const ENDINGS: [(&str, usize); 6] = [("ings", 7), ("ing", 6), ("ions", 8), ("ion", 8), ("ed", 6), ("s", 4)];
     if !word.is_ascii() || word.ends_with("ss") {
         return word;
@@ -116,24 +119,6 @@ fn stem(word: &str) -> &str {
         [.., b'e'] if root.len() > 4 => &root[..root.len() - 1],
         _ => root,
     }
-}
-
-/// How alike two words are by the groups of three letters they share, 0 to 1000.
-pub(super) fn likeness(one: &str, other: &str) -> usize {
-    let grams = |word: &str| -> Vec<[u8; 3]> {
-        let padded: Vec<u8> = [b' '].into_iter().chain(word.bytes()).chain([b' ']).collect();
-        padded.windows(3).map(|gram| [gram[0], gram[1], gram[2]]).collect()
-    };
-    let (mut left, right) = (grams(one), grams(other));
-    let all = left.len() + right.len();
-    let mut shared = 0;
-    for gram in right {
-        if let Some(at) = left.iter().position(|known| *known == gram) {
-            left.swap_remove(at);
-            shared += 1;
-        }
-    }
-    2_000 * shared / all.max(1)
 }
 
 /// How many letters must change to make one name of the other, or `None` when that is more than `most`.
@@ -163,74 +148,13 @@ pub(super) fn changes(one: &str, other: &str, most: usize) -> Option<usize> {
     last.last().copied().filter(|count| *count <= most)
 }
 
-/// What one wrong letter takes from the likeness of two words.
-const SLIP: usize = 150;
-
-/// How likely one word is a slip of the other, 0 to 1000.
-pub(super) fn resemblance(known: &str, word: &str) -> usize {
-    let slips = changes(known, word, 1 + word.len() / 9).filter(|_| word.len() > 3);
-    slips.map_or(0, |slips| 1_000 - SLIP * slips).max(likeness(known, word))
-}
-
-/// The terms to look for, one list for each word that was asked.
-pub(super) fn asked(known: &HashMap<Box<str>, u32>, question: &str) -> Vec<Vec<(u32, f32)>> {
-    let lower = question.to_lowercase();
-    let plain: Vec<&str> = lower.split(|char: char| !char.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let meanings = synonyms::meanings(&plain);
-    let mut asked: Vec<Vec<(u32, f32)>> = Vec::new();
-    let mut covered = vec![false; plain.len()];
-    for (first, count, others) in meanings {
-        let mut terms = Vec::new();
-        words(others, |word| terms.extend(known.get(word).map(|term| (*term, SYNONYM))));
-        // A single word keeps its own meaning beside the synonym; the words of a phrase mean something else apart.
-        if count == 1 {
-            words(plain.get(first).copied().unwrap_or_default(), |word| terms.extend(known.get(word).map(|term| (*term, 1.0))));
-        }
-        covered.iter_mut().skip(first).take(count).for_each(|word| *word = true);
-        if !terms.is_empty() {
-            asked.push(terms);
-        }
-    }
-    let mut slips = 0..SLIPPED_WORDS_MAX;
-    let all_ignored = plain.iter().all(|word| synonyms::is_ignored(word));
-    for (word, _) in plain.iter().zip(covered).filter(|(_, covered)| !covered) {
-        if synonyms::is_ignored(word) && !all_ignored {
-            continue;
-        }
-        words(word, |part| {
-            let terms = match known.get(part) {
-                Some(term) => vec![(*term, 1.0)],
-                None if slips.next().is_some() => alike(known, part),
-                None => Vec::new(),
-            };
-            asked.push(terms);
-        });
-    }
-    asked
-}
-
-/// The known words that look most like an unknown one.
-fn alike(known: &HashMap<Box<str>, u32>, word: &str) -> Vec<(u32, f32)> {
-    if word.len() < 3 {
-        return Vec::new();
-    }
-    let mut found: Vec<(usize, u32)> = known
-        .iter()
-        .filter(|(other, _)| other.len().abs_diff(word.len()) <= 3 && other.len() > 2)
-        .map(|(other, term)| (resemblance(other, word), *term))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
-        .collect();
-    found.sort_unstable_by_key(|(likeness, term)| (Reverse(*likeness), *term));
-    found.into_iter().take(SLIPS_MAX).map(|(likeness, term)| (term, likeness as f32 / 1_000.0)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn split(text: &str) -> Vec<String> {
         let mut all = Vec::new();
-        words(text, |word| all.push(word.to_owned()));
+        pieces(text, |piece| all.push(stem(piece).to_owned()));
         all
     }
 
@@ -240,6 +164,15 @@ mod tests {
         assert_eq!(split("Qwen/Qwen2.5-72B"), ["qwen", "qwen", "2", "5", "72", "b"]);
         assert_eq!(squeezed("Claude 3.5 Sonnet"), squeezed("claude-3-5-sonnet"));
         assert_eq!(bare("anthropic/claude-sonnet-4"), "claude-sonnet-4");
+    }
+
+    #[test]
+    fn words_are_left_out_of_a_question() {
+        let lower = "openai/gpt-4o on mars, please";
+        assert_eq!(plain(lower).collect::<Vec<_>>(), ["openai", "gpt", "4o", "on", "mars", "please"]);
+        assert_eq!(without(lower, |place| place == 4), "openai/gpt-4o on , please");
+        assert_eq!(without(lower, |_| false), lower);
+        assert_eq!(without("-x", |_| true), "-");
     }
 
     #[test]
@@ -276,7 +209,5 @@ mod tests {
         assert_eq!(changes("sonet", "sonnet", 2), Some(1));
         assert_eq!(changes("haiuk", "haiku", 2), Some(1));
         assert_eq!(changes("gpt", "claude", 2), None);
-        assert!(likeness("mistal", "mistral") > 500);
-        assert!(likeness("weather", "mistral") < 200);
     }
 }

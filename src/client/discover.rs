@@ -67,7 +67,7 @@ impl Client {
         let total = results.len();
         let page: Vec<Value> = results.into_iter().skip(start).take(limit).collect();
         let next = start.saturating_add(page.len());
-        Ok(SearchPage { total, results: page, next_cursor: (next < total).then(|| next.to_string()) })
+        Ok(SearchPage { total, results: page, next_cursor: (next < total).then(|| next.to_string()), note: None })
     }
 
     async fn service_docs(&self, id: &str) -> Result<Value, ClientError> {

@@ -197,6 +197,9 @@ pub struct SearchPage {
     /// What to ask for the next page with.
     #[serde(default)]
     pub next_cursor: Option<String>,
+    /// What the question asks for that is not sold, or why nothing was found.
+    #[serde(default)]
+    pub note: Option<String>,
 }
 
 /// A request as the API reports it.

@@ -16,6 +16,7 @@ pub mod ledger;
 mod limit_text;
 pub mod limits;
 pub mod money;
+pub mod near;
 pub mod secret;
 pub mod spend_key;
 pub mod text;

@@ -20,6 +20,14 @@ pub fn visible(text: &str) -> String {
     judged(text).filter(|(_, is_hidden)| !is_hidden).map(|(c, _)| plain_line_end(c)).collect()
 }
 
+/// A number of things, with the noun as grammar wants it: `1 request`, `2 requests`.
+pub fn counted(count: impl TryInto<u64>, noun: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {noun}"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
 /// The text on one line, without hidden characters, at most `max` characters long. What comes out stays as it is when it is put in again.
 pub fn one_line(text: &str, max: usize) -> String {
     let line = visible(text).split_whitespace().collect::<Vec<_>>().join(" ");

@@ -3,6 +3,7 @@
 
 mod docs;
 mod hits;
+mod note;
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
@@ -63,6 +64,9 @@ struct Found {
     results: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+    /// What the question asks for that is not sold, or why nothing was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 /// Something to show.
@@ -121,7 +125,7 @@ fn find(looker: &Looker, query: &SearchQuery) -> Result<Found, GatewayError> {
     };
     let registry = &looker.gateway.registry;
     let offers = looker.offers();
-    let provider = query.provider.as_deref().map(|id| known_as(registry, id));
+    let provider = query.provider.as_deref().map(|id| known_as(registry, id).unwrap_or_else(|| id.to_owned()));
     let lists_all = query.available && query.query.trim().is_empty() && provider.is_none();
     let is_wanted = |id: &str, name: &str| {
         provider.as_deref().is_none_or(|provider| provider == id)
@@ -133,6 +137,7 @@ fn find(looker: &Looker, query: &SearchQuery) -> Result<Found, GatewayError> {
     let mut hits: Vec<Hit<'_>> = own.map(Hit::Model).collect();
     let services = registry.custom.iter().filter(|custom| kind != catalog::Kind::Model && is_wanted(&custom.id, &custom.id));
     hits.extend(services.filter(|_| !lists_all).map(Hit::Own));
+    let mut unknown = Vec::new();
     if lists_all {
         hits.extend(chat_models(registry).map(Hit::Model));
     } else {
@@ -143,11 +148,14 @@ fn find(looker: &Looker, query: &SearchQuery) -> Result<Found, GatewayError> {
             *known.borrow_mut().entry(id.to_owned()).or_insert_with(check)
         };
         let found = registry.catalog().find(&catalog::Query { text: &query.query, kind, provider: provider.as_deref(), ready: &ready });
-        hits.extend(found.iter().filter_map(|hit| match hit.item {
+        // What the catalog does not know can be the name of what a person added.
+        unknown = if hits.is_empty() { found.unknown } else { Vec::new() };
+        hits.extend(found.hits.iter().filter_map(|hit| match hit.item {
             Item::Model(model) => Some(Hit::Model(Seller::Catalog(registry.catalog_provider(&model.provider)?, model))),
             Item::Provider(provider) => Some(Hit::Service(registry.catalog_provider(&provider.id)?)),
         }));
     }
+    let fitting = hits.len();
     if query.available {
         hits.retain(|hit| match hit {
             Hit::Model(seller) => offers.check_call(seller).is_ok(),
@@ -160,7 +168,15 @@ fn find(looker: &Looker, query: &SearchQuery) -> Result<Found, GatewayError> {
     // Only what is shown is turned into results.
     let results: Vec<Value> = hits.iter().skip(start).take(limit).map(|hit| hits::result(&offers, hit)).collect();
     let next = start.saturating_add(results.len());
-    Ok(Found { total: hits.len(), results, next_cursor: (next < hits.len()).then(|| next.to_string()) })
+    let note = match query.provider.as_deref().filter(|id| !is_provider(looker, id)) {
+        Some(id) => Some(note::unknown_provider(registry, id)),
+        None => note::of(registry, query, &unknown, fitting, hits.len()),
+    };
+    Ok(Found { total: hits.len(), results, next_cursor: (next < hits.len()).then(|| next.to_string()), note })
+}
+
+fn is_provider(looker: &Looker, id: &str) -> bool {
+    known_as(&looker.gateway.registry, id).is_some() || looker.local.iter().any(|server| server.id == id)
 }
 
 /// All chat models of the catalog that are still sold, the best known providers first.
@@ -172,16 +188,13 @@ fn chat_models(registry: &Registry) -> impl Iterator<Item = Seller<'_>> {
     models.into_iter().filter_map(|model| Some(Seller::Catalog(registry.catalog_provider(&model.provider)?, model)))
 }
 
-/// The id of the provider that is meant, whose case people and models take from its name.
-fn known_as(registry: &Registry, id: &str) -> String {
-    let id = id.trim();
-    let is_known = |id: &str| registry.custom(id).is_some() || registry.catalog().provider(id).is_some();
-    if is_known(id) {
-        return id.to_owned();
-    }
-    let lower = id.to_ascii_lowercase();
-    let custom = registry.custom.iter().find(|custom| custom.id.eq_ignore_ascii_case(id));
-    custom.map(|custom| custom.id.clone()).or_else(|| is_known(&lower).then_some(lower)).unwrap_or_else(|| id.to_owned())
+/// The id of the provider that is meant by a name.
+fn known_as(registry: &Registry, name: &str) -> Option<String> {
+    registry.catalog().provider_called(own_ids(registry), name).map(str::to_owned)
+}
+
+fn own_ids(registry: &Registry) -> impl Iterator<Item = &str> + Clone {
+    registry.custom.iter().map(|custom| custom.id.as_str())
 }
 
 /// Whether every word of a query is in a name.
@@ -195,7 +208,8 @@ pub(super) async fn provider(State(gateway): State<Arc<Gateway>>, Path(id): Path
     let looker = Looker::new(gateway, &headers).await;
     let look = move || {
         let registry = &looker.gateway.registry;
-        let (offers, id) = (looker.offers(), known_as(registry, &id));
+        let (offers, asked) = (looker.offers(), id);
+        let id = known_as(registry, &asked).unwrap_or_else(|| asked.clone());
         let own = registry.custom(&id).map(|custom| docs::of_own(&offers, custom));
         let local = || looker.local.iter().find(|server| server.id == id).map(docs::of_local);
         let known = || registry.catalog_provider(&id).map(|provider| docs::of_catalog(&offers, provider));

@@ -54,6 +54,9 @@ pub(super) struct Output {
     /// Pass it as cursor to get the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+    /// What the query asks for that is not sold, or why nothing was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 /// One thing that can be bought.
@@ -128,7 +131,8 @@ pub(super) async fn run(session: &Session, payer: &Payer, args: Result<Args, Too
     parameters.extend(args.cursor.map(|cursor| ("cursor", cursor)));
     let page = session.looker(payer).await?.search(&parameters).await?;
     let results = page.results.into_iter().filter_map(|hit| serde_json::from_value::<Hit>(hit).ok()).map(Hit::made_safe).collect();
-    Ok(Output { total: page.total, results, next_cursor: page.next_cursor }.within(start, CHARS_MAX))
+    let note = page.note.map(|note| text::one_line(&note, TEXT_CHARS_MAX));
+    Ok(Output { total: page.total, results, next_cursor: page.next_cursor, note }.within(start, CHARS_MAX))
 }
 
 impl Hit {
@@ -179,10 +183,11 @@ impl Output {
 
     pub(super) fn text(&self) -> String {
         if self.results.is_empty() {
-            return "Nothing found. Try other words, or fewer.".to_owned();
+            return self.note.clone().unwrap_or_else(|| "Nothing found. Try other words, or fewer.".to_owned());
         }
         let mut lines: Vec<String> = self.results.iter().map(Hit::line).collect();
         lines.insert(0, format!("{} of {} results:", self.results.len(), self.total));
+        lines.extend(self.note.clone());
         lines.extend(self.next_cursor.as_ref().map(|cursor| format!("More: pass cursor \"{cursor}\".")));
         lines.join("\n")
     }
@@ -202,7 +207,7 @@ mod tests {
                              "credentials": "ready", "example_body": {"long": "x".repeat(2 * PART_BYTES_MAX)}});
             serde_json::from_value::<Hit>(hit).unwrap().made_safe()
         };
-        let page = || Output { total: 30, results: (0..20).map(hit).collect(), next_cursor: Some("25".to_owned()) };
+        let page = || Output { total: 30, results: (0..20).map(hit).collect(), next_cursor: Some("25".to_owned()), note: None };
         let whole = page().within(5, 20_000);
         assert_eq!((whole.results.len(), whole.next_cursor.as_deref()), (20, Some("25")));
         let cut = page().within(5, 5_000);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod data;
+mod not_sold;
 mod prices;
 mod search;
 

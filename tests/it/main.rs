@@ -90,6 +90,7 @@ mod remote;
 mod request_log;
 mod request_records;
 mod screening;
+mod search_notes;
 mod server;
 mod session_limits;
 mod setting_places;

@@ -11,9 +11,10 @@ use super::{
         index::{Index, Traits},
         synonyms::{
             self, SPECIAL,
-            Sense::{self, Best, Can, Cheap, Code, For, Free, Long, Medium, New, Nothing, Open, Reads, Seller, Small},
+            Sense::{self, Best, Can, Chat, Cheap, Code, For, Free, Long, Medium, New, Nothing, Open, Reads, Seller, Small},
             longest,
         },
+        text,
     },
     EXACT, Item,
 };
@@ -57,9 +58,10 @@ impl Intent {
     /// Reads a question that is put to one provider or to all; `None` when it asks for nothing but a name.
     pub(super) fn read(catalog: &Catalog, index: &Index, question: &str, provider: Option<&str>) -> Option<Self> {
         let lower = question.to_lowercase();
-        let plain: Vec<&str> = lower.split(|char: char| !char.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let plain: Vec<&str> = text::plain(&lower).collect();
         let mut intent = Self { pure: true, special: special(&plain), ..Self::default() };
         let mut senses = Vec::new();
+        let mut wants_chat = false;
         // Each word to look up, and whether it is part of a name or only of an ability.
         let mut left: Vec<(&str, bool)> = Vec::new();
         let mut at = 0;
@@ -72,6 +74,8 @@ impl Intent {
                     count += more;
                     intent.seller = Some(seller.into());
                 }
+            } else if let Some((_, Chat)) = found {
+                wants_chat = true;
             } else if let Some((_, sense)) = found {
                 if sense != Nothing {
                     senses.push(sense);
@@ -96,7 +100,9 @@ impl Intent {
         }
         let named = left.iter().any(|(_, name)| *name);
         // `openai/gpt-4o` is a name, "openai gpt-4o" is a wish.
-        let asks = senses.iter().any(|sense| *sense != Reads) || (intent.seller.is_some() && named && lower.contains(' '));
+        let asks = senses.iter().any(|sense| *sense != Reads)
+            || (wants_chat && !named)
+            || (intent.seller.is_some() && named && lower.contains(' '));
         if !asks {
             return None;
         }
@@ -104,11 +110,12 @@ impl Intent {
             intent.seller = Some(provider.into());
         }
         intent.pure = !named;
-        intent.plain = senses.iter().all(|sense| match sense {
-            For(_) | Medium(..) | Code | Reads => true,
-            Can(Capability::WebSearch) => intent.pure,
-            _ => false,
-        });
+        intent.plain = !senses.is_empty()
+            && senses.iter().all(|sense| match sense {
+                For(_) | Medium(..) | Code | Reads => true,
+                Can(Capability::WebSearch) => intent.pure,
+                _ => false,
+            });
         let reads = senses.contains(&Reads);
         intent.plain &= !reads || !senses.iter().any(|sense| matches!(sense, Medium(..)));
         senses.iter().for_each(|sense| intent.add(*sense, reads));
@@ -136,7 +143,7 @@ impl Intent {
             Best => self.best = true,
             New => self.new = true,
             Long(tokens) => self.context = self.context.max(tokens),
-            Reads | Seller | Nothing => {}
+            Reads | Seller | Chat | Nothing => {}
         }
         self.special |= match sense {
             Code => special(&["code", "codex", "coder", "codestral", "devstral"]),
@@ -279,7 +286,7 @@ fn special(words: &[&str]) -> u64 {
 }
 
 /// The provider named at the start of the words, with how many words name it.
-fn seller<'c>(catalog: &'c Catalog, words: &[&str]) -> Option<(usize, &'c str)> {
+pub(super) fn seller<'c>(catalog: &'c Catalog, words: &[&str]) -> Option<(usize, &'c str)> {
     (1..=words.len().min(3)).rev().find_map(|count| {
         let known = ["-", ""].iter().find_map(|glue| catalog.provider(&words[..count].join(glue)))?;
         Some((count, known.models_of.as_deref().unwrap_or(&known.id)))

@@ -92,7 +92,7 @@ fn golden() -> Vec<Asked> {
 }
 
 fn find(text: &str, kind: Kind) -> Vec<String> {
-    let hits = catalog().find(&Query { text, kind, provider: None, ready: &|_| false });
+    let hits = catalog().find(&Query { text, kind, provider: None, ready: &|_| false }).hits;
     hits.iter().map(|hit| label(&hit.item)).collect()
 }
 
@@ -129,7 +129,7 @@ fn what_is_asked_for_is_true_of_every_first_answer() {
     let demanding: Vec<(&Asked, &Each)> = golden.iter().filter_map(|asked| asked.each.as_ref().map(|each| (asked, each))).collect();
     assert!(demanding.len() >= 35, "{} questions", demanding.len());
     for (asked, each) in demanding {
-        let hits = catalog().find(&Query { text: &asked.query, kind: asked.kind.into(), provider: None, ready: &|_| false });
+        let hits = catalog().find(&Query { text: &asked.query, kind: asked.kind.into(), provider: None, ready: &|_| false }).hits;
         assert!(!hits.is_empty(), "{}", asked.query);
         for hit in hits.iter().take(3) {
             let Item::Model(model) = hit.item else { panic!("{}: not a model", asked.query) };
@@ -155,11 +155,12 @@ fn a_name_beats_every_wish() {
 #[test]
 fn a_wish_is_granted_by_the_provider_that_was_named() {
     for provider in ["openrouter", "darkbloom", "anthropic"] {
-        let hits = catalog().find(&Query { text: "best model with tools", kind: Kind::Model, provider: Some(provider), ready: &|_| false });
+        let hits =
+            catalog().find(&Query { text: "best model with tools", kind: Kind::Model, provider: Some(provider), ready: &|_| false }).hits;
         assert!(!hits.is_empty(), "{provider}");
         assert!(hits.iter().all(|hit| label(&hit.item).starts_with(provider)), "{provider}");
     }
-    let free = catalog().find(&Query { text: "free model", kind: Kind::Any, provider: None, ready: &|_| false });
+    let free = catalog().find(&Query { text: "free model", kind: Kind::Any, provider: None, ready: &|_| false }).hits;
     assert!(free.len() > 5, "the provider of that name is not all there is");
 }
 
@@ -178,27 +179,27 @@ fn a_demand_that_nothing_meets_still_has_an_answer() {
 
 #[test]
 fn a_model_is_one_answer_and_its_resellers_are_beside_it() {
-    let hits = catalog().find(&Query { text: "gpt-oss-120b", kind: Kind::Model, provider: None, ready: &|_| false });
+    let hits = catalog().find(&Query { text: "gpt-oss-120b", kind: Kind::Model, provider: None, ready: &|_| false }).hits;
     assert!(hits[0].others.len() > 5);
     let resellers: BTreeSet<&str> = hits[0].others.iter().map(|model| &*model.provider).collect();
     assert!(resellers.len() > 5);
-    let ready = catalog().find(&Query { text: "gpt-oss-120b", kind: Kind::Model, provider: None, ready: &|id| id == "fireworks" });
+    let ready = catalog().find(&Query { text: "gpt-oss-120b", kind: Kind::Model, provider: None, ready: &|id| id == "fireworks" }).hits;
     assert!(label(&ready[0].item).starts_with("fireworks/"), "{}", label(&ready[0].item));
-    let one = catalog().find(&Query { text: "gpt-oss-120b", kind: Kind::Model, provider: Some("groq"), ready: &|_| false });
+    let one = catalog().find(&Query { text: "gpt-oss-120b", kind: Kind::Model, provider: Some("groq"), ready: &|_| false }).hits;
     assert_eq!(label(&one[0].item), "groq/openai/gpt-oss-120b");
     assert!(one.iter().all(|hit| label(&hit.item).starts_with("groq/")));
 }
 
 #[test]
 fn an_empty_question_lists_a_provider_or_nothing() {
-    let ask = |provider, kind| catalog().find(&Query { text: " ", kind, provider, ready: &|_| false }).len();
+    let ask = |provider, kind| catalog().find(&Query { text: " ", kind, provider, ready: &|_| false }).hits.len();
     assert_eq!(ask(None, Kind::Any), 0);
     let groq = catalog().models().iter().filter(|model| &*model.provider == "groq").count();
     assert_eq!(ask(Some("groq"), Kind::Model), groq);
     assert_eq!(ask(Some("groq"), Kind::Any), groq + 1);
     assert_eq!(ask(Some("groq"), Kind::Service), 1);
     assert_eq!(ask(Some("no-such-provider"), Kind::Any), 0);
-    assert!(catalog().find(&Query { text: "!?", kind: Kind::Any, provider: None, ready: &|_| false }).is_empty());
+    assert!(catalog().find(&Query { text: "!?", kind: Kind::Any, provider: None, ready: &|_| false }).hits.is_empty());
 }
 
 #[test]

@@ -165,7 +165,7 @@ async fn an_event_may_come_in_any_pieces() {
 #[test]
 fn the_longest_question_takes_a_moment() {
     let catalog = Catalog::embedded();
-    let find = |text: &str| catalog.find(&Query { text, kind: Kind::Any, provider: None, ready: &|_| false }).len();
+    let find = |text: &str| catalog.find(&Query { text, kind: Kind::Any, provider: None, ready: &|_| false }).hits.len();
     find("warm");
     let letters = |n: usize| char::from(b'a' + u8::try_from(n % 26).unwrap());
     let unknown = |count: usize| (0..count).map(|n| format!("z{}q{}x", letters(n), letters(n / 26))).collect::<Vec<_>>().join(" ");
