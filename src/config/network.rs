@@ -30,7 +30,12 @@ pub(super) fn read(network: file::Network, source: &Source) -> Result<NetworkSet
         // A file beside the config file is named by its name alone.
         let path = source.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path));
         let wrong = |error| {
-            ConfigError::in_file(format!("{}: {}: {}", source.place(&["network", "ca_file"]), path.display(), file::unreadable(&path, &error)))
+            ConfigError::in_file(format!(
+                "{}: {}: {}",
+                source.place(&["network", "ca_file"]),
+                path.display(),
+                file::unreadable(&path, &error)
+            ))
         };
         std::fs::read(&path).map_err(wrong)
     };

@@ -64,14 +64,11 @@ fn summary(settings: &Settings, inventory: &Inventory, stock: &[Stock<'_>], rows
     let mut checks = Vec::new();
     let can_sell = rows.iter().filter(|row| row.facts["available"] == true).count();
     checks.push(match can_sell {
-        0 => Check::note(
-            "providers",
-            "none can be bought from; set a variable such as OPENAI_API_KEY, or run `lava-mcp providers set NAME`",
-        ),
-        _ if online => Check::ok("providers", format!("{can_sell} can be bought from")),
-        _ => {
-            Check::ok("providers", format!("{can_sell} can be bought from; `lava-mcp doctor --online` tests each key with a free call"))
+        0 => {
+            Check::note("providers", "none can be bought from; set a variable such as OPENAI_API_KEY, or run `lava-mcp providers set NAME`")
         }
+        _ if online => Check::ok("providers", format!("{can_sell} can be bought from")),
+        _ => Check::ok("providers", format!("{can_sell} can be bought from; `lava-mcp doctor --online` tests each key with a free call")),
     });
     if let Some(allowed) = &settings.ceiling.allowed_providers {
         let allowed = if allowed.is_empty() { "nobody".to_owned() } else { allowed.join(", ") };
@@ -179,7 +176,9 @@ fn in_words(test: &KeyTest) -> (Outcome, String) {
     match test {
         KeyTest::Accepted => (Outcome::Ok, "key accepted".to_owned()),
         KeyTest::Answers => (Outcome::Ok, "it answers".to_owned()),
-        KeyTest::Refused { status, accepted_by: Some(other), .. } => (Outcome::Note, format!("key refused ({status}); it is one of {other}")),
+        KeyTest::Refused { status, accepted_by: Some(other), .. } => {
+            (Outcome::Note, format!("key refused ({status}); it is one of {other}"))
+        }
         KeyTest::Refused { status, message: said, .. } => (Outcome::Fail, format!("key refused ({status}): {}", message(said))),
         KeyTest::Failed { status, message: said } => (Outcome::Fail, format!("it answered {status}: {}", message(said))),
         KeyTest::NotReached(why) => (Outcome::Fail, format!("it could not be asked: {why}")),

@@ -3,7 +3,7 @@
 use super::check::Check;
 use crate::{
     cli::{login::command_line, serve::App, status::secret_key_in},
-    client::Client,
+    client::{Client, ClientError},
     gateway::ToReview,
     session::{LoggedIn, SessionError},
 };
@@ -16,10 +16,15 @@ pub(super) async fn look(app: &App, is_embedded: bool, online: bool) -> Vec<Chec
         Ok(client) => client,
         Err(error) => return vec![Check::fail(if is_embedded { "ledger" } else { "gateway" }, error.to_string())],
     };
-    let mut checks = if is_embedded { ledger(app).await } else { vec![gateway(app, &client).await] };
-    if checks.iter().any(|check| check.result == super::check::Outcome::Fail) {
-        return checks;
-    }
+    let mut checks = if is_embedded {
+        ledger(app).await
+    } else {
+        match gateway(app, &client).await {
+            // Whatever is asked next fails for the same reason.
+            Err(unreachable) => return vec![unreachable],
+            Ok(check) => vec![check],
+        }
+    };
     let logged_in = app.session.status(&command_line()).await;
     if online && let (false, Ok(logged_in)) = (is_embedded, &logged_in) {
         checks.push(spend_key(logged_in));
@@ -41,10 +46,13 @@ pub(super) async fn look(app: &App, is_embedded: bool, online: bool) -> Vec<Chec
     checks
 }
 
-async fn gateway(app: &App, client: &Client) -> Check {
+/// `Err` where nobody is there.
+async fn gateway(app: &App, client: &Client) -> Result<Check, Check> {
+    let url = app.session.info().url.clone().unwrap_or_default();
     match client.reachable().await {
-        Ok(_) => Check::ok("gateway", app.session.info().url.clone().unwrap_or_default()),
-        Err(error) => Check::fail("gateway", error.to_string()),
+        Ok(_) => Ok(Check::ok("gateway", url)),
+        Err(ClientError::Unreachable(why)) => Err(Check::fail("gateway", ClientError::Unreachable(why).to_string())),
+        Err(error) => Ok(Check::fail("gateway", format!("{url}: {error}"))),
     }
 }
 

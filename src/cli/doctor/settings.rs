@@ -6,6 +6,7 @@ use super::check::Check;
 use crate::{
     cli::{
         Failure,
+        providers::called,
         serve::{check_settings, vault_of},
     },
     config::{Environment, Flags, Settings},
@@ -47,7 +48,7 @@ impl Found {
 pub(super) async fn vault(settings: &Settings) -> Check {
     let vault = vault_of(settings);
     match vault.check().await {
-        Ok(()) => Check::ok("vault", format!("the {} can keep keys", vault.kind())),
+        Ok(()) => Check::ok("vault", format!("the {} can keep keys", called(vault.kind()))),
         // Nothing is wrong before there is a key to keep.
         Err(error) if error.is_missing() => Check::note("vault", format!("{error}. {}", error.hint())),
         Err(error) => Check::fail("vault", format!("{error}. {}", error.hint())),
