@@ -62,8 +62,10 @@ pub(super) async fn look(settings: &Settings, online: bool) -> Result<Shelf, Fai
 
 fn summary(settings: &Settings, inventory: &Inventory, stock: &[Stock<'_>], rows: &[Row], online: bool) -> Vec<Check> {
     let mut checks = Vec::new();
-    let can_sell = rows.iter().filter(|row| row.facts["available"] == true).count();
+    let (failed, others): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.result == Outcome::Fail);
+    let can_sell = others.iter().filter(|row| row.facts["available"] == true).count();
     checks.push(match can_sell {
+        0 if !failed.is_empty() => Check::note("providers", "none can be bought from; why is said of each"),
         0 => {
             Check::note("providers", "none can be bought from; set a variable such as OPENAI_API_KEY, or run `lava-mcp providers set NAME`")
         }

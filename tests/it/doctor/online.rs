@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{CANARY, Place, variable};
 use crate::{
     fake_lava::FakeLava,
+    fake_upstream::FakeUpstream,
     server::{Gateway, http},
 };
 
@@ -129,6 +130,7 @@ fn what_a_provider_says_to_its_key_is_told_apart() {
     assert!(report.text.contains("key refused (401)") && report.text.contains("it answered 500"), "{}", report.text);
     // Without a key there is nothing to test, and why is said already.
     assert_eq!(report.provider("late").unwrap()["online"], Value::Null);
+    assert_eq!(report.check("providers").1, "4 can be bought from", "{}", report.json);
     // Only lists were asked for, and nothing was bought.
     let seen = provider.seen();
     assert!(seen.iter().all(|head| head.starts_with("get /") && head.contains("/v1/models http")), "{seen:?}");
@@ -159,6 +161,19 @@ fn a_key_that_is_accepted_is_said_to_be_and_doctor_ends_well() {
     let before = provider.seen().len();
     let quiet = Place::new(&config.concat()).with(&[("HOUSE_KEY", CANARY)]).doctor(&[]);
     assert_eq!((quiet.provider("house").unwrap()["online"].clone(), provider.seen().len()), (Value::Null, before));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_server_on_this_machine_is_found_and_answers() {
+    let server = FakeUpstream::start_on(&[8_000, 8_080, 1_234, 11_434]).await;
+    let port = server.url.trim_end_matches("/v1").rsplit(':').next().unwrap().to_owned();
+    let name = [("8000", "vllm"), ("8080", "llamacpp"), ("1234", "lmstudio"), ("11434", "ollama")].iter().find(|(of, _)| *of == port);
+    let name = name.unwrap().1;
+    let report = tokio::task::block_in_place(|| Place::new("").doctor(&["--online"]));
+    report.assert_sells(name, &Value::Null);
+    let row = report.provider(name).unwrap();
+    assert_eq!((&row["kind"], &row["models"], &row["online"]), (&json!("local"), &json!(2), &json!({"result": "answers"})), "{row}");
+    assert!(report.lines("local").is_empty() && report.text.contains("on this machine, needs no key"), "{}", report.text);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
