@@ -151,11 +151,11 @@ fn others(settings: &Settings, stock: &[Stock<'_>]) -> Vec<Row> {
             _ if is_unknown => "a key is kept for it, and neither the catalog nor the config file has a provider of that name".to_owned(),
             _ => return None,
         };
-        Some((key.provider, why))
+        Some((key.provider, (!is_unknown).then_some("catalog"), why))
     });
-    let row = |(provider, why): (String, String)| Row {
+    let row = |(provider, kind, why): (String, Option<&str>, String)| Row {
         facts: json!({
-            "provider": provider, "kind": "catalog", "result": Outcome::Note, "available": false, "unavailable_reason": why, "models": 0,
+            "provider": provider, "kind": kind, "result": Outcome::Note, "available": false, "unavailable_reason": why, "models": 0,
             "needs_key": true, "key_from": Value::Null, "online": Value::Null,
         }),
         provider,

@@ -30,6 +30,8 @@ const LIST: &str = "models";
 const ERROR_BYTES_MAX: usize = 64 << 10;
 /// The longest message of a provider that is shown in a report.
 const MESSAGE_CHARS_MAX: usize = 160;
+/// A status of Cohere's and others' own.
+const INVALID_TOKEN: u16 = 498;
 const NO_FREE_CALL: &str = "no free call is known";
 
 /// What a provider said to its key.
@@ -149,7 +151,7 @@ impl Inventory {
             Ok(answered) => answered,
             Err(test) => return test,
         };
-        let is_about_the_key = status.is_client_error() && reason.is_about_the_key();
+        let is_about_the_key = status.is_client_error() && (reason.is_about_the_key() || status.as_u16() == INVALID_TOKEN);
         match status {
             _ if status.is_success() => match without {
                 Ok(without) if without.is_for_want_of_a_key() => KeyTest::Accepted,
