@@ -6,6 +6,7 @@ mod file;
 mod levels;
 mod network;
 mod place;
+mod usable;
 
 use std::{
     collections::HashMap,
@@ -25,6 +26,8 @@ pub use file::{PriceConfig, ProviderConfig, WireDialect};
 pub use levels::LogLevels;
 pub use network::NetworkSettings;
 use place::{Source, Written};
+pub use usable::ConfigError;
+use usable::MadeIn;
 
 use crate::domain::{
     Money, Secret,
@@ -33,17 +36,6 @@ use crate::domain::{
 
 /// Lava's web page, where a browser login begins.
 const APP_URL_DEFAULT: &str = "https://www.lava.so";
-
-/// A setting that cannot be used. The text says where it was made and what is allowed.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
-
-impl ConfigError {
-    fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-}
 
 /// Which gateway a session uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,14 +176,19 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`] naming the flag, the variable, or file and line.
     pub fn load(flags: &Flags, environment: Environment) -> Result<Self, ConfigError> {
+        Self::read(flags, environment, true)
+    }
+
+    fn read(flags: &Flags, environment: Environment, with_file: bool) -> Result<Self, ConfigError> {
         let folders = etcetera::choose_base_strategy().ok();
         let named = flags.config.clone().map(|path| ("--config", path));
         let named = named.or_else(|| environment.get("LAVA_CONFIG").map(|path| ("environment variable LAVA_CONFIG", PathBuf::from(path))));
         let usual = || folders.as_ref().map(|folders| folders.config_dir().join("lava-mcp").join("config.toml"));
         let (read, config_file) = match named {
+            _ if !with_file => Default::default(),
             Some((by, path)) => {
                 // That it is missing is the fault of who named it.
-                let missing = || ConfigError::new(format!("{by}: {}: there is no such file", path.display()));
+                let missing = || ConfigError::in_file(format!("{by}: {}: there is no such file", path.display()));
                 let read = if path.exists() { file::read(&path)? } else { return Err(missing()) };
                 (read, Some(path))
             }
@@ -208,7 +205,10 @@ impl Settings {
             .or_else(|| environment.get("LAVA_DATA_DIR").map(PathBuf::from))
             .or_else(|| file.data_dir.clone())
             .or_else(|| folders.as_ref().map(|folders| folders.data_dir().join("lava-mcp")))
-            .ok_or_else(|| ConfigError::new("no home folder was found to keep data in: set LAVA_DATA_DIR or pass --data-dir"))?;
+            .ok_or_else(|| {
+                let text = "no home folder was found to keep data in: set LAVA_DATA_DIR or pass --data-dir".to_owned();
+                ConfigError { text, made_in: MadeIn::Neither }
+            })?;
         let secret_key = environment.secret("LAVA_SECRET_KEY");
         let is_test_key = secret_key.as_ref().is_some_and(|key| key.expose().starts_with("aks_test_"));
         let gateway = file.gateway.unwrap_or_default();

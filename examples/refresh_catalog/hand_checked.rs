@@ -135,6 +135,17 @@ pub(crate) const REPORTED_COST: &[(&str, &str, &str)] = &[
     ("xai", "usage.cost_in_usd_ticks", "usd_ticks"),
 ];
 
+/// What can be asked for nothing with a key, and is refused without a good one, for those whose list of models is open to everybody or is not below their address;
+/// each from its provider's documentation.
+pub(crate) const KEY_CHECK: &[(&str, &str)] = &[
+    ("openrouter", "https://openrouter.ai/api/v1/key"),
+    ("cohere", "https://api.cohere.com/v1/models"),
+    ("deepinfra", "https://api.deepinfra.com/v1/me"),
+    ("huggingface", "https://huggingface.co/api/whoami-v2"),
+    ("perplexity", "https://api.perplexity.ai/v1/models"),
+    ("vercel-ai-gateway", "https://ai-gateway.vercel.sh/v1/credits"),
+];
+
 /// Who refuses a streamed request with `stream_options`, and where that is reported.
 pub(crate) const NO_STREAM_OPTIONS: &[(&str, &str)] = &[
     // "extra_forbidden", body.stream_options; usage comes with the last chunk anyway.

@@ -86,6 +86,9 @@ impl Sellers {
             if known.id == "google-openai" {
                 line["models_of"] = json!("google");
             }
+            if let Some((_, url)) = hand_checked::KEY_CHECK.iter().find(|(id, _)| *id == known.id) {
+                line["key_check"] = json!(url);
+            }
             if let Some((_, field, unit)) = hand_checked::REPORTED_COST.iter().find(|(id, ..)| *id == known.id) {
                 line["reported_cost"] = json!({"field": field, "unit": unit});
             }

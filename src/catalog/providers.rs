@@ -115,6 +115,9 @@ pub struct Provider {
     /// The provider whose models these are, when one provider has two addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models_of: Option<Box<str>>,
+    /// What can be asked for nothing with a key, and is refused without a good one, where that is not the list of models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_check: Option<Box<str>>,
     /// Where its answers say what they cost, if they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_cost: Option<ReportedCost>,
@@ -196,6 +199,7 @@ mod tests {
             first_party: false,
             aliases: Box::new([]),
             models_of: None,
+            key_check: None,
             reported_cost: None,
             takes_stream_options: true,
         }

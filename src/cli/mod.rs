@@ -120,8 +120,8 @@ enum Command {
     Mispriced(mispriced::MispricedArgs),
     /// Make, list or delete secret keys, which manage spend keys.
     SecretKeys(secret_keys::SecretKeysArgs),
-    /// Check what works on this machine and what does not.
-    Doctor,
+    /// Check what works on this machine and what does not; with --online, test each provider's key.
+    Doctor(doctor::DoctorArgs),
     /// Show in the sandbox what an agent can do; needs no account and leaves nothing behind.
     Demo,
     /// Print the manifest that describes this server (MCPB 0.3), or its entry for the MCP registry.
@@ -193,7 +193,7 @@ const fn waits_for(command: Option<&Command>) -> Option<&'static str> {
     match command {
         Some(Command::Prompt(_) | Command::Call(_)) => Some("Waiting for the answer"),
         Some(Command::Search(_)) => Some("Searching"),
-        Some(Command::Doctor) => Some("Checking"),
+        Some(Command::Doctor(_)) => Some("Checking"),
         Some(
             Command::Login(_)
             | Command::Logout(_)
@@ -230,7 +230,14 @@ fn execute(cli: Cli) -> Result<(), Failure> {
         Some(Command::Uninstall(args)) => return output::to_the_end(install::uninstall(args, &Environment::of_process(), json)),
         _ => {}
     }
-    let settings = Settings::load(&flags, Environment::of_process())?;
+    let environment = Environment::of_process();
+    let (settings, wrong) = match &cli.command {
+        Some(Command::Doctor(_)) => {
+            let doctor::Found { settings, wrong } = doctor::Found::load(&flags, &environment)?;
+            (settings, wrong)
+        }
+        _ => (Settings::load(&flags, environment)?, Vec::new()),
+    };
     let logger = match &cli.command {
         Some(Command::Gateway(_) | Command::Serve(_)) => output::Logger::Listener,
         None => output::Logger::Mcp,
@@ -281,7 +288,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
                 Some(Command::Account(args)) => account::account(settings, args, json).await,
                 Some(Command::Mispriced(args)) => mispriced::mispriced(settings, args, json).await,
                 Some(Command::SecretKeys(args)) => secret_keys::secret_keys(settings, args, json).await,
-                Some(Command::Doctor) => doctor::doctor(settings, json).await,
+                Some(Command::Doctor(args)) => doctor::doctor(doctor::Found { settings, wrong }, &args, json).await,
                 Some(Command::Demo) => demo::demo(json).await,
                 Some(Command::Manifest(_) | Command::Install(_) | Command::Uninstall(_)) => Ok(()),
             }

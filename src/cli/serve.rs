@@ -15,7 +15,7 @@ use crate::{
     client::{Body, Client, ClientError, Service, Transport},
     config::{CredentialStore, Mode, ModelAliases, NetworkSettings, PriceConfig, ProviderConfig, Settings, WireDialect},
     domain::{Secret, key::Pepper},
-    gateway::{Aliases, Credentials, CustomProvider, Gateway, KeyVault, Network, Registry, Waits, edge},
+    gateway::{Aliases, Credentials, CustomProvider, Gateway, Inventory, KeyVault, Network, Registry, Waits, edge},
     mcp::{LavaMcp, Options, transport},
     platform::private_file,
     session::{Browser, Connect, GatewayInfo, Link, Parts, ProviderKeys, Session, SessionError, Vault, WebLogin},
@@ -46,8 +46,7 @@ pub(super) struct App {
 impl App {
     /// Joins the parts. Nothing is opened: ledger, keyring and network wait until they are needed.
     pub(super) fn new(settings: Settings) -> Result<Self, Failure> {
-        check_providers(&settings)?;
-        network(&settings).map_err(Failure::Error)?;
+        check_settings(&settings)?;
         let gateway = Arc::new(OnceCell::new());
         let vault = vault_of(&settings);
         let lock_file = settings.data_dir.join("login.lock");
@@ -176,11 +175,15 @@ async fn open_gateway(settings: &Settings) -> Result<Arc<Gateway>, String> {
     private_file::create_folder(folder).map_err(|error| format!("the data folder {} cannot be created: {error}", folder.display()))?;
     private_file::close_what_is_there(folder, &FILES, &FOLDERS);
     let pepper = pepper(folder).map_err(|error| format!("the data folder {} cannot be used: {error}", folder.display()))?;
-    let network = network(settings)?;
+    let registry = registry(settings)?;
     let clock = wall_clock();
     let store = Store::open(&settings.ledger_path(), clock.clone()).await.map_err(|error| error.to_string())?;
-    let registry = registry(settings).with_network(network).with_waits(waits(settings));
     Ok(Gateway::new(store, clock, pepper, registry, settings.sandbox))
+}
+
+/// What can be bought, without the ledger.
+pub(super) fn inventory(settings: &Settings) -> Result<Inventory, String> {
+    Ok(Inventory::new(registry(settings)?, settings.sandbox))
 }
 
 /// The gateway as a service that the client can call.
@@ -196,7 +199,8 @@ fn in_process(gateway: &Arc<Gateway>) -> Service {
     }))
 }
 
-fn registry(settings: &Settings) -> Registry {
+fn registry(settings: &Settings) -> Result<Registry, String> {
+    let network = network(settings)?;
     let custom = settings.providers.iter().filter_map(|(id, provider)| custom_provider(id, provider)).collect();
     let mut configured: HashMap<String, Secret> = HashMap::new();
     for (id, provider) in &settings.providers {
@@ -221,7 +225,8 @@ fn registry(settings: &Settings) -> Registry {
     };
     let credentials = Credentials::new(configured, Arc::new(move |name| environment.secret(name)), Some(vault));
     let ModelAliases { all, by_key } = settings.model_aliases.clone();
-    Registry::new(custom, credentials, settings.local_servers).with_aliases(Aliases::new(all, by_key))
+    let registry = Registry::new(custom, credentials, settings.local_servers).with_aliases(Aliases::new(all, by_key));
+    Ok(registry.with_network(network).with_waits(waits(settings)))
 }
 
 /// A provider of one's own. An entry without an address only sets the key of a catalog provider.
@@ -271,6 +276,12 @@ fn waits(settings: &Settings) -> Waits {
     let usual = Waits::default();
     let NetworkSettings { silence_timeout, ping_interval, .. } = &settings.network;
     Waits { silence: silence_timeout.unwrap_or(usual.silence), ping_every: ping_interval.unwrap_or(usual.ping_every) }
+}
+
+/// What only shows once the settings are put to use.
+pub(super) fn check_settings(settings: &Settings) -> Result<(), Failure> {
+    check_providers(settings)?;
+    network(settings).map(drop).map_err(Failure::Error)
 }
 
 fn check_providers(settings: &Settings) -> Result<(), Failure> {

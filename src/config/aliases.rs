@@ -20,7 +20,7 @@ impl ModelAliases {
         match all_names().find(|(name, model)| name.trim().is_empty() || model.trim().is_empty()) {
             Some((name, model)) => {
                 let place = source.place(&["model_aliases", name]);
-                Err(ConfigError::new(format!("{place}: {name:?} = {model:?} needs a name on both sides")))
+                Err(ConfigError::in_file(format!("{place}: {name:?} = {model:?} needs a name on both sides")))
             }
             None => Ok(Self { all, by_key }),
         }

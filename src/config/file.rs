@@ -198,7 +198,7 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Se
 /// Reads a config file.
 pub(super) fn read(path: &Path) -> Result<(File, Source), ConfigError> {
     let text =
-        std::fs::read_to_string(path).map_err(|error| ConfigError::new(format!("{}: {}", path.display(), unreadable(path, &error))))?;
+        std::fs::read_to_string(path).map_err(|error| ConfigError::in_file(format!("{}: {}", path.display(), unreadable(path, &error))))?;
     let source = Source::new(path, text);
     Ok((parse(&source)?, source))
 }
@@ -225,7 +225,7 @@ fn parse(source: &Source) -> Result<File, ConfigError> {
         if let Some((_, example)) = needed {
             message.push_str(&format!(", such as {example}"));
         }
-        ConfigError::new(format!("{place}: {message}"))
+        ConfigError::in_file(format!("{place}: {message}"))
     })
 }
 

@@ -30,12 +30,17 @@ pub(super) fn read(network: file::Network, source: &Source) -> Result<NetworkSet
         // A file beside the config file is named by its name alone.
         let path = source.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path));
         let wrong = |error| {
-            ConfigError::new(format!("{}: {}: {}", source.place(&["network", "ca_file"]), path.display(), file::unreadable(&path, &error)))
+            ConfigError::in_file(format!(
+                "{}: {}: {}",
+                source.place(&["network", "ca_file"]),
+                path.display(),
+                file::unreadable(&path, &error)
+            ))
         };
         std::fs::read(&path).map_err(wrong)
     };
     let seconds = |name: &str, seconds: Option<u64>| match seconds {
-        Some(seconds) if !(1..=WAIT_S_MAX).contains(&seconds) => Err(ConfigError::new(format!(
+        Some(seconds) if !(1..=WAIT_S_MAX).contains(&seconds) => Err(ConfigError::in_file(format!(
             "{}: must be a number of seconds from 1 to {WAIT_S_MAX}, not {seconds}",
             source.place(&["network", name])
         ))),

@@ -8,7 +8,7 @@ use std::{
 
 use toml::de::{DeTable, DeValue};
 
-use super::{ConfigError, Environment};
+use super::{ConfigError, Environment, usable::MadeIn};
 
 /// A config file, as it was read.
 #[derive(Clone, Debug, Default)]
@@ -114,10 +114,12 @@ impl<'a> Written<'a> {
 
     /// This setting cannot be used, for this reason.
     pub(super) fn wrong(&self, reason: impl fmt::Display) -> ConfigError {
-        ConfigError::new(match self.place {
-            Place::Variable(name) => format!("environment variable {name}: {reason}"),
-            Place::File(source, keys) => format!("{}: {reason}", source.place(keys)),
-        })
+        match self.place {
+            Place::Variable(name) => {
+                ConfigError { text: format!("environment variable {name}: {reason}"), made_in: MadeIn::Variable(name.to_owned()) }
+            }
+            Place::File(source, keys) => ConfigError::in_file(format!("{}: {reason}", source.place(keys))),
+        }
     }
 }
 

@@ -43,6 +43,17 @@ pub(super) struct KeyNames<'a> {
     pub(super) variables: Vec<&'a str>,
 }
 
+/// Which place a key comes from: the first that has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPlace<'a> {
+    /// `[providers.NAME]` of the config file: the key itself, or a variable that it names.
+    Config(&'a str),
+    /// A variable of the environment.
+    Variable(&'a str),
+    /// The vault, under this name.
+    Vault(&'a str),
+}
+
 /// Whose key is there, without waking the vault.
 pub(super) struct Readiness<'a> {
     credentials: &'a Credentials,
@@ -56,26 +67,21 @@ impl Credentials {
         Self { configured: Arc::new(configured), environment, vault, unlocked: Arc::default() }
     }
 
-    /// The key, without waking the vault.
-    fn at_hand(&self, names: &KeyNames<'_>) -> Option<Secret> {
-        let configured = names.ids.iter().find_map(|id| self.configured.get(*id).cloned());
-        configured.or_else(|| names.variables.iter().find_map(|name| (self.environment)(name)))
-    }
-
     /// The key, from wherever it is.
     pub(super) async fn find(&self, names: &KeyNames<'_>) -> Result<Option<Secret>, GatewayError> {
-        if let Some(key) = self.at_hand(names) {
-            return Ok(Some(key));
-        }
+        let id = match self.readiness().place(names) {
+            None => return Ok(None),
+            Some(KeyPlace::Config(id)) => return Ok(self.configured.get(id).cloned()),
+            Some(KeyPlace::Variable(name)) => return Ok((self.environment)(name)),
+            Some(KeyPlace::Vault(id)) => id,
+        };
         let Some(vault) = &self.vault else { return Ok(None) };
-        let kept = (vault.names)();
-        let Some(id) = names.ids.iter().find(|id| kept.contains(**id)) else { return Ok(None) };
         let mut unlocked = self.unlocked.lock().await;
-        if !unlocked.contains_key(*id) {
-            let locked = |reason| GatewayError::VaultLocked { provider: (*id).to_owned(), reason };
+        if !unlocked.contains_key(id) {
+            let locked = |reason| GatewayError::VaultLocked { provider: id.to_owned(), reason };
             *unlocked = (vault.load)().await.map_err(locked)?;
         }
-        Ok(unlocked.get(*id).cloned())
+        Ok(unlocked.get(id).cloned())
     }
 
     /// Forgets what was read from the vault: a provider did not accept it, and its owner may put a new key there.
@@ -92,12 +98,20 @@ impl Credentials {
 impl Readiness<'_> {
     /// Whether there is a key.
     pub(super) fn has(&self, names: &KeyNames<'_>) -> bool {
-        if names.ids.iter().any(|id| self.credentials.configured.contains_key(*id))
-            || names.variables.iter().any(|name| (self.credentials.environment)(name).is_some())
-        {
-            return true;
-        }
-        let in_vault = self.in_vault.get_or_init(|| self.credentials.vault.as_ref().map(|vault| (vault.names)()).unwrap_or_default());
-        names.ids.iter().any(|id| in_vault.contains(*id))
+        self.place(names).is_some()
+    }
+
+    /// Where the key comes from, if there is one.
+    pub(super) fn place<'n>(&self, names: &KeyNames<'n>) -> Option<KeyPlace<'n>> {
+        let (ids, variables) = (names.ids.iter().copied(), names.variables.iter().copied());
+        let configured = ids.clone().find(|id| self.credentials.configured.contains_key(*id)).map(KeyPlace::Config);
+        let at_hand = configured.or_else(|| {
+            let set = variables.clone().find(|name| (self.credentials.environment)(name).is_some());
+            set.map(KeyPlace::Variable)
+        });
+        at_hand.or_else(|| {
+            let in_vault = self.in_vault.get_or_init(|| self.credentials.vault.as_ref().map(|vault| (vault.names)()).unwrap_or_default());
+            ids.clone().find(|id| in_vault.contains(*id)).map(KeyPlace::Vault)
+        })
     }
 }

@@ -12,7 +12,10 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::{lengths::check_name, upstream::Upstream};
+use super::{
+    lengths::check_name,
+    upstream::{Upstream, body_of},
+};
 use crate::listen::is_of_trusted_account;
 
 /// Name and usual port of each server; all speak the OpenAI dialect below `/v1`.
@@ -93,15 +96,8 @@ async fn probe(upstream: &Upstream, id: &'static str, port: u16) -> Option<Local
 }
 
 async fn models_at(upstream: &Upstream, base_url: &Url) -> Option<Vec<String>> {
-    let mut response = upstream.private().ok()?.get(format!("{base_url}/models")).send().await.ok()?.error_for_status().ok()?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.ok()? {
-        if body.len() + chunk.len() > LIST_BYTES_MAX {
-            return None;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    models_of(&body)
+    let response = upstream.private().ok()?.get(format!("{base_url}/models")).send().await.ok()?.error_for_status().ok()?;
+    models_of(&body_of(response, LIST_BYTES_MAX).await?)
 }
 
 fn models_of(body: &[u8]) -> Option<Vec<String>> {

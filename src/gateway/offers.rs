@@ -5,7 +5,7 @@
 use super::{
     ask::Ask,
     authorise::check_seller,
-    credentials::{KeyNames, Readiness},
+    credentials::{KeyNames, KeyPlace, Readiness},
     error::GatewayError,
     providers::{CustomProvider, Registry},
     sellers::Seller,
@@ -321,6 +321,11 @@ impl<'a> Offers<'a> {
     /// Whether the key of a provider of the config file is there.
     pub(super) fn has_own_key(&self, custom: &CustomProvider) -> bool {
         self.keys.has(&custom.key_names())
+    }
+
+    /// Where a provider's key comes from, if there is one.
+    pub(super) fn key_place<'n>(&self, names: &KeyNames<'n>) -> Option<KeyPlace<'n>> {
+        self.keys.place(names)
     }
 
     /// A provider, or the one at which its models are sold in this dialect.

@@ -1,19 +1,14 @@
 //! Calls the provider. Its credential is added here and nowhere else; from here on a failure is a value.
 
 use std::{
-    net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use reqwest::{
-    Client,
-    dns::{Addrs, Name, Resolve, Resolving},
-    redirect,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use reqwest::{Client, redirect};
 use url::Url;
 
 use super::{
@@ -21,6 +16,7 @@ use super::{
     meter::{Answer, is_compressed},
     network::Network,
     providers::abort_stops_billing,
+    public_addresses::{PublicAddresses, is_public},
     reserve::Held,
     route::{Reach, Route},
     sandbox,
@@ -28,7 +24,7 @@ use super::{
 };
 use crate::{
     catalog::Auth,
-    domain::{Cause, RequestShape},
+    domain::{Cause, RequestShape, Secret},
     translate::anthropic::VERSION,
 };
 
@@ -45,6 +41,16 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Sent {
     pub(super) held: Held,
     pub(super) result: Result<Reply, Failure>,
+}
+
+/// Where a request goes, and with which key.
+pub(super) struct Destination<'a> {
+    pub(super) provider: &'a str,
+    pub(super) url: &'a Url,
+    pub(super) auth: &'a Auth,
+    pub(super) key: Option<&'a Secret>,
+    /// Whether a person vouched for it: then it may be anywhere.
+    pub(super) is_own: bool,
 }
 
 /// What a provider answered.
@@ -128,6 +134,36 @@ impl Upstream {
         Ok(cell.get_or_init(|| client))
     }
 
+    /// Sends a request with the provider's key, and waits this long for the head of the answer.
+    pub(super) async fn send(
+        &self,
+        to: &Destination<'_>,
+        method: Method,
+        headers: HeaderMap,
+        body: Bytes,
+        silence: Duration,
+    ) -> Result<reqwest::Response, Failure> {
+        let client = match to.is_own {
+            true => self.private()?,
+            false => {
+                self.check_before_proxy(to.url).await?;
+                self.public()?
+            }
+        };
+        // Metering reads the answer, so it must come uncompressed.
+        let mut request = client.request(method, to.url.clone()).headers(headers).header(header::ACCEPT_ENCODING, "identity");
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json").body(body);
+        }
+        match tokio::time::timeout(silence, authenticate(request, to)?.send()).await {
+            Err(_) => Err(Failure::TimedOut),
+            Ok(Err(error)) if error.is_connect() => Err(Failure::NotConnected(root_cause(&error))),
+            Ok(Err(error)) if error.is_builder() => Err(Failure::NotSent(root_cause(&error))),
+            Ok(Err(error)) => Err(Failure::NoAnswer(root_cause(&error))),
+            Ok(Ok(response)) => Ok(response),
+        }
+    }
+
     /// A proxy resolves names itself. What this machine knows of a name is held against the guard before it is asked: one private address is enough for a no, for
     /// nobody knows which one the proxy would take.
     async fn check_before_proxy(&self, url: &Url) -> Result<(), Failure> {
@@ -166,49 +202,36 @@ async fn call(gateway: &Gateway, held: &Held) -> Result<Reply, Failure> {
     let route = &held.route;
     let waits = gateway.registry.waits;
     let body = held.ask.upstream_body(route, held.plan.cap);
-    let client = match route.reach {
-        Reach::Sandbox => return Ok(sandbox::answer(held, body, (gateway.clock)().as_second()).await),
-        Reach::Public => {
-            gateway.upstream.check_before_proxy(&route.url).await?;
-            gateway.upstream.public()?
-        }
-        Reach::Private => gateway.upstream.private()?,
-    };
+    if route.reach == Reach::Sandbox {
+        return Ok(sandbox::answer(held, body, (gateway.clock)().as_second()).await);
+    }
     let mut headers = held.headers.clone();
     if held.ask.shape() == RequestShape::Anthropic
         && headers.get_all(ANTHROPIC_VERSION).iter().all(|version| version.as_bytes().trim_ascii().is_empty())
     {
         headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static(VERSION));
     }
-    let mut request = client.request(route.method.clone(), route.url.clone()).headers(headers);
-    // Metering reads the answer, so it must come uncompressed.
-    request = request.header(header::ACCEPT_ENCODING, "identity");
-    if !body.is_empty() {
-        request = request.header(header::CONTENT_TYPE, "application/json").body(body);
-    }
-    let request = authenticate(request, route)?;
-    match tokio::time::timeout(waits.silence, request.send()).await {
-        Err(_) => Err(Failure::TimedOut),
-        Ok(Err(error)) if error.is_connect() => Err(Failure::NotConnected(root_cause(&error))),
-        Ok(Err(error)) if error.is_builder() => Err(Failure::NotSent(root_cause(&error))),
-        Ok(Err(error)) => Err(Failure::NoAnswer(root_cause(&error))),
-        Ok(Ok(response)) => {
-            let (status, headers) = (response.status(), response.headers().clone());
-            let body = response.bytes_stream().map(|chunk| chunk.map_err(|error| root_cause(&error))).boxed();
-            Ok(Reply { status, headers, body, is_stream: false, waits })
-        }
+    let response = gateway.upstream.send(&route.as_ref().into(), route.method.clone(), headers, body, waits.silence).await?;
+    let (status, headers) = (response.status(), response.headers().clone());
+    let body = response.bytes_stream().map(|chunk| chunk.map_err(|error| root_cause(&error))).boxed();
+    Ok(Reply { status, headers, body, is_stream: false, waits })
+}
+
+impl<'a> From<&'a Route> for Destination<'a> {
+    fn from(route: &'a Route) -> Self {
+        Self { provider: &route.provider, url: &route.url, auth: &route.auth, key: route.credential.as_ref(), is_own: route.is_own() }
     }
 }
 
-fn authenticate(request: reqwest::RequestBuilder, route: &Route) -> Result<reqwest::RequestBuilder, Failure> {
-    let Some(key) = &route.credential else { return Ok(request) };
+fn authenticate(request: reqwest::RequestBuilder, to: &Destination<'_>) -> Result<reqwest::RequestBuilder, Failure> {
+    let Some(key) = to.key else { return Ok(request) };
     let secret = |text: String| {
         let mut value =
-            HeaderValue::from_str(&text).map_err(|_| Failure::NotSent(format!("the key for {} is not valid text", route.provider)))?;
+            HeaderValue::from_str(&text).map_err(|_| Failure::NotSent(format!("the key for {} is not valid text", to.provider)))?;
         value.set_sensitive(true);
         Ok(value)
     };
-    Ok(match &route.auth {
+    Ok(match to.auth {
         Auth::None => request,
         Auth::Bearer => request.header(header::AUTHORIZATION, secret(format!("Bearer {}", key.expose()))?),
         Auth::Header { name, prefix } => {
@@ -216,7 +239,7 @@ fn authenticate(request: reqwest::RequestBuilder, route: &Route) -> Result<reqwe
             request.header(name, secret(format!("{prefix}{}", key.expose()))?)
         }
         Auth::Query { name } => {
-            let mut url = route.url.clone();
+            let mut url = to.url.clone();
             url.query_pairs_mut().append_pair(name, key.expose());
             let (client, built) = request.build_split();
             let mut built = built.map_err(|error| Failure::NotSent(root_cause(&error)))?;
@@ -231,87 +254,14 @@ fn root_cause(error: &reqwest::Error) -> String {
     Cause::of(error).to_string()
 }
 
-/// Resolves names to public addresses only, so that no name, however it is pointed, leads into a private network.
-struct PublicAddresses {
-    /// The proxy that a person named, which may be anywhere.
-    except: Option<String>,
-}
-
-impl Resolve for PublicAddresses {
-    fn resolve(&self, name: Name) -> Resolving {
-        let is_proxy = self.except.as_deref() == Some(name.as_str());
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let found: Vec<SocketAddr> = found.filter(|address| is_proxy || is_public(address.ip())).collect();
-            if found.is_empty() {
-                return Err(format!("{} has no public address", name.as_str()).into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
+/// The body of an answer; `None` where it is longer than this, or breaks off.
+pub(super) async fn body_of(mut response: reqwest::Response, bytes_max: usize) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        if body.len() + chunk.len() > bytes_max {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
     }
-}
-
-/// Whether an address is on the public internet: none of the ranges kept for private use, this machine, multicast, documentation or translation
-/// (RFC 6890 and the IANA special-purpose registries).
-fn is_public(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            !(v4.is_private()
-                || v4.is_loopback()
-                || v4.is_link_local()
-                || v4.is_broadcast()
-                || v4.is_documentation()
-                || v4.is_multicast()
-                || a == 0
-                || a >= 240
-                || (a == 100 && (64..128).contains(&b))
-                || (a == 192 && b == 0 && c == 0)
-                || (a == 198 && (b == 18 || b == 19)))
-        }
-        IpAddr::V6(v6) => {
-            let segments = v6.segments();
-            // Only global unicast is routed; in it, 6to4, Teredo and documentation lead elsewhere. Mapped and NAT64 forms lie outside of it.
-            (0x2000..0x4000).contains(&segments[0])
-                && segments[0] != 0x2002
-                && !(segments[0] == 0x2001 && (segments[1] < 0x200 || segments[1] == 0xdb8))
-                && !(segments[0] == 0x3fff && segments[1] < 0x1000)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_public_addresses_are_dialled() {
-        for address in ["1.1.1.1", "8.8.8.8", "2606:4700::1", "172.32.0.1", "100.128.0.1"] {
-            assert!(is_public(address.parse().unwrap()), "{address}");
-        }
-        for address in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "0.0.0.0",
-            "224.0.0.1",
-            "255.255.255.255",
-            "198.18.0.1",
-            "::1",
-            "::",
-            "fe80::1",
-            "fd00::1",
-            "::ffff:127.0.0.1",
-            "64:ff9b::7f00:1",
-            "2002:7f00:1::",
-            "2001:db8::1",
-            "2001::1",
-            "ff02::1",
-        ] {
-            assert!(!is_public(address.parse().unwrap()), "{address}");
-        }
-    }
+    Some(body)
 }

@@ -6,6 +6,7 @@ mod wait;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{error::GatewayError, meter::read_whole, request_ids, reserve::Held, upstream::Reply};
@@ -20,6 +21,10 @@ pub(super) use wait::Wait;
 const ERROR_BYTES_MAX: usize = 64 << 10;
 /// So much of a key is enough to find it by: what begins like it is hidden to its end.
 const KEY_START: usize = 8;
+/// So much of the end is what some repeat, for people to know their key by.
+const KEY_END: usize = 4;
+/// In place of what is hidden.
+const HIDDEN: &str = "****";
 /// Shorter keys are only hidden whole.
 const KEY_CHARS_MIN: usize = 16;
 
@@ -56,7 +61,7 @@ pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationTo
     };
     let parsed = document::parse(&body);
     let mut said = Said {
-        reason: Reason::read(&body, parsed.as_ref(), is_markup(&headers), |text| without_key(text, key)).or_kind(kind_in(&headers, key)),
+        reason: reason(&headers, &body, parsed.as_ref(), key),
         wait: Wait::read(status, &headers, parsed.as_ref(), (held.clock)()),
         should_retry: headers.get("x-should-retry").and_then(|value| value.to_str().ok()?.trim().parse().ok()),
         request_id: request_ids::of_upstream(&headers, key).or_else(|| request_ids::in_body(parsed.as_ref()?, key)),
@@ -75,6 +80,15 @@ pub(super) async fn refused(held: &Held, reply: Reply, stopping: &CancellationTo
     let is_from_an_edge = matches!(status.as_u16(), 504 | 520..=528 | 530) || (matches!(status.as_u16(), 502 | 503) && parsed.is_none());
     let known = if is_from_an_edge { Known::Unknown } else { NOT_BILLED };
     (GatewayError::Upstream { provider, status: status.as_u16(), said: Box::new(said), is_charged: is_from_an_edge }, known)
+}
+
+/// Why a request was refused, without the key that it was sent with.
+pub(super) fn reason_in(headers: &HeaderMap, body: &[u8], key: Option<&Secret>) -> Reason {
+    reason(headers, body, document::parse(body).as_ref(), key)
+}
+
+fn reason(headers: &HeaderMap, body: &[u8], parsed: Option<&Value>, key: Option<&Secret>) -> Reason {
+    Reason::read(body, parsed, is_markup(headers), |text| without_key(text, key)).or_kind(kind_in(headers, key))
 }
 
 /// What AWS says beside a body with nothing but a message, before a colon and an address.
@@ -97,7 +111,6 @@ pub(super) fn hidden(said: &[u8], key: Option<&Secret>) -> Option<Bytes> {
 
 /// A text of a provider without the key it was called with, as it is or as an address has it, whole or from its beginning on.
 fn without_key(text: &str, key: Option<&Secret>) -> String {
-    const HIDDEN: &str = "****";
     let Some(key) = key.map(Secret::expose).filter(|key| !key.is_empty()) else { return text.to_owned() };
     let in_address: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
     let text = text.replace(key, HIDDEN).replace(&in_address, HIDDEN);
@@ -111,6 +124,13 @@ fn without_key(text: &str, key: Option<&Secret>) -> String {
         rest = rest[at + start.len()..].trim_start_matches(is_of_key);
     }
     hidden + rest
+}
+
+/// The same for the end of the key: each word that repeats it is hidden.
+pub(super) fn without_end(text: &str, key: Option<&Secret>) -> String {
+    let key = key.map(Secret::expose).filter(|key| key.len() >= KEY_CHARS_MIN);
+    let Some(end) = key.and_then(|key| key.get(key.len() - KEY_END..)) else { return text.to_owned() };
+    text.split(' ').map(|word| if word.contains(end) { HIDDEN } else { word }).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -132,5 +152,6 @@ mod tests {
         }
         assert_eq!(without_key("short: abcdefgh", Some(&Secret::new("abcdefgh"))), "short: ****");
         assert_eq!(without_key("sk-proj-abc", None), "sk-proj-abc");
+        assert_eq!(without_end("Incorrect key: ...6789. See 789", Some(&key)), "Incorrect key: **** See 789");
     }
 }

@@ -55,6 +55,11 @@ impl VaultError {
         self.is_missing
     }
 
+    /// `keyring` or `file`.
+    pub const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     /// What a person can do about it.
     pub const fn hint(&self) -> &'static str {
         if self.is_missing {

@@ -88,7 +88,7 @@ fn what_fails_prints_its_error_as_a_document() {
         (&["serve", "--listen", "192.0.2.1:80", "--allow-remote"], "cannot_listen", 1),
         (&["gateway", "--listen", "0.0.0.0:0"], "failed", 1),
         (&["--config", "missing.toml", "status"], "bad_setting", 1),
-        (&["--config", wrong.to_str().unwrap(), "doctor"], "bad_setting", 1),
+        (&["--config", wrong.to_str().unwrap(), "keys", "list"], "bad_setting", 1),
         (&["keys", "show", "sk_nobody"], "*", 1),
         (&["--sandbox", "call", "https://nobody.example/v1/x"], "*", 1),
         (&["install", "nobody"], "*", 1),

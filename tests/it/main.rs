@@ -24,6 +24,8 @@ mod clocks;
 mod connect;
 #[cfg(unix)]
 mod crash;
+#[cfg(unix)]
+mod doctor;
 mod documents;
 mod doors;
 mod endings;

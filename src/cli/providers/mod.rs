@@ -1,7 +1,7 @@
 //! `lava-mcp providers`: keys of providers in the vault. A key is typed without being shown, or read from stdin: an argument would end up in the shell's history.
 
 mod shape;
-mod sources;
+pub(super) mod sources;
 
 use std::collections::HashSet;
 
@@ -45,7 +45,7 @@ enum Action {
 }
 
 /// What a person calls the vault.
-const fn called(kind: &str) -> &str {
+pub(super) const fn called(kind: &str) -> &str {
     match kind.as_bytes() {
         b"file" => "file store",
         _ => "keyring",

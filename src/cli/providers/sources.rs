@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::{catalog::Catalog, config::Settings};
+use crate::{catalog::Catalog, config::Settings, gateway::KeyPlace};
 
 /// One place that has a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(in crate::cli) enum Source {
     /// `api_key` in the config file.
     ConfigFile,
     /// A variable of the environment, which the config file may name.
@@ -18,7 +18,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    pub(super) fn describe(&self, vault: &str) -> String {
+    pub(in crate::cli) fn describe(&self, vault: &str) -> String {
         match self {
             Self::ConfigFile => "config file".to_owned(),
             Self::Variable(name) => format!("environment variable {name}"),
@@ -26,7 +26,7 @@ impl Source {
         }
     }
 
-    fn to_json(&self, settings: &Settings, vault: &str) -> Value {
+    pub(in crate::cli) fn to_json(&self, settings: &Settings, vault: &str) -> Value {
         match self {
             Self::ConfigFile => json!({"kind": "config_file", "path": settings.config_file}),
             Self::Variable(name) => json!({"kind": "environment", "variable": name}),
@@ -37,16 +37,16 @@ impl Source {
 
 /// A provider that has a key, or should have one.
 #[derive(Clone, Debug)]
-pub(super) struct KeyOf {
-    pub(super) provider: String,
+pub(in crate::cli) struct KeyOf {
+    pub(in crate::cli) provider: String,
     /// In the order in which they are asked: the first one is used.
-    pub(super) sources: Vec<Source>,
+    pub(in crate::cli) sources: Vec<Source>,
     /// The variable that the config file names, where it is not set.
-    pub(super) unset: Option<String>,
+    pub(in crate::cli) unset: Option<String>,
 }
 
 impl KeyOf {
-    pub(super) fn to_json(&self, settings: &Settings, vault: &str) -> Value {
+    pub(in crate::cli) fn to_json(&self, settings: &Settings, vault: &str) -> Value {
         let mut sources = self.sources.iter().map(|source| source.to_json(settings, vault));
         json!({
             "provider": self.provider, "from": sources.next(), "not_used": sources.collect::<Vec<_>>(), "unset_variable": self.unset,
@@ -55,7 +55,7 @@ impl KeyOf {
 }
 
 /// Every provider that has a key anywhere, or whose key the config file expects in a variable: those of the config file first, then in the order of the catalog.
-pub(super) fn all(settings: &Settings, in_vault: &HashSet<String>) -> Vec<KeyOf> {
+pub(in crate::cli) fn all(settings: &Settings, in_vault: &HashSet<String>) -> Vec<KeyOf> {
     let configured = settings.providers.iter().map(|(id, _)| id.as_str());
     let catalog = Catalog::embedded().providers().iter().map(|known| &*known.id);
     let mut ids: Vec<&str> = Vec::new();
@@ -67,7 +67,7 @@ pub(super) fn all(settings: &Settings, in_vault: &HashSet<String>) -> Vec<KeyOf>
 }
 
 /// Where the key of one provider comes from.
-pub(super) fn of(settings: &Settings, in_vault: &HashSet<String>, id: &str) -> KeyOf {
+pub(in crate::cli) fn of(settings: &Settings, in_vault: &HashSet<String>, id: &str) -> KeyOf {
     let config = settings.providers.iter().find(|(name, _)| name == id).map(|(_, config)| config);
     let is_set = |name: &str| settings.environment.get(name).is_some();
     let mut sources = Vec::new();
@@ -93,4 +93,13 @@ pub(super) fn of(settings: &Settings, in_vault: &HashSet<String>, id: &str) -> K
         add(Source::Vault);
     }
     KeyOf { provider: id.to_owned(), sources, unset: named.filter(|name| !is_set(name)).map(str::to_owned) }
+}
+
+/// Where the gateway takes a key from.
+pub(in crate::cli) fn at(settings: &Settings, place: KeyPlace<'_>) -> Source {
+    match place {
+        KeyPlace::Config(id) => of(settings, &HashSet::new(), id).sources.into_iter().next().unwrap_or(Source::ConfigFile),
+        KeyPlace::Variable(name) => Source::Variable(name.to_owned()),
+        KeyPlace::Vault(_) => Source::Vault,
+    }
 }

@@ -76,7 +76,7 @@ impl Reason {
     }
 
     /// Whether it speaks of the key or of who is asking, and not of what is asked.
-    pub(super) fn is_about_the_key(&self) -> bool {
+    pub(in crate::gateway) fn is_about_the_key(&self) -> bool {
         const WORDS: [&str; 8] = [
             "apikey",
             "authentic",

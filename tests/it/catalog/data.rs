@@ -94,6 +94,7 @@ fn every_provider_says_where_it_is_and_how_to_ask() {
         assert!(provider.base_url.starts_with("https://") && !provider.base_url.ends_with('/'), "{id}: {}", provider.base_url);
         assert!(provider.docs.starts_with("https://"), "{id}: {}", provider.docs);
         assert!(!provider.env.is_empty(), "{id} has no variable for its key");
+        assert!(provider.key_check.as_ref().is_none_or(|url| url.starts_with("https://") && !url.contains('{')), "{id}");
         if let Auth::Header { name, .. } = &provider.auth {
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{id}: {name}");
         }
