@@ -188,7 +188,7 @@ fn a_credential_that_cannot_be_used_says_why() {
         .with(&[("AZURE_API_KEY", CANARY), ("ELEVENLABS_API_KEY", CANARY), ("GITHUB_TOKEN", CANARY), ("MINIMAX_API_KEY", CANARY)])
         .doctor(&[]);
     assert_eq!(report.exit, Some(0), "{}", report.json);
-    report.assert_sells_not("azure", "an address of its own for each customer");
+    report.assert_sells_not("azure", "a separate address for each customer");
     report.assert_sells_not("elevenlabs", "a format of its own");
     report.assert_sells_not("github-models", "prices of its models are not known");
     // One variable of two addresses of a company: the one that sells is meant.
