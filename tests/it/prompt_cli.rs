@@ -100,7 +100,7 @@ fn a_picture_for_a_model_that_reads_none_is_warned_about_and_sent() {
     let picture = home.path().join("picture.png");
     std::fs::write(&picture, PNG).unwrap();
     let config = home.path().join("lava.toml");
-    let house = "[providers.house]\nbase_url = \"http://127.0.0.1:9/v1\"\nprice = \"free\"\nmodels = [\"gpt-3.5-turbo-own\"]\n";
+    let house = "[providers.house]\nbase_url = \"http://127.0.0.1:9/v1\"\nprice = \"free\"\nmodels = [\"gpt-3.5-turbo-1106\"]\n";
     std::fs::write(&config, format!("local_servers = false\n[model_aliases]\nold = \"gpt-3.5-turbo\"\n{house}")).unwrap();
     for (model, is_warned) in [
         ("gpt-3.5-turbo", true),
@@ -108,7 +108,7 @@ fn a_picture_for_a_model_that_reads_none_is_warned_about_and_sent() {
         ("old", true),
         ("gpt-4o-mini", false),
         ("openai/gpt-4o-mini", false),
-        ("gpt-3.5-turbo-own", false),
+        ("gpt-3.5-turbo-1106", false),
         ("house/gpt-3.5-turbo", false),
     ] {
         let arguments = ["--sandbox", "prompt", model, "Look", "--max-tokens", "20", "--file", picture.to_str().unwrap()];
