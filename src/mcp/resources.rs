@@ -215,6 +215,8 @@ pub(super) async fn complete_model(server: &LavaMcp, payer: &Payer, beginning: &
             ("limit", "25".to_owned()),
         ])
         .await?;
+    // A gateway elsewhere may not know the word.
+    let is_available = |hit: &&Map<String, Value>| hit.get("available") != Some(&Value::Bool(false));
     let id = |hit: &Map<String, Value>| hit.get("id").and_then(Value::as_str).map(|id| text::one_line(id, 200));
-    Ok(page.results.iter().filter_map(|hit| id(hit.as_object()?)).collect())
+    Ok(page.results.iter().filter_map(|hit| hit.as_object().filter(is_available).and_then(id)).collect())
 }

@@ -82,7 +82,7 @@ async fn ask(session: &Session, args: &PromptArgs, messages: Value, json: bool) 
         client.chat(&key, body, &options, on_text).await?
     };
     let report = match &answer.request_id {
-        Some(id) => client.report(&key, id).await?,
+        Some(id) => client.report(&key, id).await.ok().flatten(),
         None => None,
     };
     show(&answer, report.as_ref(), args.stream, json)
