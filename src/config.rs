@@ -277,12 +277,17 @@ fn mode(api: Option<Written<'_>>, app: Option<Written<'_>>) -> Result<Mode, Conf
     Ok(Mode::Remote { api: url, app })
 }
 
-fn switch(written: Written<'_>) -> Result<bool, ConfigError> {
-    match written.text.trim().to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(written.wrong(format!("\"{}\" is not a switch; use 1 or 0", written.text))),
+/// Whether a word switches something on or off, if it is such a word.
+pub fn is_on(word: &str) -> Option<bool> {
+    match word.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
     }
+}
+
+fn switch(written: Written<'_>) -> Result<bool, ConfigError> {
+    is_on(written.text).ok_or_else(|| written.wrong(format!("\"{}\" is not a switch; use 1 or 0", written.text)))
 }
 
 fn credential_store(written: Option<Written<'_>>) -> Result<Option<CredentialStore>, ConfigError> {

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::{Failure, output};
 use crate::{
-    domain::Money,
+    domain::{Money, text::counted},
     mcp::client::{McpClient, ToolAnswer},
     platform::private_file,
 };
@@ -74,15 +74,15 @@ async fn run(folder: &PathBuf, json: bool) -> Result<(), Failure> {
     let answer = show.call(&mut client, "prompt", asked.clone()).await?;
     let streamed = client.notes().concat();
     let same = text(&answer.content, "/content");
-    let said = format!("{}\nstreamed as {} progress notes", answered(&answer.content), client.notes().len());
+    let said = format!("{}\nstreamed as {}", answered(&answer.content), counted(client.notes().len(), "progress note"));
     show.step("prompt", &asked, &answer.content, !streamed.is_empty() && same.starts_with(streamed.trim_end()), &said);
 
     let asked = json!({"url": "https://api.openai.com/v1/embeddings", "body": {"model": "text-embedding-3-small", "input": "Hello"}, "max_cost": "0.01"});
     let answer = show.call(&mut client, "call", asked.clone()).await?;
     let said = format!(
-        "HTTP {}, {} numbers · cost {} USD · {} USD left",
+        "HTTP {}, {} · cost {} USD · {} USD left",
         answer.content["status"],
-        answer.content.pointer("/body/data/0/embedding").and_then(Value::as_array).map_or(0, Vec::len),
+        counted(answer.content.pointer("/body/data/0/embedding").and_then(Value::as_array).map_or(0, Vec::len), "number"),
         text(&answer.content, "/cost"),
         text(&answer.content, "/remaining")
     );
@@ -98,9 +98,9 @@ async fn run(folder: &PathBuf, json: bool) -> Result<(), Failure> {
     let spent = money(&answer.content, "/spend_key/current_spend");
     let ok = spent >= first_cost && spent <= Money::from_nanos(20_000_000);
     let said = format!(
-        "{} USD spent in {} requests, {} USD left, resets at {}",
+        "{} USD spent in {}, {} USD left, resets at {}",
         spent,
-        answer.content["spend_key"]["current_requests"],
+        counted(answer.content["spend_key"]["current_requests"].as_u64().unwrap_or_default(), "request"),
         text(&answer.content, "/remaining"),
         text(&answer.content, "/resets_at")
     );
@@ -168,6 +168,6 @@ impl Show {
         } else if self.wrong == 0 {
             output::say("\nEvery step worked. `lava-mcp install` adds lava-mcp to your MCP client.");
         }
-        if self.wrong == 0 { Ok(()) } else { Err(Failure::Error(format!("{} steps did not work as expected", self.wrong))) }
+        if self.wrong == 0 { Ok(()) } else { Err(Failure::Error(format!("{} did not work as expected", counted(self.wrong, "step")))) }
     }
 }

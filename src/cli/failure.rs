@@ -8,7 +8,7 @@ use crate::{client::ClientError, config::ConfigError, domain::invocation};
 /// Between what is wrong and what to do about it, in the text of a failure.
 const HINT: &str = "\nhint: ";
 
-/// Why a command failed. The variants are the exit codes, which are those of GitHub's `gh`.
+/// Why a command failed. The variants are the exit codes: those of GitHub's `gh`, and for a signal the one that shells give.
 #[derive(Debug)]
 pub enum Failure {
     /// Something went wrong (1). The text says what, and what to do.
@@ -22,8 +22,10 @@ pub enum Failure {
         /// The request that was refused.
         request_id: Option<String>,
     },
-    /// The person at the keyboard, or a signal, stopped it (2). The text says what was booked.
+    /// The person at the keyboard answered a question with no (2). The text says what was not done.
     Cancelled(String),
+    /// Ctrl-C, or another signal, stopped it (130, as shells say it). The text says what was booked.
+    Stopped(String),
     /// Somebody has to log in first (4).
     NotLoggedIn(String),
 }
@@ -38,6 +40,7 @@ impl Failure {
         match self {
             Self::Error(_) | Self::Coded { .. } => 1,
             Self::Cancelled(_) => 2,
+            Self::Stopped(_) => 130,
             Self::NotLoggedIn(_) => 4,
         }
     }
@@ -46,14 +49,14 @@ impl Failure {
         match self {
             Self::Error(_) => "failed",
             Self::Coded { code, .. } => code,
-            Self::Cancelled(_) => "cancelled",
+            Self::Cancelled(_) | Self::Stopped(_) => "cancelled",
             Self::NotLoggedIn(_) => "not_logged_in",
         }
     }
 
     pub(super) fn text(&self) -> &str {
         match self {
-            Self::Error(text) | Self::Coded { text, .. } | Self::NotLoggedIn(text) | Self::Cancelled(text) => text,
+            Self::Error(text) | Self::Coded { text, .. } | Self::NotLoggedIn(text) | Self::Cancelled(text) | Self::Stopped(text) => text,
         }
     }
 

@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 
 use super::Cli;
-use crate::{config::Environment, domain::invocation};
+use crate::{
+    config::{self, Environment},
+    domain::invocation,
+};
 
 /// Sets them, once.
 pub(super) fn set(cli: &Cli) {
     let of_client = if cli.command.is_none() { Environment::of_process() } else { Environment::default() };
     let path = |given: &Option<PathBuf>, name: &str| given.clone().or_else(|| of_client.get(name).map(PathBuf::from));
-    let is_on = |text: &str| !matches!(text.trim().to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off");
-    let sandbox = cli.sandbox || of_client.get("LAVA_SANDBOX").is_some_and(is_on);
+    let sandbox = cli.sandbox || of_client.get("LAVA_SANDBOX").is_some_and(|text| config::is_on(text) == Some(true));
     let (config, data_dir) = (path(&cli.config, "LAVA_CONFIG"), path(&cli.data_dir, "LAVA_DATA_DIR"));
     let store = cli.store.map(|store| PathBuf::from(store.as_str()));
     let paths = [("--config", &config), ("--data-dir", &data_dir), ("--store", &store)];

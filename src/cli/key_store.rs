@@ -1,12 +1,9 @@
 //! Where keys are kept, settled before a command that keeps one: as the settings say, else in the keyring. Where there is none, the person at the terminal is asked once
 //! whether a file will do; a script says so with `--store file`. Either is remembered in the data folder, where later runs and MCP servers find it.
 
-use std::io;
-
-use super::{Failure, keyboard, output, serve::provider_vault};
+use super::{Failure, keyboard, serve::provider_vault};
 use crate::{
     config::{CredentialStore, Mode, Settings},
-    mcp::transport::asked_to_stop,
     session::{SessionError, Vault},
 };
 
@@ -24,16 +21,8 @@ pub(super) async fn settle(settings: &Settings, flag: Option<CredentialStore>) -
         return Ok(());
     }
     let file = Vault::file_in(folder);
-    output::ask(&format!("No keyring was found here. Keep keys in a file only you can read ({})? [Y/n] ", file.display()));
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        io::stdin().read_line(&mut line).map(|bytes| (bytes > 0).then_some(line))
-    });
-    let answer = tokio::select! {
-        answer = answer => answer.unwrap_or_else(|error| Err(io::Error::other(error))).unwrap_or_default(),
-        () = asked_to_stop() => return Err(Failure::Cancelled("stopped; nothing was kept".to_owned())),
-    };
-    match answer.as_deref().map(str::trim) {
+    let question = format!("No keyring was found here. Keep keys in a file only you can read ({})? [Y/n] ", file.display());
+    match keyboard::line(&question).await?.as_deref().map(str::trim) {
         Some(text) if ["", "y", "yes"].contains(&&*text.to_ascii_lowercase()) => Ok(choose(true)?),
         _ => Err(Failure::Error(
             "no place to keep a key was found: start a keyring (a Secret Service such as gnome-keyring on Linux), or set LAVA_SPEND_KEY to a key you have"

@@ -28,29 +28,50 @@ pub(super) async fn secret_line(question: &str) -> Result<String, Failure> {
     let cannot = |error: io::Error| Failure::Error(format!("the terminal cannot hide what is typed ({error}): pipe the key in instead"));
     let hidden = Hidden::begin().map_err(cannot)?;
     output::ask(question);
-    let line = tokio::select! {
-        line = tokio::task::spawn_blocking(Hidden::read_line) => line,
-        () = stop => {
-            drop(hidden);
-            output::complain("");
-            return Err(stopped());
-        }
-    };
+    let line = read(Hidden::read_line, stop).await;
     drop(hidden);
-    let line =
-        line.map_err(io::Error::other).and_then(|line| line).map_err(|error| Failure::Error(format!("stdin cannot be read: {error}")))?;
+    let line = line?;
     // A terminal may mark what is pasted.
     Ok(line.replace("\u{1b}[200~", "").replace("\u{1b}[201~", ""))
 }
 
-fn stopped() -> Failure {
-    Failure::Cancelled("stopped; nothing was kept".to_owned())
+/// Asks a question that `y` or `yes` answers with yes, and everything else with no.
+pub(super) async fn confirm(question: &str) -> Result<bool, Failure> {
+    let answer = line(&format!("{question} [y/N] ")).await?.unwrap_or_default();
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Asks a question that `y` or `yes` answers with yes, and everything else with no.
-pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
-    output::ask(&format!("{question} [y/N] "));
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| Failure::Error(format!("stdin cannot be read: {error}")))?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+/// The line that answers a question; `None` where the input ends instead.
+pub(super) async fn line(question: &str) -> Result<Option<String>, Failure> {
+    output::ask(question);
+    let read_line = || {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|bytes| (bytes > 0).then_some(line))
+    };
+    read(read_line, asked_to_stop()).await
+}
+
+/// What is typed up to Ctrl-D.
+pub(super) async fn text() -> Result<String, Failure> {
+    read(|| io::read_to_string(io::stdin()), asked_to_stop()).await
+}
+
+/// Reads on a thread that may block, until `stop` resolves.
+async fn read<T: Send + 'static>(
+    reading: impl FnOnce() -> io::Result<T> + Send + 'static,
+    stop: impl Future<Output = ()>,
+) -> Result<T, Failure> {
+    let read = tokio::select! {
+        read = tokio::task::spawn_blocking(reading) => read,
+        () = stop => {
+            // Behind what was typed.
+            output::complain("");
+            return Err(stopped());
+        }
+    };
+    read.map_err(io::Error::other).and_then(|read| read).map_err(|error| Failure::Error(format!("stdin cannot be read: {error}")))
+}
+
+fn stopped() -> Failure {
+    Failure::Stopped("stopped; nothing was sent or kept".to_owned())
 }

@@ -18,12 +18,14 @@ pub(super) fn command_line() -> Payer {
     Payer::Client(CLIENT_NAME.to_owned())
 }
 
-/// Makes sure that there is a key with which a command pays. At a gateway at an address, a person logs in for that; the embedded one makes it within the person's limit.
-pub(super) async fn ensure_key(session: &Session) -> Result<(), Failure> {
+/// Makes sure that there is a key with which a command pays. At a gateway at an address, a person logs in for that; the embedded one makes it within the person's limit,
+/// once `check` has found nothing wrong with what it is needed for.
+pub(super) async fn ensure_key(session: &Session, check: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     match session.spend_key(&command_line()).await {
         Err(SessionError::NotLoggedIn) if session.info().url.is_none() => {}
         found => return Ok(found.map(drop)?),
     }
+    check.await?;
     let made = Box::pin(session.login(&command_line(), &Narrowing::default(), false)).await?;
     let limit = made.key.and_then(|key| key.spend_limit?.to_limit());
     let limit = limit.map_or_else(|| "no limit".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.in_words()));

@@ -55,6 +55,9 @@ lava-mcp is an MCP server. It is now waiting for an MCP client to send JSON-RPC 
 
 Press Ctrl-C to stop.";
 
+/// Over the flags that every command takes, in its help.
+const COMMON: &str = "Options of every command";
+
 /// How to begin, below the help.
 const EXAMPLES: &str = "\
 Examples:
@@ -64,7 +67,7 @@ Examples:
   lava-mcp prompt gpt-4o-mini \"Say hello\"   Ask a model
   lava-mcp gateway                          Serve other programs on this machine
 
-Exit codes: 0 done, 1 failed, 2 stopped with Ctrl-C, 4 log in first.";
+Exit codes: 0 done, 1 failed, 2 answered with no, 4 log in first, 130 stopped with Ctrl-C.";
 
 /// Let AI agents buy AI models and APIs from one spend key, whose limit holds.
 ///
@@ -73,19 +76,19 @@ Exit codes: 0 done, 1 failed, 2 stopped with Ctrl-C, 4 log in first.";
 #[command(name = "lava-mcp", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
     /// Send nothing out of this machine: a built-in model answers, and counts what it would have cost.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     sandbox: bool,
     /// Read this config file instead of the usual one.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Keep the ledger here instead of the usual place.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Keep keys in the system's keyring, or in a file only you can read; remembered once a key is kept there.
-    #[arg(long, global = true, value_name = "keyring|file", value_parser = CredentialStore::parse)]
+    #[arg(long, global = true, help_heading = COMMON, value_name = "keyring|file", value_parser = CredentialStore::parse)]
     store: Option<CredentialStore>,
     /// Print JSON on stdout, for scripts; a failure is {"error": {"code", "message", "hint", "exit_code"}}.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     json: bool,
     #[command(subcommand)]
     command: Option<Command>,
@@ -298,7 +301,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
             None => work.await,
         };
         // A slow reader gets all of a result. A server has none, and what was stopped has ended.
-        if !is_server && !matches!(result, Err(Failure::Cancelled(_))) {
+        if !is_server && !matches!(result, Err(Failure::Stopped(_))) {
             output::written(asked_to_stop()).await;
         }
         result

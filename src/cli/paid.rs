@@ -25,13 +25,13 @@ const TIME_CHARS: usize = 10;
 pub(super) async fn pay(app: App, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let began = RequestId::generate(false);
     let done = match app.until_interrupted(work).await {
-        Err(Failure::Cancelled(_)) => {
+        Err(Failure::Stopped(_)) => {
             // A second signal ends it at once.
             let text = tokio::select! {
                 text = what_was_charged(&app.session, &began) => text,
                 () = asked_to_stop() => "stopped before its cost was known; what was set aside for it is charged".to_owned(),
             };
-            Err(Failure::Cancelled(text))
+            Err(Failure::Stopped(text))
         }
         done => done,
     };

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, output, serve::App};
+use super::{Failure, login::command_line, output, serve::App};
 use crate::{
     client::SearchPage,
     config::Settings,
@@ -35,7 +35,7 @@ pub(super) async fn search(settings: Settings, args: SearchArgs, json: bool) -> 
     parameters.extend(args.kind.map(|kind| ("kind", kind)));
     parameters.extend(args.provider.map(|provider| ("provider", provider)));
     parameters.extend(args.cursor.map(|cursor| ("cursor", cursor)));
-    let page = match app.session.client().await {
+    let page = match app.session.looker_with_kept_key(&command_line()).await {
         Ok(client) => client.search(&parameters).await.map_err(Failure::from),
         Err(error) => Err(error.into()),
     };

@@ -77,7 +77,7 @@ async fn run(gateway: &Gateway, action: Action, json: bool) -> Result<(), Failur
         Action::Delete { key, yes } => {
             let keys = gateway.secret_keys().map_err(fail)?;
             let SecretKey { id, name, .. } = find(&keys, &key)?;
-            if !yes && keyboard::is_there() && !keyboard::confirm(&format!("Delete \"{name}\" ({id})? It cannot be undone."))? {
+            if !yes && keyboard::is_there() && !keyboard::confirm(&format!("Delete \"{name}\" ({id})? It cannot be undone.")).await? {
                 return Err(Failure::Cancelled(format!("{id} was not deleted")));
             }
             if !gateway.delete_secret_key(id).await.map_err(fail)? {

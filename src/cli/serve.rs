@@ -77,7 +77,7 @@ impl App {
     pub(super) async fn until_interrupted(&self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
         tokio::select! {
             done = work => done,
-            () = transport::asked_to_stop() => Err(Failure::Cancelled("stopped".to_owned())),
+            () = transport::asked_to_stop() => Err(Failure::Stopped("stopped".to_owned())),
         }
     }
 

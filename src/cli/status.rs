@@ -6,7 +6,7 @@ use super::{Failure, login::command_line, output, serve::App};
 use crate::{
     client::SpendKeyObject,
     config::Settings,
-    domain::invocation::in_text,
+    domain::{invocation::in_text, text::counted},
     session::{KeySource, LoggedIn, Session, SessionError, SetBy},
 };
 
@@ -62,7 +62,7 @@ pub(super) async fn show(session: &Session, logged_in: Option<&LoggedIn>, json: 
         let limit = limit.map_or_else(|| "none".to_owned(), |limit| format!("{} USD {}", limit.amount, limit.cycle.in_words()));
         let set_by = logged_in.and_then(|logged_in| logged_in.limit_set_by);
         row("Limit", set_by.map_or_else(|| limit.clone(), |by| format!("{limit} ({})", in_text(by.in_words()))));
-        row("Spent", format!("{} USD this cycle, {} requests", trimmed(&key.current_spend), key.current_requests));
+        row("Spent", format!("{} USD this cycle, {}", trimmed(&key.current_spend), counted(key.current_requests, "request")));
         if let Some(unverified) = key.unverified() {
             row("Unverified", in_text(&format!("{unverified} USD of unverified charges; `lava-mcp keys holds` shows them")).into_owned());
         }

@@ -4,9 +4,11 @@ mod auth;
 mod chat;
 mod discover;
 mod error;
+mod forward;
 mod key_requests;
 mod lava;
 mod owner;
+mod target;
 mod transport;
 mod types;
 
@@ -20,9 +22,11 @@ use serde_json::{Map, Value};
 pub use auth::Credentials;
 pub use chat::{ChatOptions, ChatResult};
 pub use error::ClientError;
+pub use forward::BegunAnswer;
 pub use key_requests::{Change, KeyTerms, KeyUpdate, NewKey, PageQuery};
 pub use lava::{Lava, SpendKeys};
 pub use owner::{AccountObject, HoldObject, Holds, MispricedModel, WrittenOff};
+pub use target::{Target, TargetError};
 pub use transport::{Body, Service, Transport};
 pub use types::{
     CreatedKey, Fallback, Forwarded, KeyExtras, KeyPage, LimitObject, RateLimitObject, RequestLimitObject, RequestReport, SearchPage,
@@ -131,6 +135,14 @@ impl Client {
         self.json(Method::GET, "/v1/models", None, None).await
     }
 
+    /// One model by the name that a request would have.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] with status 404 when nothing can be called by it now.
+    pub async fn model(&self, name: &str) -> Result<Value, ClientError> {
+        self.json(Method::GET, &format!("/v1/models/{}", segment(name)), None, None).await
+    }
+
     /// The newest requests that a key may see.
     ///
     /// # Errors
@@ -170,36 +182,6 @@ impl Client {
     /// [`ClientError`].
     pub async fn messages(&self, key: &Secret, body: &Map<String, Value>) -> Result<Value, ClientError> {
         self.json(Method::POST, "/v1/messages", Some(key), Some(to_bytes(body))).await
-    }
-
-    /// Calls a provider's own address through the gateway.
-    ///
-    /// # Errors
-    /// [`ClientError`] when the gateway or the provider refused.
-    pub async fn forward(
-        &self,
-        key: &Secret,
-        method: Method,
-        url: &str,
-        headers: HeaderMap,
-        body: Option<Bytes>,
-        max_cost: Option<Money>,
-    ) -> Result<Forwarded, ClientError> {
-        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("u", url).finish();
-        let mut request = Exchange::new(method, format!("/v1/forward?{query}"));
-        request.headers = headers;
-        authorise(&mut request.headers, key)?;
-        limit_cost(&mut request.headers, max_cost);
-        if let Some(body) = body {
-            request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            request.body = body;
-        }
-        let response = self.transport.send(request).await?;
-        let request_id = request_id(response.headers());
-        let response = error::refuse(response).await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = transport::read_whole(response.into_body(), ANSWER_BYTES_MAX).await?;
-        Ok(Forwarded { status, headers, body, request_id })
     }
 
     async fn json<T: DeserializeOwned>(

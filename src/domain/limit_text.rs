@@ -7,7 +7,7 @@ mod tokens;
 
 use std::fmt;
 
-use super::{Money, RateLimit, RequestLimit, SpendLimit, money::MoneyError};
+use super::{Money, RateLimit, RequestLimit, SpendLimit, money::MoneyError, text::counted};
 use tokens::{Ending, Reader, Token, ending, is_money_sign, tokens};
 
 const DOLLARS: [&str; 7] = ["usd", "us", "dollar", "dollars", "$", "us$", "usd$"];
@@ -130,8 +130,7 @@ impl RequestLimit {
 
 impl fmt::Display for RequestLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let noun = if self.count == 1 { "request" } else { "requests" };
-        write!(f, "{} {noun} ({})", self.count, self.cycle.as_str())
+        write!(f, "{} ({})", counted(self.count, "request"), self.cycle.as_str())
     }
 }
 
@@ -182,7 +181,7 @@ fn read_rate(reader: &mut Reader<'_>) -> Option<RateLimit> {
 
 impl fmt::Display for RateLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} requests a minute", self.rpm)?;
+        write!(f, "{} a minute", counted(self.rpm, "request"))?;
         self.burst.map_or(Ok(()), |burst| write!(f, ", bursts of {burst}"))
     }
 }

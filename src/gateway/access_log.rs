@@ -1,4 +1,5 @@
 //! The line that each request leaves in the log, at `info`: what was asked, how it was answered, who paid how much. Never a body, a query or a key.
+//! What this process only looks up in its own gateway leaves it at `debug`: nobody has asked for that, and nothing was bought.
 //!
 //! It is written when everybody who knows something about the request has let go of it: with its answer, or, where money was set aside, with the settlement.
 
@@ -19,6 +20,16 @@ const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// How keys begin that somebody may have put into an address.
 const KEY_MARKS: [&str; 3] = ["sk_", "sk-", "aks_"];
 
+/// Where a request buys something.
+const SALES: [&str; 3] = ["/v1/chat/completions", "/v1/messages", "/v1/forward"];
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Network,
+    ThisProcess,
+}
+
 /// One request, as far as it is known.
 #[derive(Clone)]
 pub(super) struct LogEntry(Option<Arc<Entry>>);
@@ -28,6 +39,7 @@ struct Entry {
     path: String,
     request: RequestId,
     began: Instant,
+    level: Level,
     found: Mutex<Found>,
 }
 
@@ -42,12 +54,16 @@ struct Found {
 
 impl LogEntry {
     /// The entry of a request that has come in, whose address has no key in it any more.
-    pub(super) fn begin(request: &Request, id: &RequestId) -> Self {
-        if !tracing::enabled!(Level::INFO) {
+    pub(super) fn begin(request: &Request, id: &RequestId, origin: Origin) -> Self {
+        let path = request.uri().path();
+        let is_quiet = PROBES.contains(&path) || (origin == Origin::ThisProcess && !SALES.contains(&path));
+        let is_logged = if is_quiet { tracing::enabled!(Level::DEBUG) } else { tracing::enabled!(Level::INFO) };
+        if !is_logged {
             return Self(None);
         }
-        let (method, path) = (request.method().clone(), without_keys(request.uri().path()));
-        Self(Some(Arc::new(Entry { method, path, request: id.clone(), began: Instant::now(), found: Mutex::default() })))
+        let level = if is_quiet { Level::DEBUG } else { Level::INFO };
+        let (method, path) = (request.method().clone(), without_keys(path));
+        Self(Some(Arc::new(Entry { method, path, request: id.clone(), began: Instant::now(), level, found: Mutex::default() })))
     }
 
     /// The entry that came with a request.
@@ -87,24 +103,27 @@ impl Entry {
     }
 }
 
+/// Logs at one of the two levels; the level of an event has to be known where it is written.
+macro_rules! log_at {
+    ($level:expr, $($line:tt)+) => {
+        if $level == Level::INFO { tracing::info!($($line)+) } else { tracing::debug!($($line)+) }
+    };
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
         let found = std::mem::take(&mut *self.found());
         let (method, path, request) = (&self.method, self.path.as_str(), self.request.as_str());
         let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let Some(status) = found.status else {
-            tracing::info!(ms, request, "{method} {path} the caller disconnected");
+            log_at!(self.level, ms, request, "{method} {path} the caller disconnected");
             return;
         };
-        if PROBES.contains(&path) {
-            tracing::debug!(ms, request, "{method} {path} {status}");
-            return;
-        }
         let (provider, model) =
             (found.route.as_ref().map(|route| route.provider.as_str()), found.route.as_ref().map(|route| shown(&route.model)));
         let (cost, key) = (found.cost.map(field::display), found.key.as_ref().map(|(id, _)| id.as_str()));
         let name = found.key.as_ref().map(|(_, name)| name.as_str());
-        tracing::info!(code = found.code, model, provider, cost, ms, key, name, request, "{method} {path} {status}");
+        log_at!(self.level, code = found.code, model, provider, cost, ms, key, name, request, "{method} {path} {status}");
     }
 }
 

@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    Gateway, connect, credential,
+    Gateway,
+    access_log::Origin,
+    connect, credential,
     edge::{self, Response},
     entrance,
     error::GatewayError,
@@ -39,7 +41,7 @@ pub(super) fn router(gateway: Arc<Gateway>, address: SocketAddr) -> Router {
         .route("/metrics", get(metrics::page).with_state((gateway.clone(), readers)));
     let is_sandbox = gateway.sandbox;
     let door = Arc::new(Door { gateway, is_local, strangers: Strangers::default() });
-    entrance::behind(is_sandbox, router.layer(axum::middleware::from_fn_with_state(door, enter)))
+    entrance::behind(is_sandbox, Origin::Network, router.layer(axum::middleware::from_fn_with_state(door, enter)))
 }
 
 async fn enter(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {

@@ -20,7 +20,7 @@ use tokio_util::sync::DropGuard;
 
 use super::{
     Gateway,
-    access_log::LogEntry,
+    access_log::{LogEntry, Origin},
     authorise::{Fallback, Inbound, Target, payer},
     connect,
     credential::Credential,
@@ -59,9 +59,9 @@ const PASSED_ON: [HeaderName; 4] = [
     HeaderName::from_static(ANTHROPIC_BETA),
 ];
 
-/// The gateway's routes.
+/// The gateway's routes, for callers in this process.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    entrance::behind(gateway.sandbox, router_with(gateway, Router::new()))
+    entrance::behind(gateway.sandbox, Origin::ThisProcess, router_with(gateway, Router::new()))
 }
 
 /// The same without its entrance, and routes that only a listener has.

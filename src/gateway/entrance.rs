@@ -8,7 +8,11 @@ use http::{HeaderValue, Uri, uri::PathAndQuery};
 use tower::{ServiceExt, service_fn};
 use url::form_urlencoded;
 
-use super::{access_log::LogEntry, credential::GOOGLE_HEADER, request_ids};
+use super::{
+    access_log::{LogEntry, Origin},
+    credential::GOOGLE_HEADER,
+    request_ids,
+};
 use crate::domain::RequestId;
 
 /// Where Google's clients put a key into an address.
@@ -39,13 +43,13 @@ const ENDPOINTS: [&str; 16] = [
 const OPEN: [&str; 3] = ["/v1/models/", "/v1beta/", "/v1alpha/"];
 
 /// The routes behind the entrance.
-pub(super) fn behind(is_sandbox: bool, routes: Router) -> Router {
+pub(super) fn behind(is_sandbox: bool, origin: Origin, routes: Router) -> Router {
     Router::new().fallback_service(service_fn(move |mut request: Request| {
         let routes = routes.clone();
         set_right(&mut request);
         let id = RequestId::generate(is_sandbox);
         request.extensions_mut().insert(id.clone());
-        let log = LogEntry::begin(&request, &id);
+        let log = LogEntry::begin(&request, &id, origin);
         request.extensions_mut().insert(log.clone());
         async move {
             let Ok(mut response) = routes.oneshot(request).await;

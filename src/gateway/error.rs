@@ -108,7 +108,7 @@ pub(super) enum GatewayError {
     BudgetHeld { shortfall: Box<Shortfall> },
     #[error("Too many requests are waiting for money of this key that others have set aside; try again in a moment.")]
     LineFull,
-    #[error("The limit of {} requests ({}) is used up.{}", limit.count, limit.cycle.as_str(), resets_sentence(*resets_at))]
+    #[error("The limit of {limit} is used up.{}", resets_sentence(*resets_at))]
     RequestQuota { limit: RequestLimit, resets_at: Option<jiff::Timestamp> },
     #[error("Too many requests a minute; the next one is allowed in {wait_ms} ms.")]
     RateLimited { wait_ms: u64, state: RateState },

@@ -15,7 +15,7 @@ use super::{
     lengths::check_name,
     lookup::{Asker, load_catalog},
     offers::Offers,
-    providers::custom_auth,
+    providers::{Registry, custom_auth},
     route::{Reach, Route, dialect, nearest_models, shown},
 };
 use crate::{
@@ -27,7 +27,10 @@ use crate::{
     },
 };
 
-const HINT: &str = "You can call POST …/chat/completions, …/embeddings and …/messages, and GET …/models, below the base address of a provider; search shows the addresses.";
+const HINT: &str = "You can call POST …/chat/completions, …/embeddings and …/messages, and GET …/models, below the base address of a provider; `lava-mcp search` shows them.";
+
+/// How far a host may be from the one that was meant.
+const TYPOS_MAX: usize = 2;
 
 /// Finds who is behind an address and what is asked of them.
 pub(super) async fn resolve(
@@ -109,7 +112,7 @@ async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>,
     }
     load_catalog().await;
     let found = registry.catalog().owner_of(&url).filter(|(provider, _)| registry.custom(&provider.id).is_none());
-    let (provider, base) = found.ok_or_else(|| not_supported(HINT))?;
+    let (provider, base) = found.ok_or_else(|| not_supported(&format!("{}{HINT}", did_you_mean(registry, &url))))?;
     let names = registry.key_names(provider);
     let credential = find(&names).await?;
     let spoken_at = match Offers::new(registry, None, sandbox).served(provider) {
@@ -130,6 +133,24 @@ async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>,
         is_callers_key,
     };
     Ok((url, owner))
+}
+
+/// The base address that was likely meant, as the beginning of a hint: one of the same host, or of a host that is written almost so.
+fn did_you_mean(registry: &Registry, url: &Url) -> String {
+    let Some(host) = url.host_str() else { return String::new() };
+    let wanted = host.strip_prefix("www.").unwrap_or(host);
+    let distance = |base: &Url| {
+        let known = base.host_str()?;
+        let is_behind = known.strip_suffix(wanted).is_some_and(|front| front.ends_with('.'));
+        let typos = if is_behind { 1 } else { strsim::damerau_levenshtein(known, wanted) };
+        (typos <= TYPOS_MAX).then_some(typos)
+    };
+    let of_catalog = registry.catalog().providers().iter().filter(|provider| registry.custom(&provider.id).is_none());
+    let of_catalog = of_catalog.filter_map(|provider| Some((&*provider.id, Url::parse(&provider.base_url).ok()?)));
+    let own = registry.custom.iter().map(|custom| (custom.id.as_str(), custom.base_url.clone()));
+    let near = own.chain(of_catalog).filter_map(|(id, base)| Some((distance(&base)?, id, base)));
+    let nearest = near.min_by_key(|(typos, ..)| *typos);
+    nearest.map_or_else(String::new, |(_, id, base)| format!("The nearest is {id}, at {}. ", base.as_str().trim_end_matches('/')))
 }
 
 /// An address for a message, read from text that need not be a URL: without user, password, query and fragment, all of which can hold a key.

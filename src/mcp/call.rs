@@ -25,7 +25,7 @@ use super::{
     shapes, text,
 };
 use crate::{
-    client::{Client, Forwarded, RequestReport},
+    client::{Forwarded, RequestReport},
     session::SessionError,
 };
 
@@ -54,6 +54,18 @@ enum Verb {
     Patch,
     #[serde(rename = "DELETE")]
     Delete,
+}
+
+impl Verb {
+    const fn method(self) -> Method {
+        match self {
+            Self::Get => Method::GET,
+            Self::Post => Method::POST,
+            Self::Put => Method::PUT,
+            Self::Patch => Method::PATCH,
+            Self::Delete => Method::DELETE,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -132,20 +144,15 @@ async fn request(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) ->
     let key = &pays.key;
     let is_bounded = paid::is_bounded(server, key, max_cost).await?;
     let client = session.client().await?;
-    let (mut url, body) = resolve(&client, args.url, args.body).await?;
+    // What is said of it is what this key may buy.
+    let target = client.clone().looking_as(Some(key.clone())).find_target(&args.url, args.body).await.map_err(ToolError::from)?;
+    let method = target.method(args.method.map(Verb::method)).map_err(ToolError::from)?;
+    let (mut url, body) = (target.url, target.body);
     let shown = text::one_line(url.split(['?', '#']).next().unwrap_or_default(), ADDRESS_CHARS_MAX);
     if let Some(query) = args.query.filter(|query| !query.is_empty()) {
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(read_query(query)?).finish();
         url = format!("{url}{}{query}", if url.contains('?') { '&' } else { '?' });
     }
-    let method = match (args.method, &body) {
-        (Some(Verb::Get), Some(_)) => return Err(ToolError::invalid("A GET request has no body; leave body out, or use POST.").into()),
-        (Some(Verb::Get), None) | (None, None) => Method::GET,
-        (Some(Verb::Post) | None, _) => Method::POST,
-        (Some(Verb::Put), _) => Method::PUT,
-        (Some(Verb::Patch), _) => Method::PATCH,
-        (Some(Verb::Delete), _) => Method::DELETE,
-    };
     let changes = matches!(method, Method::PUT | Method::PATCH | Method::DELETE);
     let body = body.map(|body| Bytes::from(Value::Object(body).to_string()));
     let given_up = call.given_up(&server.cancellations, args.idempotency_key.is_some());
@@ -198,32 +205,6 @@ async fn read_on(server: &LavaMcp, call: &Call, address: &str) -> Result<Answer,
     let cost = Some("0.00".to_owned());
     let output = Output { status: 200, headers: BTreeMap::new(), body, truncated, cost, remaining: None, request_id: None, warning: None };
     Ok(Answer::new(&output, &output.text()).with(shelf.into_blocks()))
-}
-
-/// An address stays what it is; an id of the catalog becomes its address, and a model's id goes into the body.
-async fn resolve(
-    client: &Client,
-    target: String,
-    body: Option<Map<String, Value>>,
-) -> Result<(String, Option<Map<String, Value>>), ToolError> {
-    let looks_like_address = target.contains("://") || target.split('/').next().is_some_and(|host| host.contains('.'));
-    if looks_like_address {
-        return Ok((target, body));
-    }
-    let page = client.search(&[("query", target.clone()), ("limit", "25".to_owned())]).await?;
-    let text = |hit: &Value, name: &str| hit.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let Some(hit) = page.results.iter().find(|hit| text(hit, "id") == target) else {
-        let nearest: Vec<String> = page.results.iter().take(3).map(|hit| text(hit, "id")).collect();
-        let message = format!("\"{target}\" is neither an address nor an id of the catalog. Nearest: {}.", nearest.join(", "));
-        return Err(ToolError::new("forward_endpoint_not_supported", message, "Call search and use a url or id from its results."));
-    };
-    let mut body = body;
-    if let Some(body) = &mut body
-        && text(hit, "kind") == "model"
-    {
-        body.entry("model").or_insert_with(|| text(hit, "label").into());
-    }
-    Ok((text(hit, "url"), body))
 }
 
 /// The headers that may be set. One without a value was left out.

@@ -4,7 +4,11 @@ use rmcp::model::JsonObject;
 use serde_json::{Value, json};
 
 use super::text;
-use crate::{client::ClientError, domain::invocation::in_text, session::SessionError};
+use crate::{
+    client::{ClientError, TargetError},
+    domain::{invocation::in_text, text::counted},
+    session::SessionError,
+};
 
 /// As much of what others said about a failure is passed on, in characters.
 const MESSAGE_CHARS_MAX: usize = 1_000;
@@ -164,7 +168,7 @@ impl From<ClientError> for ToolError {
                 // What a server says of a failure of its own, or of too much at a time, passes.
                 let is_final = (400..500).contains(&status) && !matches!(status, 408 | 409 | 425 | 429);
                 let hint = match wait {
-                    Some(seconds) => format!("Wait {seconds} seconds, then repeat the call."),
+                    Some(seconds) => format!("Wait {}, then repeat the call.", counted(seconds, "second")),
                     None if is_final && code == "upstream_error" => REFUSED_HINT.to_owned(),
                     None => hint_for(&code).to_owned(),
                 };
@@ -191,6 +195,20 @@ impl From<ClientError> for ToolError {
             ClientError::BadAnswer(_) | ClientError::BadKey | ClientError::BadAddress(_) => {
                 Self::new("gateway_error", sentence(&error.to_string()), "Tell the user; `lava-mcp doctor` shows what works.")
             }
+        }
+    }
+}
+
+impl From<TargetError> for ToolError {
+    fn from(error: TargetError) -> Self {
+        let message = sentence(&error.to_string());
+        match error {
+            TargetError::Unknown { .. } => {
+                Self::new("forward_endpoint_not_supported", message, "Call search and use a url or id from its results.")
+            }
+            TargetError::NotNow { .. } => Self::new("forward_endpoint_not_supported", message, "Use another provider that sells it."),
+            TargetError::NeedsBody { .. } | TargetError::NoBodyWithGet => Self::invalid(message),
+            TargetError::Client(error) => error.into(),
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     client::{LimitObject, SpendKeyObject},
-    domain::{Money, SpendLimit, invocation::in_text},
+    domain::{Money, SpendLimit, invocation::in_text, text::counted},
     session::{GatewayInfo, Led, LoggedIn, Narrowing, PendingLogin, Session, SessionError, SetBy},
 };
 
@@ -225,18 +225,18 @@ impl Output {
     /// The link is told, but for where the client has shown the page: a browser that we started may show it where nobody looks.
     fn pending(session: &Session, pending: &PendingLogin) -> Self {
         let led = pending.led();
-        let seconds = pending.left().as_secs();
+        let left = counted(pending.left().as_secs(), "second");
         let next = match led {
             Led::Page => format!(
-                "The login page is open in the user's browser, and works for another {seconds} seconds. Ask them to finish there, then call login again: it \
+                "The login page is open in the user's browser, and works for another {left}. Ask them to finish there, then call login again: it \
                  waits for them."
             ),
             Led::Browser => format!(
-                "The login page should be open in the user's browser, and works for another {seconds} seconds. Ask them to finish there; if they do not see it, \
+                "The login page should be open in the user's browser, and works for another {left}. Ask them to finish there; if they do not see it, \
                  give them the link in login_url, word for word. Then call login again: it waits for them."
             ),
             Led::Link | Led::Nowhere => format!(
-                "Show the user the link in login_url, word for word, and ask them to log in there; it works for another {seconds} seconds, with a browser on the \
+                "Show the user the link in login_url, word for word, and ask them to log in there; it works for another {left}, with a browser on the \
                  machine on which this server runs. Then call login again: it waits for them. Without such a browser they run `lava-mcp login --no-browser` in \
                  a terminal."
             ),

@@ -41,7 +41,7 @@ const KINDS: [(&str, &str, &[u8]); 13] = [
 const OTHERS: [(&str, &str); 3] = [("text/plain", "txt"), ("application/json", "json"), (BINARY, "bin")];
 
 /// How the file of a media type ends.
-pub(super) fn extension(kind: &str) -> &'static str {
+pub(crate) fn extension(kind: &str) -> &'static str {
     let known = KINDS.iter().map(|(kind, extension, _)| (*kind, *extension)).chain(OTHERS);
     known.into_iter().find(|(one, _)| *one == kind).map_or("bin", |(_, extension)| extension)
 }
@@ -58,14 +58,19 @@ pub(crate) fn kind_of(bytes: &[u8]) -> Option<&'static str> {
     KINDS.iter().find(|(_, _, mark)| begins(mark)).map(|(kind, _, _)| *kind)
 }
 
-/// A body that is not text: told so by its type, or by its bytes.
+/// A body that is not text.
 pub(super) fn of_body(content_type: Option<&str>, body: &Bytes) -> Option<Media> {
+    kind_of_body(content_type, body).map(|kind| Media { kind, bytes: body.clone() })
+}
+
+/// What a body is that is not text: known from its type, or from its bytes.
+pub(crate) fn kind_of_body(content_type: Option<&str>, body: &[u8]) -> Option<&'static str> {
     let named = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_text = named.starts_with("text/")
         || ["json", "xml", "javascript", "x-www-form-urlencoded", "yaml"].iter().any(|word| named.ends_with(word));
     let is_binary = !is_text && (kind_of(body).is_some() || ["image/", "audio/", "video/"].iter().any(|family| named.starts_with(family)));
     let is_media = !body.is_empty() && (is_binary || std::str::from_utf8(body).is_err());
-    is_media.then(|| Media { kind: kind_of(body).unwrap_or(BINARY), bytes: body.clone() })
+    is_media.then(|| kind_of(body).unwrap_or(BINARY))
 }
 
 /// The images and sound in a JSON answer, wherever providers put them, with the JSON pointers to their places.

@@ -58,7 +58,7 @@ use answer::{in_words, respond};
 use ask::Seal;
 use cancel::Cancellations;
 use confirm::{Questions, Reply};
-pub(crate) use media::kind_of as media_kind;
+pub(crate) use media::{extension as media_extension, kind_of as media_kind, kind_of_body as media_kind_of_body};
 use once::Once;
 use results::Results;
 
@@ -349,7 +349,7 @@ impl ServerHandler for LavaMcp {
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method \"{method}\""), None))
     }
 
-    async fn complete(&self, request: CompleteRequestParams, _: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
+    async fn complete(&self, request: CompleteRequestParams, context: RequestContext<RoleServer>) -> Result<CompleteResult, ErrorData> {
         let typed = request.argument.value.as_str();
         // Of a list, its last entry is completed.
         let (before, beginning) = match &request.r#ref {
@@ -359,7 +359,7 @@ impl ServerHandler for LavaMcp {
             Reference::Resource(template) if template.uri.starts_with(resources::MODELS) && request.argument.name == "id" => ("", typed),
             _ => return Ok(CompleteResult::default()),
         };
-        let found = resources::complete_model(self, beginning.trim_start()).await.unwrap_or_default();
+        let found = resources::complete_model(self, &self.payer(&context), beginning.trim_start()).await.unwrap_or_default();
         let space = if before.is_empty() { "" } else { " " };
         let found = found.into_iter().map(|id| format!("{before}{space}{id}")).collect();
         Ok(CompleteResult::new(CompletionInfo::new(found).unwrap_or_default()))

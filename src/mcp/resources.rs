@@ -16,7 +16,7 @@ use super::{
     results::{self, Kept},
     text, usage,
 };
-use crate::{client::Client, session::Payer};
+use crate::session::Payer;
 
 const CATALOG: &str = "lava-mcp://catalog";
 const SESSION: &str = "lava-mcp://session";
@@ -77,7 +77,7 @@ pub(super) async fn read(server: &LavaMcp, payer: &Payer, uri: &str) -> Result<R
     } else if uri == SESSION {
         (as_json(uri, &usage::of(server, payer, usage::LIMIT_DEFAULT).await.map_err(failed)?), 0, CacheScope::Private)
     } else if let Some(id) = uri.strip_prefix(MODELS) {
-        let model = model(server, id).await.map_err(failed)?.ok_or_else(|| not_found(uri))?;
+        let model = model(server, payer, id).await.map_err(failed)?.ok_or_else(|| not_found(uri))?;
         (as_json(uri, &model), CATALOG_TTL_MS, CacheScope::Private)
     } else if let Some(result) = find(server, payer, uri).await {
         (result.into_contents(uri)?, RESULT_TTL_MS, CacheScope::Private)
@@ -188,8 +188,8 @@ fn listing(total: usize, models: &[Value]) -> Value {
 }
 
 /// One model by its id, as search shows it.
-async fn model(server: &LavaMcp, id: &str) -> Result<Option<Value>, Stop> {
-    let client: Client = server.session.client().await?;
+async fn model(server: &LavaMcp, payer: &Payer, id: &str) -> Result<Option<Value>, Stop> {
+    let client = server.session.looker(payer).await?;
     let id = percent_decoded(id);
     let page = client.search(&[("query", id.clone()), ("kind", "model".to_owned()), ("limit", "25".to_owned())]).await?;
     Ok(page.results.into_iter().find(|hit| hit.get("id").and_then(Value::as_str) == Some(&*id)))
@@ -201,13 +201,22 @@ fn percent_decoded(text: &str) -> String {
     url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, text)| text.into_owned()).unwrap_or_default()
 }
 
-/// Ids of models that begin like `beginning`, for a client that completes what a person types.
-pub(super) async fn complete_model(server: &LavaMcp, beginning: &str) -> Result<Vec<String>, ToolError> {
+/// Ids of models that can be bought and begin like `beginning`, for a client that completes what a person types.
+pub(super) async fn complete_model(server: &LavaMcp, payer: &Payer, beginning: &str) -> Result<Vec<String>, ToolError> {
     if beginning.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let client = server.session.client().await?;
-    let page = client.search(&[("query", beginning.to_owned()), ("kind", "model".to_owned()), ("limit", "25".to_owned())]).await?;
+    let client = server.session.looker(payer).await?;
+    let page = client
+        .search(&[
+            ("query", beginning.to_owned()),
+            ("kind", "model".to_owned()),
+            ("available", "true".to_owned()),
+            ("limit", "25".to_owned()),
+        ])
+        .await?;
+    // A gateway elsewhere may not know the word.
+    let is_available = |hit: &&Map<String, Value>| hit.get("available") != Some(&Value::Bool(false));
     let id = |hit: &Map<String, Value>| hit.get("id").and_then(Value::as_str).map(|id| text::one_line(id, 200));
-    Ok(page.results.iter().filter_map(|hit| id(hit.as_object()?)).collect())
+    Ok(page.results.iter().filter_map(|hit| hit.as_object().filter(is_available).and_then(id)).collect())
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     client::{RequestReport, SpendKeyObject},
-    domain::{Money, invocation::in_text},
+    domain::{Money, invocation::in_text, text::counted},
     session::{Payer, SetBy},
 };
 
@@ -133,10 +133,10 @@ impl Output {
                     .map_or_else(|| "no limit".to_owned(), |limit| format!("limit {} USD {}", amount(&limit.amount), limit.cycle.as_str()));
                 let left = self.remaining.as_deref().map_or_else(|| "unlimited".to_owned(), amount);
                 lines.push(format!(
-                    "{}: {} USD spent this cycle, {limit}, {left} USD left, {} requests.",
+                    "{}: {} USD spent this cycle, {limit}, {left} USD left, {}.",
                     key.name,
                     amount(&key.current_spend),
-                    key.current_requests
+                    counted(key.current_requests, "request")
                 ));
                 lines.extend(self.set_by.map(|by| format!("The limit is {}.", in_text(by.in_words()))));
                 lines.extend(self.resets_at.as_ref().map(|at| format!("Resets at {at}.")));

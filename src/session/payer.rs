@@ -2,9 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Session, SessionError};
+use super::{Link, Session, SessionError};
 use crate::{
-    client::Client,
+    client::{Client, PageQuery},
     domain::{Secret, id::hex},
 };
 
@@ -70,6 +70,29 @@ impl Session {
             }
         };
         Ok(self.client().await?.looking_as(key))
+    }
+}
+
+impl Session {
+    /// The same for a command, which has time to look for the key that is kept for `payer`. None is made, and where there are no keys no vault is opened.
+    ///
+    /// # Errors
+    /// As [`Self::looker`].
+    pub async fn looker_with_kept_key(&self, payer: &Payer) -> Result<Client, SessionError> {
+        let Link { client, owner } = self.link().await?;
+        let newest = PageQuery { limit: Some(1), ..PageQuery::default() };
+        let has_keys = match &owner {
+            Some(owner) => !client.spend_keys(owner, &newest).await?.data.is_empty(),
+            None => true,
+        };
+        if !has_keys {
+            return self.looker(payer).await;
+        }
+        let key = self.spend_key(payer).await;
+        if let Err(error) = &key {
+            tracing::debug!("what can be bought is shown without a key: {error}");
+        }
+        Ok(client.looking_as(key.ok()))
     }
 }
 

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{domain::Secret, platform::private_file};
+use crate::{
+    domain::{Secret, text::counted},
+    platform::private_file,
+};
 
 /// The name under which the keyring lists our entries.
 const SERVICE: &str = "lava-mcp";
@@ -241,8 +244,8 @@ impl Keyring {
         let silent_until = *self.silent_until.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(left) = silent_until.and_then(|until| until.checked_duration_since(Instant::now())) {
             return Err(fail(format!(
-                "it did not answer a moment ago, and is asked again in {} seconds, or at once by login with force",
-                left.as_secs() + 1
+                "it did not answer a moment ago, and is asked again in {}, or at once by login with force",
+                counted(left.as_secs() + 1, "second")
             )));
         }
         let silent_until = self.silent_until.clone();

@@ -223,7 +223,7 @@ async fn ctrl_c_stops_a_prompt_and_settles_it() {
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
     let stopped = child.wait_with_output().unwrap();
-    assert_eq!(stopped.status.code(), Some(2), "{}", err(&stopped));
+    assert_eq!(stopped.status.code(), Some(130), "{}", err(&stopped));
     let ledger = rusqlite::Connection::open(home.path().join(".local/share/lava-mcp/ledger.db")).unwrap();
     let (holds, kind): (i64, String) =
         ledger.query_row("SELECT (SELECT count(*) FROM hold), kind FROM entry", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
@@ -283,6 +283,31 @@ fn the_demo_shows_the_whole_job_and_leaves_nothing() {
         assert!(out(&demo).contains(step), "{step}: {}", out(&demo));
     }
     assert!(std::fs::read_dir(home.path()).unwrap().next().is_none(), "nothing is left behind");
+    assert_eq!(miscounted(&out(&demo)), Vec::<String>::new());
+}
+
+/// Where a text has one of something, and speaks of several.
+fn miscounted(text: &str) -> Vec<String> {
+    let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric())).collect();
+    let is_plural = |word: &str| ["requests", "notes", "numbers", "calls", "keys", "seconds", "bytes", "lines"].contains(&word);
+    let wrong = words.windows(3).filter(|words| words[0] == "1" && words[1..].iter().any(|word| is_plural(word)));
+    wrong.map(|words| words.join(" ")).collect()
+}
+
+#[test]
+fn one_of_something_is_not_several() {
+    assert_eq!(miscounted("as 1 progress notes, 1 request; 21 requests"), ["1 progress notes"]);
+    let home = tempfile::tempdir().unwrap();
+    let sandbox = |arguments: &[&str]| run(home.path(), &[&["--sandbox"], arguments].concat());
+    sandbox(&["prompt", "gpt-4o-mini", "Hi"]);
+    assert!(out(&sandbox(&["status"])).contains("1 request"));
+    sandbox(&["keys", "create", "one", "--spend-limit", "5/day", "--request-limit", "1/day", "--rate-limit", "1"]);
+    for arguments in
+        [&["status"][..], &["keys", "list"], &["keys", "show", "one"], &["keys", "show", "command line"], &["account"], &["doctor"]]
+    {
+        let done = sandbox(arguments);
+        assert_eq!(miscounted(&(out(&done) + &err(&done))), Vec::<String>::new(), "{arguments:?}: {done:?}");
+    }
 }
 
 #[test]

@@ -47,6 +47,23 @@ fn prompt_and_call_make_the_first_key_and_say_so_once() {
 }
 
 #[test]
+fn a_name_that_nothing_is_called_by_makes_no_key() {
+    let home = tempfile::tempdir().unwrap();
+    let sandbox = |arguments: &[&str]| run(home.path(), &[], &[&["--sandbox"], arguments].concat());
+    for arguments in [&["prompt", "gpt-4o-mni", "Hi"][..], &["call", "gpt-4o-mni", "-d", "{}"], &["call", "openai/gpt-4o-mni", "-d", "{}"]]
+    {
+        let done = sandbox(arguments);
+        assert!(done.status.code() == Some(1) && err(&done).contains("gpt-4o-mini"), "{arguments:?}: {done:?}");
+        assert!(!err(&done).contains(MADE), "{done:?}");
+        assert_eq!(json(&sandbox(&["--json", "status"]))["logged_in"], false, "{arguments:?}");
+    }
+    assert!(sandbox(&["prompt", "gpt-4o-mini", "Hi"]).status.success());
+    // With a key there is one question less, and the same refusal.
+    let done = sandbox(&["prompt", "gpt-4o-mni", "Hi"]);
+    assert!(done.status.code() == Some(1) && err(&done).contains("gpt-4o-mini"), "{done:?}");
+}
+
+#[test]
 fn the_key_is_made_within_the_limit_and_a_refusal_stays_one() {
     let home = tempfile::tempdir().unwrap();
     let done = run(home.path(), &[("LAVA_SESSION_LIMIT", "0.000001/daily")], &["--sandbox", "prompt", "gpt-4o-mini", "Hi"]);

@@ -57,7 +57,7 @@ fn however_the_question_ends_the_terminal_shows_again() {
             typed => terminal.write(typed),
         }
         let code = terminal.end().code();
-        let expected = if matches!(end, "" | "\u{4}") { 1 } else { 2 };
+        let expected = if matches!(end, "" | "\u{4}") { 1 } else { 130 };
         assert_eq!(code, Some(expected), "{end:?}: {}", terminal.shown());
         assert!(terminal.echoes(), "{end:?}");
         assert_eq!(kept(home.path()), None, "{end:?}");

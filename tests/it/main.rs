@@ -17,6 +17,8 @@ mod bounds;
 mod breaker;
 mod browser_login;
 #[cfg(unix)]
+mod call_cli;
+#[cfg(unix)]
 mod canary;
 mod catalog;
 mod cli;
@@ -112,7 +114,10 @@ mod told_on_errors;
 mod tricks;
 #[cfg(target_os = "linux")]
 mod typed;
+#[cfg(target_os = "linux")]
+mod typed_prompt;
 mod upstream_errors;
 mod usage;
 mod vault;
 mod waiting;
+mod what_a_key_allows;

@@ -119,6 +119,6 @@ async fn amounts_are_said_without_zeros_at_their_end() {
     server.call("prompt", json!({"model": "fake/ok", "input": "Hi", "max_tokens": 50}));
     let usage = server.call("usage", json!({}));
     let words = usage["content"][0]["text"].as_str().unwrap();
-    assert!(words.contains(": 0.000025 USD spent this cycle, limit 0.50 USD daily, 0.499975 USD left, 1 requests."), "{words}");
+    assert!(words.contains(": 0.000025 USD spent this cycle, limit 0.50 USD daily, 0.499975 USD left, 1 request."), "{words}");
     server.close();
 }

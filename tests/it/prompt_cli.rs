@@ -95,6 +95,34 @@ fn what_cannot_be_asked_is_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn a_picture_for_a_model_that_reads_none_is_warned_about_and_sent() {
+    let home = tempfile::tempdir().unwrap();
+    let picture = home.path().join("picture.png");
+    std::fs::write(&picture, PNG).unwrap();
+    let config = home.path().join("lava.toml");
+    let house = "[providers.house]\nbase_url = \"http://127.0.0.1:9/v1\"\nprice = \"free\"\nmodels = [\"gpt-3.5-turbo-1106\"]\n";
+    std::fs::write(&config, format!("local_servers = false\n[model_aliases]\nold = \"gpt-3.5-turbo\"\n{house}")).unwrap();
+    for (model, is_warned) in [
+        ("gpt-3.5-turbo", true),
+        ("openai/gpt-3.5-turbo", true),
+        ("old", true),
+        ("gpt-4o-mini", false),
+        ("openai/gpt-4o-mini", false),
+        ("gpt-3.5-turbo-1106", false),
+        ("house/gpt-3.5-turbo", false),
+    ] {
+        let arguments = ["--sandbox", "prompt", model, "Look", "--max-tokens", "20", "--file", picture.to_str().unwrap()];
+        let mut command = program(home.path());
+        command.env("LAVA_CONFIG", &config);
+        let said = text(&typed(command, &arguments, b"").stderr);
+        assert_eq!(said.contains("does not read pictures"), is_warned, "{model}: {said}");
+        assert!(!is_warned || (said.contains(&format!("{model} does not")) && said.contains("cost ")), "it is sent all the same: {said}");
+    }
+    let said = text(&sandbox(home.path(), &["Hi"], b"").stderr);
+    assert!(!said.contains("pictures"), "{said}");
+}
+
+#[test]
 fn an_answer_that_was_cut_says_so() {
     let home = tempfile::tempdir().unwrap();
     let done = sandbox(home.path(), &["Tell me a story", "--max-tokens", "5"], b"");

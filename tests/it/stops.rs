@@ -114,7 +114,7 @@ fn ctrl_c_hangs_up_and_says_what_was_booked() {
         let before = place.count("SELECT sum(amount_n) FROM entry");
         let (output, _) = place.stopped(arguments, &[name]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?} {said}");
+        assert_eq!(output.status.code(), Some(130), "{arguments:?} {said}");
         assert!(said.contains("stopped; 0.000025 USD were charged"), "{arguments:?}: {said}");
         assert_eq!(place.count("SELECT sum(amount_n) FROM entry") - before, 25_000, "{arguments:?}");
         assert_eq!(place.count("SELECT count(*) FROM hold"), 0);
@@ -130,7 +130,7 @@ fn a_second_ctrl_c_ends_at_once() {
     let (output, took) = place.stopped(&["prompt", "house/never", "hi"], &["INT", "INT"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(output.status.code() == Some(2) && said.contains("what was set aside for it is charged"), "{said}");
+    assert!(output.status.code() == Some(130) && said.contains("what was set aside for it is charged"), "{said}");
     assert_eq!(place.count("SELECT count(*) FROM hold"), 0);
     assert!(place.count("SELECT sum(amount_n) FROM entry") > 0);
 }

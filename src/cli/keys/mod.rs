@@ -222,7 +222,7 @@ impl Command<'_> {
     async fn revoke(&self, key: &str, yes: bool) -> Result<(), Failure> {
         let key = find(self.client, self.secret, key, Purpose::Change).await?;
         let (id, name) = (&key.spend_key_id, &key.name);
-        if !yes && keyboard::is_there() && !keyboard::confirm(&format!("Revoke \"{name}\" ({id})? It cannot be undone."))? {
+        if !yes && keyboard::is_there() && !keyboard::confirm(&format!("Revoke \"{name}\" ({id})? It cannot be undone.")).await? {
             return Err(Failure::Cancelled(format!("{id} was not revoked")));
         }
         self.client.revoke_spend_key(self.secret, id).await?;

@@ -9,7 +9,7 @@ use crate::{
     cli::{Failure, output},
     client::{Holds, LimitObject, RateLimitObject, RequestLimitObject, SpendKeyObject},
     config::{Mode, Settings},
-    domain::{Cycle, Money, RateLimit, Secret},
+    domain::{Cycle, Money, RateLimit, Secret, text::counted},
     store::wall_clock,
 };
 
@@ -85,7 +85,7 @@ pub(super) fn whole(object: &SpendKeyObject, holds: Option<&Holds>, settings: &S
     let mut rows = rows(object);
     let mut add = |label: &str, value: String| rows.push(vec![label.to_owned(), value]);
     if let Some(holds) = holds {
-        add("In flight", count(holds.open.len() as u64, "call"));
+        add("In flight", counted(holds.open.len(), "call"));
     }
     if let Some(unverified) = object.unverified() {
         add("Unverified", format!("{unverified} USD; `lava-mcp keys holds {}` shows the charges", object.spend_key_id));
@@ -159,12 +159,8 @@ fn rows(key: &SpendKeyObject) -> Vec<Vec<String>> {
     add("Expires", key.expires_at.clone().unwrap_or_else(|| "never".to_owned()));
     add("Created", key.created_at.clone());
     add("Last used", key.last_used_at.clone().unwrap_or_else(|| "never".to_owned()));
-    add("Total", format!("{} USD, {} since it was created", money(&key.total_spend), count(key.total_requests, "request")));
+    add("Total", format!("{} USD, {} since it was created", money(&key.total_spend), counted(key.total_requests, "request")));
     rows
-}
-
-fn count(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 fn spend_limit(limit: &LimitObject) -> String {

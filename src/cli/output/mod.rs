@@ -56,20 +56,49 @@ pub(super) fn ask(question: &str) {
 
 /// A text that is printed on stdout as it comes.
 #[derive(Default)]
-pub(super) struct Streamed(Pieces);
+pub(super) struct Streamed {
+    pieces: Pieces,
+    /// The beginning of a character, of which the rest has not come.
+    begun: Vec<u8>,
+}
 
 impl Streamed {
     /// Prints a piece, without a line end.
     pub(super) fn say(&mut self, piece: &str) {
-        let piece = if STDOUT.is_terminal { self.0.push(piece) } else { piece.to_owned() };
+        let piece = if STDOUT.is_terminal { self.pieces.push(piece) } else { piece.to_owned() };
         STDOUT.print(piece.into_bytes());
+    }
+
+    /// The same of what came over a network, wherever it was cut.
+    pub(super) fn bytes(&mut self, piece: &[u8]) {
+        if !STDOUT.is_terminal {
+            return STDOUT.print(piece.to_owned());
+        }
+        self.begun.extend_from_slice(piece);
+        // Not valid so far, but for what may still become a character.
+        let cut = std::str::from_utf8(&self.begun).err().filter(|error| error.error_len().is_none()).map(|error| error.valid_up_to());
+        let rest = cut.map(|cut| self.begun.split_off(cut)).unwrap_or_default();
+        let whole = std::mem::replace(&mut self.begun, rest);
+        self.say(&String::from_utf8_lossy(&whole));
     }
 }
 
 impl Drop for Streamed {
     fn drop(&mut self) {
-        STDOUT.print(self.0.finish().into_bytes());
+        let begun = std::mem::take(&mut self.begun);
+        self.say(&String::from_utf8_lossy(&begun));
+        STDOUT.print(self.pieces.finish().into_bytes());
     }
+}
+
+/// Writes bytes to stdout as they are, which is not a terminal.
+pub(super) fn bytes(bytes: &[u8]) {
+    STDOUT.print(bytes.to_owned());
+}
+
+/// Whether a person sees the results.
+pub(super) fn is_terminal() -> bool {
+    STDOUT.is_terminal
 }
 
 /// Prints JSON on stdout, indented for people who look at it. On a terminal, what is not shown is written as an escape of JSON, so that it stays the same JSON.

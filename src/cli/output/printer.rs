@@ -10,6 +10,7 @@ use std::{
 use anstream::{AutoStream, ColorChoice};
 
 use super::spinner;
+use crate::domain::text::counted;
 
 /// So much may wait for a reader of stderr; what comes then is dropped, and counted.
 const STDERR_BYTES_MAX: usize = 256 << 10;
@@ -109,7 +110,10 @@ impl Printer {
             }
             let text = match waiting.texts.pop_front() {
                 Some(text) => text,
-                None => format!("{} lines were dropped because nothing read them\n", std::mem::take(&mut waiting.dropped)).into_bytes(),
+                None => {
+                    let dropped = counted(std::mem::take(&mut waiting.dropped), "line");
+                    format!("{dropped} dropped because nothing read the output\n").into_bytes()
+                }
             };
             waiting.bytes = waiting.bytes.saturating_sub(text.len());
             waiting.is_writing = true;

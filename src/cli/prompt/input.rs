@@ -9,7 +9,10 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::{cli::Failure, mcp::media_kind};
+use crate::{
+    cli::{Failure, keyboard, output},
+    mcp::media_kind,
+};
 
 /// The largest file that is sent along, in bytes; providers refuse larger pictures.
 const FILE_BYTES_MAX: u64 = 20 << 20;
@@ -17,21 +20,32 @@ const FILE_BYTES_MAX: u64 = 20 << 20;
 const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 const HOW_TO_ASK: &str = "write it behind the model, as in `lava-mcp prompt gpt-4o-mini \"Hello\"`, or pipe it in";
 
-/// The messages that ask it.
-pub(super) fn messages(words: &[String], system: Option<&str>, files: &[PathBuf]) -> Result<Value, Failure> {
+/// What a person asks.
+pub(super) struct Asked {
+    /// The messages of a chat.
+    pub(super) messages: Value,
+    pub(super) has_pictures: bool,
+}
+
+/// Puts it together.
+pub(super) async fn read(words: &[String], system: Option<&str>, files: &[PathBuf]) -> Result<Asked, Failure> {
     let mut texts = Vec::new();
     let argument = words.join(" ");
     let is_stdin_named = argument.trim() == "-";
     if !is_stdin_named {
         texts.push(argument);
     }
-    if is_stdin_named || !io::stdin().is_terminal() {
+    let is_typed = io::stdin().is_terminal() && keyboard::is_there() && (is_stdin_named || (words.is_empty() && files.is_empty()));
+    if is_typed {
+        output::complain("Type your prompt, and end it with Ctrl-D on a line of its own; Ctrl-C stops.");
+        texts.push(keyboard::text().await?);
+    } else if is_stdin_named || !io::stdin().is_terminal() {
         texts.push(piped()?);
     }
     texts.retain(|text| !text.trim().is_empty());
     let mut pictures = Vec::new();
     for file in files {
-        match read(file)? {
+        match read_file(file)? {
             Content::Text(text) => texts.push(format!("<file name=\"{}\">\n{}\n</file>", name_of(file), text.trim_end())),
             Content::Picture(url) => pictures.push(json!({"type": "image_url", "image_url": {"url": url}})),
         }
@@ -39,14 +53,15 @@ pub(super) fn messages(words: &[String], system: Option<&str>, files: &[PathBuf]
     if texts.is_empty() && pictures.is_empty() {
         return Err(Failure::coded("empty_prompt", format!("there is nothing to ask: {HOW_TO_ASK}")));
     }
-    let text = texts.join("\n\n");
+    let (text, has_pictures) = (texts.join("\n\n"), !pictures.is_empty());
     let content: Value = match (pictures.is_empty(), text.is_empty()) {
         (true, _) => text.into(),
         (false, true) => pictures.into(),
         (false, false) => [vec![json!({"type": "text", "text": text})], pictures].concat().into(),
     };
     let system = system.filter(|text| !text.trim().is_empty()).map(|text| json!({"role": "system", "content": text}));
-    Ok(system.into_iter().chain([json!({"role": "user", "content": content})]).collect())
+    let messages = system.into_iter().chain([json!({"role": "user", "content": content})]).collect();
+    Ok(Asked { messages, has_pictures })
 }
 
 fn piped() -> Result<String, Failure> {
@@ -62,7 +77,7 @@ enum Content {
     Picture(String),
 }
 
-fn read(file: &Path) -> Result<Content, Failure> {
+fn read_file(file: &Path) -> Result<Content, Failure> {
     let shown = file.display();
     let cannot = |error: io::Error| Failure::coded("bad_file", format!("{shown} cannot be read: {error}"));
     let wrong = |reason: String| Failure::coded("bad_file", format!("{shown} {reason}"));

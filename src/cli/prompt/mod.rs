@@ -1,6 +1,7 @@
 //! `lava-mcp prompt`: asks a model from the command line.
 
 mod input;
+mod sight;
 
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ use super::{
     serve::App,
 };
 use crate::{
-    client::{ChatOptions, ChatResult, RequestReport},
+    client::{ChatOptions, ChatResult, Client, ClientError, RequestReport},
     config::Settings,
     domain::Money,
     session::Session,
@@ -24,7 +25,7 @@ use crate::{
 pub(super) struct PromptArgs {
     /// A model id, such as gpt-4o-mini or groq/llama-3.1-8b-instant.
     model: String,
-    /// The prompt. What is piped in follows it; `-` means only that.
+    /// The prompt. What is piped in follows it; `-` means only that. Without either, a terminal is read up to Ctrl-D.
     input: Vec<String>,
     /// What the model is told beforehand, such as "Answer in French".
     #[arg(long, value_name = "TEXT")]
@@ -48,16 +49,22 @@ fn parse_money(text: &str) -> Result<Money, String> {
 }
 
 pub(super) async fn prompt(settings: Settings, args: PromptArgs, json: bool) -> Result<(), Failure> {
-    let messages = input::messages(&args.input, args.system.as_deref(), &args.file)?;
+    let asked = input::read(&args.input, args.system.as_deref(), &args.file).await?;
+    if asked.has_pictures && sight::is_blind(&settings, &args.model) {
+        output::complain(&format!(
+            "warning: as far as the catalog knows, {} does not read pictures: it may refuse this, or answer without having seen them",
+            args.model
+        ));
+    }
     let app = App::new(settings)?;
     let session = app.session.clone();
-    paid::pay(app, ask(&session, &args, messages, json)).await
+    paid::pay(app, ask(&session, &args, asked.messages, json)).await
 }
 
 async fn ask(session: &Session, args: &PromptArgs, messages: Value, json: bool) -> Result<(), Failure> {
-    Box::pin(ensure_key(session)).await?;
-    let key = session.spend_key(&command_line()).await?;
     let client = session.client().await?;
+    Box::pin(ensure_key(session, check_name(&client, &args.model))).await?;
+    let key = session.spend_key(&command_line()).await?;
     let mut body = Map::new();
     body.insert("model".to_owned(), args.model.clone().into());
     body.insert("messages".to_owned(), messages);
@@ -75,10 +82,20 @@ async fn ask(session: &Session, args: &PromptArgs, messages: Value, json: bool) 
         client.chat(&key, body, &options, on_text).await?
     };
     let report = match &answer.request_id {
-        Some(id) => client.report(&key, id).await?,
+        Some(id) => client.report(&key, id).await.ok().flatten(),
         None => None,
     };
     show(&answer, report.as_ref(), args.stream, json)
+}
+
+/// Refuses a name that nothing is called by. Whether what is meant can be bought, the request itself finds out.
+async fn check_name(client: &Client, model: &str) -> Result<(), Failure> {
+    match client.model(model).await {
+        Err(ClientError::Refused { code, message, details, .. }) if code == "model_not_found" && details.get("nearest").is_some() => {
+            Err(Failure::coded(&code, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn show(answer: &ChatResult, report: Option<&RequestReport>, was_streamed: bool, json: bool) -> Result<(), Failure> {

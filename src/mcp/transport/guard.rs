@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::wire::refuse;
 use crate::{
-    domain::{Secret, invocation::in_text},
+    domain::{Secret, invocation::in_text, text::counted},
     listen::{Ends, Peer, Strangers, host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one},
     session::Payer,
 };
@@ -212,7 +212,7 @@ impl Refusal {
                 Some("Bearer realm=\"lava-mcp\", error=\"invalid_token\""),
             ),
             Self::TooManyUnknownKeys { wait_s } => {
-                let text = format!("Too many unknown keys came from this address. Wait {wait_s} seconds.");
+                let text = format!("Too many unknown keys came from this address. Wait {}.", counted(wait_s, "second"));
                 let mut response = refuse(StatusCode::TOO_MANY_REQUESTS, ErrorData::invalid_request(text, None));
                 response.headers_mut().insert(header::RETRY_AFTER, wait_s.into());
                 return response;

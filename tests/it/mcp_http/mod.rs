@@ -3,6 +3,7 @@
 mod bad_input;
 mod forms;
 mod limit;
+mod log;
 mod many;
 mod resume;
 mod session_limit;

@@ -1,0 +1,58 @@
+//! What `serve` writes into its log: a line for each request of a client and for each purchase, and not for what a tool looks up in the gateway of the same process.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Command, Stdio},
+};
+
+use serde_json::json;
+
+use super::Client;
+use crate::{cli::program, server::http};
+
+/// Calls some tools; returns the log.
+async fn log_at(level: &str) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = program(home.path());
+    command.args(["--sandbox", "serve", "--listen", "127.0.0.1:0"]).env("LAVA_LOG", level).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    let root = line.trim().strip_prefix("Serving MCP at ").and_then(|url| url.strip_suffix("/mcp")).unwrap().to_owned();
+    let rest = std::thread::spawn(move || {
+        let mut log = String::new();
+        lines.read_to_string(&mut log).map(|_| log)
+    });
+    let client = Client { root, http: http() };
+    for (tool, arguments) in [
+        ("login", json!({})),
+        ("search", json!({"query": "gpt-4o-mini"})),
+        ("prompt", json!({"model": "gpt-4o-mini", "input": "Hi", "max_tokens": 20})),
+        ("prompt", json!({"model": "gpt-4o-mini", "input": "Hi", "max_tokens": 20, "max_cost": "0.0000001"})),
+        ("call", json!({"url": "openai/gpt-4o-mini", "body": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20}})),
+        ("usage", json!({})),
+    ] {
+        client.call(tool, arguments).await;
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    child.wait().unwrap();
+    rest.join().unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_came_over_the_network_or_was_bought_is_logged_at_info() {
+    let log = log_at("info").await;
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("INFO")).collect();
+    let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
+    assert_eq!((count("POST /mcp 200"), count("POST /v1/chat/completions 200"), count("POST /v1/forward 200")), (6, 1, 1), "{log}");
+    assert_eq!(count("POST /v1/chat/completions 4"), 1, "what was refused is worth a line too: {log}");
+    assert_eq!(lines.len(), 9, "{log}");
+    let bought = lines.iter().find(|line| line.contains("/v1/chat/completions 200")).unwrap();
+    assert!(bought.contains("cost=") && bought.contains("model="), "{bought}");
+
+    let log = log_at("debug").await;
+    for path in ["GET /v1/lava_mcp/search 200", "GET /v1/spend_keys/self 200"] {
+        assert!(log.lines().any(|line| line.contains("DEBUG") && line.contains(path)), "{path}: {log}");
+    }
+}
