@@ -6,7 +6,7 @@ use crate::domain::near::{fold, nearest};
 impl Catalog {
     /// The id of the provider that is meant: one of `own`, which the config file names, or one of the catalog by its id, its name or a name
     /// that other tools have for it, in any case.
-    pub fn provider_called<'a>(&'a self, own: impl Iterator<Item = &'a str> + Clone, text: &str) -> Option<&'a str> {
+    pub fn provider_called<'a>(&'a self, own: &(impl Iterator<Item = &'a str> + Clone), text: &str) -> Option<&'a str> {
         let text = text.trim();
         let folded = fold(text);
         let own_like = |same: &dyn Fn(&str) -> bool| own.clone().find(|id| same(id));

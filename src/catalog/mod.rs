@@ -21,6 +21,7 @@ pub use find::{Found, Hit, Item, Kind, Query};
 pub use models::{Capabilities, Capability, Mode, Model, Source, Unit};
 pub use prices::{PriceError, Prices, Rates, Tier};
 pub use providers::{Auth, CostUnit, Dialect, Provider, ReportedCost};
+pub use text::bare;
 
 /// The packed data; `build.rs` made these from `src/catalog/data`.
 static MODELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/models.jsonl.gz"));
@@ -241,7 +242,7 @@ fn name_of(models: &[Model], (place, which): (u32, u16)) -> &str {
 
 /// What is behind the last slash of a model's id.
 fn bare_at(models: &[Model], place: u32) -> &str {
-    models.get(place as usize).map(|model| text::bare(&model.id)).unwrap_or_default()
+    models.get(place as usize).map(|model| bare(&model.id)).unwrap_or_default()
 }
 
 /// The lines of a file with their numbers, without the first, which describes the file.

@@ -62,7 +62,7 @@ pub(super) fn squeezed(name: &str) -> String {
 }
 
 /// The part of a model id behind the last slash: resellers put the maker's name before it.
-pub(super) fn bare(id: &str) -> &str {
+pub fn bare(id: &str) -> &str {
     id.rsplit('/').next().unwrap_or(id)
 }
 

@@ -5,7 +5,7 @@ use crate::{catalog::Catalog, config::Settings};
 
 /// The id of the provider that is meant: one of the config file, or one of the catalog.
 pub(super) fn provider(settings: &Settings, text: &str) -> Option<String> {
-    Catalog::embedded().provider_called(own(settings), text).map(str::to_owned)
+    Catalog::embedded().provider_called(&own(settings), text).map(str::to_owned)
 }
 
 /// Up to three providers whose names look most like this one.

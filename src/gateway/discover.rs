@@ -82,20 +82,22 @@ struct Looker {
     gateway: Arc<Gateway>,
     key: Option<SpendKey>,
     local: Arc<Vec<LocalServer>>,
+    quarantined: Vec<(String, String)>,
 }
 
 impl Looker {
-    async fn new(gateway: Arc<Gateway>, headers: &HeaderMap) -> Self {
+    async fn new(gateway: Arc<Gateway>, headers: &HeaderMap) -> Result<Self, GatewayError> {
         let shown = key_in(headers).ok().flatten();
         let key = shown.and_then(|key| payer(&gateway, Some(&key)).ok());
         let is_sandbox = gateway.sandbox || key.as_ref().is_some_and(|key| key.test);
         let local = if is_sandbox { Arc::default() } else { gateway.registry.local.find(&gateway.upstream).await };
-        Self { gateway, key, local }
+        let quarantined = gateway.quarantined_for(key.as_ref(), is_sandbox)?;
+        Ok(Self { gateway, key, local, quarantined })
     }
 
     fn offers(&self) -> Offers<'_> {
         let is_sandbox = self.gateway.sandbox || self.key.as_ref().is_some_and(|key| key.test);
-        Offers::new(&self.gateway.registry, self.key.as_ref(), is_sandbox)
+        Offers::new(&self.gateway.registry, self.key.as_ref(), is_sandbox).without(&self.quarantined)
     }
 }
 
@@ -103,8 +105,11 @@ impl Looker {
 pub(super) async fn search(State(gateway): State<Arc<Gateway>>, Query(query): Query<SearchQuery>, headers: HeaderMap) -> Response {
     let found = match query.check() {
         Ok(()) => {
-            let looker = Looker::new(gateway, &headers).await;
-            look_up(Asker::Anybody, move || find(&looker, &query)).await.flatten()
+            let found = async {
+                let looker = Looker::new(gateway, &headers).await?;
+                look_up(Asker::Anybody, move || find(&looker, &query)).await.flatten()
+            };
+            found.await
         }
         Err(error) => Err(error),
     };
@@ -190,7 +195,7 @@ fn chat_models(registry: &Registry) -> impl Iterator<Item = Seller<'_>> {
 
 /// The id of the provider that is meant by a name.
 fn known_as(registry: &Registry, name: &str) -> Option<String> {
-    registry.catalog().provider_called(own_ids(registry), name).map(str::to_owned)
+    registry.catalog().provider_called(&own_ids(registry), name).map(str::to_owned)
 }
 
 fn own_ids(registry: &Registry) -> impl Iterator<Item = &str> + Clone {
@@ -205,15 +210,18 @@ fn is_named(query: &str, name: &str) -> bool {
 
 /// What one must know to call a provider. Not part of Lava's API.
 pub(super) async fn provider(State(gateway): State<Arc<Gateway>>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    let looker = Looker::new(gateway, &headers).await;
-    let look = move || {
-        let registry = &looker.gateway.registry;
-        let (offers, asked) = (looker.offers(), id);
-        let id = known_as(registry, &asked).unwrap_or_else(|| asked.clone());
-        let own = registry.custom(&id).map(|custom| docs::of_own(&offers, custom));
-        let local = || looker.local.iter().find(|server| server.id == id).map(docs::of_local);
-        let known = || registry.catalog_provider(&id).map(|provider| docs::of_catalog(&offers, provider));
-        own.or_else(known).or_else(local).ok_or_else(|| GatewayError::NotFound(format!("provider {}", shown(&id))))
+    let found = async {
+        let looker = Looker::new(gateway, &headers).await?;
+        look_up(Asker::Anybody, move || docs_of(&looker, &id)).await.flatten()
     };
-    respond_json(StatusCode::OK, look_up(Asker::Anybody, look).await.flatten())
+    respond_json(StatusCode::OK, found.await)
+}
+
+fn docs_of(looker: &Looker, asked: &str) -> Result<Value, GatewayError> {
+    let (registry, offers) = (&looker.gateway.registry, looker.offers());
+    let id = known_as(registry, asked).unwrap_or_else(|| asked.to_owned());
+    let own = registry.custom(&id).map(|custom| docs::of_own(&offers, custom));
+    let local = || looker.local.iter().find(|server| server.id == id).map(docs::of_local);
+    let known = || registry.catalog_provider(&id).map(|provider| docs::of_catalog(&offers, provider));
+    own.or_else(known).or_else(local).ok_or_else(|| GatewayError::NotFound(format!("provider {}", shown(asked))))
 }

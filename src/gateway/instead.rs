@@ -8,7 +8,7 @@ use super::{
     sellers::{self, Seller},
 };
 use crate::{
-    catalog::{Auth, Model},
+    catalog::{Auth, Model, bare},
     domain::SpendKey,
 };
 
@@ -27,9 +27,9 @@ pub(super) async fn instead(
 ) -> Result<String, GatewayError> {
     let registry = &gateway.registry;
     let offers = Offers::new(registry, Some(key), sandbox);
-    let bare = bare(refused);
+    let refused_bare = bare(refused);
     let (mut now, mut with_key) = (Vec::new(), Vec::new());
-    for seller in sellers::in_catalog(registry, bare).filter(|seller| seller.full_name() != refused) {
+    for seller in sellers::in_catalog(registry, refused_bare).filter(|seller| seller.full_name() != refused) {
         match offers.check(&seller, endpoint) {
             Ok(_) => now.push(seller.full_name()),
             Err(Unavailable::NoCredential { env, .. }) => {
@@ -48,10 +48,10 @@ pub(super) async fn instead(
     if !with_key.is_empty() {
         text.push_str(&format!(" It is also sold as {}.", with_key.join(", ")));
     }
-    let (catalog, wanted) = (registry.catalog(), bare.to_owned());
+    let (catalog, wanted) = (registry.catalog(), refused_bare.to_owned());
     let near: Vec<&'static Model> = look_up(Asker::Keyholder, move || catalog.nearest_models(&wanted, LOOKED_AT)).await?;
     let can_be_bought = |model: &Model| {
-        let mut sold = sellers::in_catalog(registry, self::bare(&model.id));
+        let mut sold = sellers::in_catalog(registry, bare(&model.id));
         sold.find(|seller: &Seller<'_>| seller.full_name() != refused && offers.check(seller, endpoint).is_ok())
     };
     let similar: Vec<String> = near.into_iter().filter_map(can_be_bought).map(|seller| seller.full_name()).take(SHOWN).collect();
@@ -68,9 +68,4 @@ pub(super) async fn instead(
         text.push_str(&format!(" What can be bought now is sold by {}; search shows the models.", ready.join(", ")));
     }
     Ok(text)
-}
-
-/// The name of a model without its seller's and maker's.
-fn bare(name: &str) -> &str {
-    name.rsplit('/').next().unwrap_or(name)
 }

@@ -45,6 +45,7 @@ struct Reader {
     dialect: Dialect,
     is_sandbox: bool,
     local: Arc<Vec<LocalServer>>,
+    quarantined: Vec<(String, String)>,
 }
 
 /// `GET /v1/models`.
@@ -88,7 +89,8 @@ impl Reader {
             },
             _ => shape.dialect(),
         };
-        Ok(Self { gateway, key, shape, dialect, is_sandbox, local })
+        let quarantined = gateway.quarantined_for(key.as_ref(), is_sandbox)?;
+        Ok(Self { gateway, key, shape, dialect, is_sandbox, local, quarantined })
     }
 
     fn asker(&self) -> Asker {
@@ -96,7 +98,7 @@ impl Reader {
     }
 
     fn offers(&self) -> Offers<'_> {
-        Offers::new(&self.gateway.registry, self.key.as_ref(), self.is_sandbox)
+        Offers::new(&self.gateway.registry, self.key.as_ref(), self.is_sandbox).without(&self.quarantined)
     }
 
     /// What the listed models are asked through.

@@ -91,6 +91,8 @@ pub(super) enum Unavailable {
     AddressMissing { provider: String },
     /// The config file lists the models of this provider, and not this one.
     NotListed { provider: String, model: String },
+    /// It billed more than its prices allow, and what pays has a limit.
+    Quarantined { provider: String, model: String },
 }
 
 impl Unavailable {
@@ -139,6 +141,11 @@ impl Unavailable {
                     "{provider} has a separate address for each customer; write yours into the config file, as base_url with a price under [providers.{provider}]"
                 )
             }
+            // The request itself is refused by the ledger, with the same sentence.
+            Self::Quarantined { provider, model } => {
+                let said = GatewayError::Mispriced { provider: provider.clone(), model: model.clone() }.to_string();
+                said.trim_end_matches('.').to_owned()
+            }
             Self::NotListed { provider, model } => {
                 format!("[providers.{provider}] in the config file does not list {model} among its models; add it there")
             }
@@ -168,6 +175,7 @@ impl Unavailable {
             Self::PriceUnknown { .. } => GatewayError::Unpriceable(format!("{}{}", self.reason(), instead.trim_end_matches('.'))),
             Self::NoCredential { provider, env } => GatewayError::CredentialsMissing { model: name.to_owned(), provider, env, instead },
             Self::AddressMissing { provider } => GatewayError::AddressMissing { provider, instead },
+            Self::Quarantined { provider, model } => GatewayError::Mispriced { provider, model },
             Self::NotListed { provider, model } => {
                 let models = registry.custom(&provider).map(|custom| custom.models.as_slice()).unwrap_or_default();
                 let nearest = models.iter().take(3).map(|known| format!("{provider}/{known}")).collect();
@@ -205,11 +213,21 @@ pub(super) struct Offers<'a> {
     pub(super) key: Option<&'a SpendKey>,
     pub(super) is_sandbox: bool,
     keys: Readiness<'a>,
+    /// Models that what pays cannot buy until a person reinstates them.
+    quarantined: &'a [(String, String)],
 }
 
 impl<'a> Offers<'a> {
     pub(super) const fn new(registry: &'a Registry, key: Option<&'a SpendKey>, is_sandbox: bool) -> Self {
-        Self { registry, key, is_sandbox, keys: registry.credentials.readiness() }
+        Self { registry, key, is_sandbox, keys: registry.credentials.readiness(), quarantined: &[] }
+    }
+
+    /// Without the models of this list, which are (provider, model): see [`Gateway::quarantined_for`].
+    ///
+    /// A request does not need it: the ledger refuses those models itself.
+    pub(super) const fn without(mut self, quarantined: &'a [(String, String)]) -> Self {
+        self.quarantined = quarantined;
+        self
     }
 
     /// Whether a seller can be asked through an endpoint now; gives the seller as which it is then asked.
@@ -341,10 +359,14 @@ impl<'a> Offers<'a> {
     }
 
     fn check_allowed(&self, provider: &str, model: &str) -> Result<(), Unavailable> {
-        if self.key.is_none_or(|key| self.registry.allows(key, provider, model)) {
-            return Ok(());
+        let (by, what) = (|| provider.to_owned(), || model.to_owned());
+        if self.key.is_some_and(|key| !self.registry.allows(key, provider, model)) {
+            return Err(Unavailable::NotAllowed { provider: by(), model: what() });
         }
-        Err(Unavailable::NotAllowed { provider: provider.to_owned(), model: model.to_owned() })
+        if self.quarantined.iter().any(|(by, what)| by == provider && what == model) {
+            return Err(Unavailable::Quarantined { provider: by(), model: what() });
+        }
+        Ok(())
     }
 
     /// The sandbox answers in the dialect it is asked in, for all whom something here speaks with.

@@ -44,9 +44,19 @@ pub(super) struct Output {
     /// A request that can be sent with call.
     #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     example: Option<Value>,
+    /// Whether anything of it can be bought now.
+    #[serde(default = "yes")]
+    available: bool,
+    /// Why not, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unavailable_reason: Option<String>,
     /// In words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 pub(super) fn tool() -> Tool {
@@ -71,6 +81,7 @@ pub(super) async fn run(session: &Session, payer: &Payer, args: Result<Args, Too
     };
     let mut output: Output =
         serde_json::from_value(docs).map_err(|error| ToolError::new("gateway_error", error.to_string(), "Tell the user."))?;
+    output.unavailable_reason = output.unavailable_reason.map(|why| text::one_line(&why, TEXT_CHARS_MAX));
     output.text = output.text.map(|text| text::one_line(&text, TEXT_CHARS_MAX));
     output.endpoints.truncate(ENDPOINTS_MAX);
     for part in output.endpoints.iter_mut().chain([&mut output.auth]).chain(&mut output.example) {

@@ -163,6 +163,8 @@ async fn a_mispriced_model_from_the_command_line() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
     let _ = with_upstream(home, &upstream);
+    let config = home.join("config.toml");
+    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + "models = [\"house/lies\"]\n").unwrap();
     assert_eq!(run(home, &["login"]).0, Some(0));
     assert!(run(home, &["mispriced"]).2.contains("No model"));
     assert_eq!(check(home, "mispriced"), None);
@@ -170,6 +172,10 @@ async fn a_mispriced_model_from_the_command_line() {
     assert_eq!(ask().0, Some(0));
     let (code, _, err) = ask();
     assert!(code == Some(1) && err.contains("fake/house/lies is quarantined") && err.contains("lava-mcp quarantined"), "{err}");
+    // What a search finds, and the list of models, say so as well.
+    let found = || json_of(home, &["search", "house/lies"])["results"][0].clone();
+    assert_eq!((&found()["id"], &found()["available"]), (&json!("fake/house/lies"), &json!(false)), "{}", found());
+    assert!(found()["unavailable_reason"].as_str().unwrap().contains("is quarantined"), "{}", found());
     let (_, table, err) = run(home, &["mispriced"]);
     assert!(table.contains("fake/house/lies") && table.contains("2.000011") && err.contains("quarantined reinstate"), "{table}{err}");
     assert_eq!(json_of(home, &["mispriced"])["data"][0]["model"], "house/lies");
@@ -182,6 +188,7 @@ async fn a_mispriced_model_from_the_command_line() {
         json_of(home, &["mispriced", "sell-again", "fake/house/lies"]),
         json!({"reinstated": "fake/house/lies", "sold_again": "fake/house/lies"})
     );
+    assert_eq!(found()["available"], true);
     assert_eq!(ask().0, Some(0));
     // The words for people; the older ones go on to work.
     assert_eq!(json_of(home, &["quarantined"])["data"][0]["model"], "house/lies");

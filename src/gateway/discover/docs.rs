@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::hits::{address, of_catalog as credentials_of, of_custom, request};
+use super::hits::{address, example, of_catalog as credentials_of, of_custom, request};
 use crate::{
     catalog::{Auth, Dialect, Mode, Model, Provider},
     gateway::{
@@ -31,7 +31,8 @@ pub(super) fn of_catalog(offers: &Offers<'_>, provider: &'static Provider) -> Va
         .collect();
     let sold: Vec<Seller<'_>> = models.iter().map(|model| Seller::Catalog(provider, model)).collect();
     let chat = |seller: &&Seller<'_>| matches!(seller, Seller::Catalog(_, model) if model.mode == Mode::Chat);
-    let best = sold.iter().filter(chat).find(|seller| offers.check_call(seller).is_ok()).or_else(|| sold.iter().find(chat));
+    let can_buy: Vec<&Seller<'_>> = sold.iter().filter(|seller| offers.check_call(seller).is_ok()).collect();
+    let best = can_buy.iter().copied().find(chat).or_else(|| sold.iter().find(chat));
     let example = best.filter(|_| served.is_ok()).map(|seller| {
         let (url, body) = request(offers, seller);
         json!({"method": "POST", "url": url, "body": body})
@@ -42,9 +43,9 @@ pub(super) fn of_catalog(offers: &Offers<'_>, provider: &'static Provider) -> Va
         Auth::Header { name, prefix } => format!("{name}: {prefix}<key>"),
         Auth::Query { name } => format!("?{name}=<key>"),
     };
-    let can_buy: Vec<&str> = sold.iter().filter(|seller| offers.check_call(seller).is_ok()).map(Seller::model).collect();
+    let names = || can_buy.iter().take(SHOWN).map(|seller| seller.model()).collect::<Vec<_>>().join(", ");
     let state = match &check {
-        Ok(()) => format!("{} of them can be bought now, such as {}.", can_buy.len(), can_buy[..can_buy.len().min(SHOWN)].join(", ")),
+        Ok(()) => format!("{} of them can be bought now, such as {}.", can_buy.len(), names()),
         Err(why) => format!("Nothing of it can be bought now: {}.", why.reason()),
     };
     let variables = offers.registry.key_names(at).variables;
@@ -83,7 +84,7 @@ pub(super) fn of_own(offers: &Offers<'_>, custom: &CustomProvider) -> Value {
 /// A model server on this machine.
 pub(super) fn of_local(server: &LocalServer) -> Value {
     let url = address(server.base_url.as_str(), Endpoint::ChatCompletions.path());
-    let body = |model: &String| json!({"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 100});
+    let body = |model: &String| example(Endpoint::ChatCompletions, model);
     json!({
         "provider": server.id, "docs_url": Value::Null, "endpoints": endpoints(Some((Dialect::Openai, server.base_url.as_str()))),
         "auth": {"added_by": "gateway", "form": "none", "variables": [], "credentials": "not_needed"},

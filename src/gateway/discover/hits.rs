@@ -84,7 +84,7 @@ pub(super) fn request(offers: &Offers<'_>, seller: &Seller<'_>) -> (String, Valu
 }
 
 /// A body that asks a model through an endpoint.
-fn example(endpoint: Endpoint, model: &str) -> Value {
+pub(super) fn example(endpoint: Endpoint, model: &str) -> Value {
     match endpoint {
         Endpoint::Embeddings => json!({"model": model, "input": "Hello"}),
         // The same in both dialects, as short as it is.
