@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, IsTerminal};
 
+use futures_util::{FutureExt, future::BoxFuture};
+
 use super::{Failure, output};
 use crate::{mcp::transport::asked_to_stop, platform::Hidden};
 
@@ -17,14 +19,7 @@ pub(super) async fn secret_line(question: &str) -> Result<String, Failure> {
         io::stdin().lock().read_line(&mut line).map_err(|error| Failure::Error(format!("stdin cannot be read: {error}")))?;
         return Ok(line);
     }
-    // Handlers first: a signal in between would leave the terminal hidden.
-    let stop = asked_to_stop();
-    tokio::pin!(stop);
-    tokio::select! {
-        biased;
-        () = &mut stop => return Err(stopped()),
-        () = std::future::ready(()) => {}
-    }
+    let stop = listened_for().await?;
     let cannot = |error: io::Error| Failure::Error(format!("the terminal cannot hide what is typed ({error}): pipe the key in instead"));
     let hidden = Hidden::begin().map_err(cannot)?;
     output::ask(question);
@@ -43,17 +38,30 @@ pub(super) async fn confirm(question: &str) -> Result<bool, Failure> {
 
 /// The line that answers a question; `None` where the input ends instead.
 pub(super) async fn line(question: &str) -> Result<Option<String>, Failure> {
+    let stop = listened_for().await?;
     output::ask(question);
     let read_line = || {
         let mut line = String::new();
         io::stdin().read_line(&mut line).map(|bytes| (bytes > 0).then_some(line))
     };
-    read(read_line, asked_to_stop()).await
+    read(read_line, stop).await
 }
 
-/// What is typed up to Ctrl-D.
-pub(super) async fn text() -> Result<String, Failure> {
-    read(|| io::read_to_string(io::stdin()), asked_to_stop()).await
+/// What is typed up to Ctrl-D, once it is said how.
+pub(super) async fn text(how: &str) -> Result<String, Failure> {
+    let stop = listened_for().await?;
+    output::complain(how);
+    read(|| io::read_to_string(io::stdin()), stop).await
+}
+
+/// Listens for a stop before anything is asked: a signal in between would leave the terminal hidden, or end the process without a word.
+async fn listened_for() -> Result<BoxFuture<'static, ()>, Failure> {
+    let mut stop = asked_to_stop().boxed();
+    tokio::select! {
+        biased;
+        () = &mut stop => Err(stopped()),
+        () = std::future::ready(()) => Ok(stop),
+    }
 }
 
 /// Reads on a thread that may block, until `stop` resolves.

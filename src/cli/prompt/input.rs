@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{Failure, keyboard, output},
+    cli::{Failure, keyboard},
     mcp::media_kind,
 };
 
@@ -37,8 +37,8 @@ pub(super) async fn read(words: &[String], system: Option<&str>, files: &[PathBu
     }
     let is_typed = io::stdin().is_terminal() && keyboard::is_there() && (is_stdin_named || (words.is_empty() && files.is_empty()));
     if is_typed {
-        output::complain("Type your prompt, and end it with Ctrl-D on a line of its own; Ctrl-C stops.");
-        texts.push(keyboard::text().await?);
+        let how = "Type your prompt, and end it with Ctrl-D on a line of its own; Ctrl-C stops.";
+        texts.push(keyboard::text(how).await?);
     } else if is_stdin_named || !io::stdin().is_terminal() {
         texts.push(piped()?);
     }
