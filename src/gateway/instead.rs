@@ -4,8 +4,9 @@ use super::{
     Gateway,
     error::GatewayError,
     lookup::{Asker, look_up},
-    offers::{Endpoint, Offers, Unavailable},
+    offers::{Endpoint, Offers},
     sellers::{self, Seller},
+    unavailable::Unavailable,
 };
 use crate::{
     catalog::{Auth, Model, bare},

@@ -67,6 +67,7 @@ pub mod server;
 mod settle;
 mod template_tokens;
 mod tokens;
+mod unavailable;
 mod unpack;
 mod upstream;
 mod upstream_error;

@@ -18,9 +18,10 @@ use super::{
     lengths::check_name,
     local::LocalServer,
     lookup::{Asker, load_catalog, look_up},
-    offers::{Endpoint, Offers, Unavailable},
+    offers::{Endpoint, Offers},
     route::not_found,
     sellers::{self, Seller},
+    unavailable::Unavailable,
 };
 use crate::{
     catalog::Dialect,

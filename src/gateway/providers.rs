@@ -7,7 +7,7 @@ use super::{
     credentials::{Credentials, KeyNames},
     local::LocalServers,
     network::Network,
-    offers::Unavailable,
+    unavailable::Unavailable,
     waits::Waits,
 };
 use crate::{

@@ -11,9 +11,10 @@ use super::{
     instead::instead,
     local::LocalServer,
     lookup::{Asker, load_catalog, look_up},
-    offers::{Endpoint, Offers, Unavailable},
+    offers::{Endpoint, Offers},
     providers::{CustomProvider, custom_auth},
     sellers::{self, Seller},
+    unavailable::Unavailable,
 };
 use crate::{
     catalog::{Auth, Capability, Dialect, Model, Prices, Provider, ReportedCost},

@@ -7,9 +7,10 @@ use crate::{
     catalog::{Auth, Dialect, Mode, Model, Provider},
     gateway::{
         local::LocalServer,
-        offers::{Endpoint, Offers, Unavailable},
+        offers::{Endpoint, Offers},
         providers::CustomProvider,
         sellers::Seller,
+        unavailable::Unavailable,
     },
 };
 

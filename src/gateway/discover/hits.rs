@@ -8,10 +8,11 @@ use crate::{
     catalog::{self, Auth, Model, Provider, Rates},
     domain::{Rate, RequestShape},
     gateway::{
-        offers::{Endpoint, Offers, Unavailable},
+        offers::{Endpoint, Offers},
         providers::CustomProvider,
         route::below,
         sellers::Seller,
+        unavailable::Unavailable,
     },
 };
 
