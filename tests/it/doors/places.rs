@@ -122,8 +122,9 @@ async fn one_peer_has_a_quarter_of_the_places_unless_it_is_a_named_proxy() {
         let expected = if named { 400 } else { PLACES / 4 };
         let deadline = Instant::now() + Duration::from_secs(20);
         // Those that made room take a moment to notice it; and one that asks in the moment in which it is chosen stays.
-        while !(expected..expected + 4).contains(&pingers.iter().filter(|pinger| !pinger.is_finished()).count()) {
-            assert!(Instant::now() < deadline, "named: {named}");
+        let left = || pingers.iter().filter(|pinger| !pinger.is_finished()).count();
+        while !(expected..expected + 4).contains(&left()) {
+            assert!(Instant::now() < deadline, "named: {named}: {} of {} are left", left(), pingers.len());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         assert!(honest(&from_here).await.is_some());
