@@ -269,7 +269,7 @@ impl Index {
     /// See [`Catalog::nearest_models`].
     pub(super) fn nearest<'c>(&self, catalog: &'c Catalog, name: &str, n: usize) -> Vec<&'c Model> {
         let asked = text::squeezed(text::bare(name));
-        // "Weather" is no slip of "weaver".
+        // An everyday word is not a slip of a name ("weather" of "weaver"); it can only be the beginning of one.
         let most = if is_everyday(&asked) { 0 } else { 1 + asked.len() / 4 };
         let mut last: (&str, Option<usize>) = ("", None);
         let mut found: Vec<(usize, &Model)> = Vec::new();

@@ -27,6 +27,9 @@ pub(super) struct GatewayArgs {
     /// Address of a proxy in front of many clients, which may open more connections than other addresses. Can be repeated.
     #[arg(long, value_name = "ADDRESS")]
     trusted_proxy: Vec<IpAddr>,
+    /// A name under which a proxy on this machine passes requests on, such as lava.lan. Can be repeated.
+    #[arg(long, value_name = "NAME", value_parser = listen_address::host_name)]
+    host: Vec<String>,
 }
 
 pub(super) async fn gateway(settings: Settings, args: GatewayArgs, json: bool) -> Result<(), Failure> {
@@ -43,11 +46,11 @@ pub(super) async fn gateway(settings: Settings, args: GatewayArgs, json: bool) -
         output::print_json(&serde_json::json!({"url": url, "listening": address}))?;
     }
     if gateway.secret_keys().map_err(|error| Failure::Error(error.to_string()))?.is_empty() {
-        output::complain("There is no secret key yet. Make one with `lava-mcp secret-keys create`; it manages spend keys.");
+        output::complain("Programs need a spend key: `lava-mcp keys create NAME` makes one.");
     }
     let stop = async {
         transport::asked_to_stop().await;
         output::complain("Shutting down: requests in flight are settled, new ones are refused.");
     };
-    server::serve(gateway, listener, &proxies, stop).await.map_err(|error| Failure::Error(error.to_string()))
+    server::serve(gateway, listener, &proxies, args.host, stop).await.map_err(|error| Failure::Error(error.to_string()))
 }

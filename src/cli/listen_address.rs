@@ -24,6 +24,14 @@ pub(super) fn parse(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// Reads the name of a host, as it is in an address.
+pub(super) fn host_name(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.contains([':', '/', ' ']) {
+        true => Err("give a name such as lava.example.com, without scheme, port or path".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -86,7 +86,7 @@ pub(super) async fn logout(settings: Settings, args: LogoutArgs, json: bool) -> 
         return output::print_json(&json!({"logged_out": names.collect::<Vec<_>>(), "secret_key_forgotten": forgotten.is_some()}));
     }
     if logged_out.is_empty() && forgotten.is_none() {
-        output::say("Nobody was logged in.");
+        output::say("Not logged in; nothing was changed.");
     }
     for (name, outcome) in logged_out {
         let key = if outcome == LoggedOut::Revoked {

@@ -30,6 +30,9 @@ pub(super) struct SearchArgs {
 }
 
 pub(super) async fn search(settings: Settings, args: SearchArgs, json: bool) -> Result<(), Failure> {
+    if args.provider.is_none() && args.query.iter().all(|word| word.trim().is_empty()) {
+        return Err(Failure::Error("no words to look for; give some, such as `lava-mcp search cheap vision`, or a --provider".to_owned()));
+    }
     let app = App::new(settings)?;
     let mut parameters = vec![("query", args.query.join(" ")), ("limit", args.limit.to_string())];
     parameters.extend(args.kind.map(|kind| ("kind", kind)));
@@ -65,7 +68,7 @@ fn print(page: &SearchPage) {
         output::complain(&format!("{} of {}; prices in USD per million tokens", page.results.len(), counted(page.total, "result")));
     }
     page.note.iter().for_each(|note| output::complain(note));
-    // Many results have the same reason, but for the model's name.
+    // Many results have the same reason: a provider without a key.
     let mut reasons: Vec<String> = Vec::new();
     for why in page.results.iter().filter(|hit| !is_available(hit)).filter_map(reason) {
         if !reasons.contains(&why) {

@@ -40,7 +40,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS")]
     trusted_proxy: Vec<IpAddr>,
     /// A name under which the server is reached through a proxy; can be repeated. Each request then needs a spend key.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = listen_address::host_name)]
     host: Vec<String>,
     /// Leave out the legacy HTTP+SSE transport (/sse and /messages).
     #[arg(long)]
@@ -49,9 +49,6 @@ pub(super) struct ServeArgs {
 
 pub(super) async fn serve(settings: Settings, args: ServeArgs, json: bool) -> Result<(), Failure> {
     listen_address::check_remote(args.listen, args.allow_remote)?;
-    if let Some(name) = args.host.iter().find(|name| name.is_empty() || name.contains([':', '/', ' '])) {
-        return Err(Failure::Error(format!("--host {name}: give a name such as mcp.example.com, without scheme, port or path")));
-    }
     let options = serve::mcp_options(&settings);
     let proxies = [settings.trusted_proxies.clone(), args.trusted_proxy].concat();
     let found = super::in_words(&settings);

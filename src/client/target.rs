@@ -17,6 +17,9 @@ pub struct Target {
     pub url: String,
     /// The body, with the model in it where a model was named.
     pub body: Option<Map<String, Value>>,
+    /// The model that was named.
+    model: Option<String>,
+    /// The verb that it wants, where that is known.
     method: Option<Method>,
     /// A body that could be sent there.
     example: Value,
@@ -70,6 +73,21 @@ fn example_words(example: &Value) -> String {
 }
 
 impl Target {
+    /// The same with a body, in which the model that was named is put where it names none.
+    #[must_use]
+    pub fn with_body(mut self, body: Option<Map<String, Value>>) -> Self {
+        self.body = body;
+        if let (Some(body), Some(model)) = (&mut self.body, &self.model) {
+            body.entry("model").or_insert_with(|| model.as_str().into());
+        }
+        self
+    }
+
+    /// Whether it is known to take no body.
+    pub fn takes_no_body(&self) -> bool {
+        self.method == Some(Method::GET)
+    }
+
     /// The verb: the one that was given, else POST with a body and GET without, where the address is not known to want the other.
     ///
     /// # Errors
@@ -86,28 +104,46 @@ impl Target {
 }
 
 impl Client {
-    /// Finds what is called so: an address, with or without its scheme, stays what it is; the id of a model or provider becomes its address, and a model goes into the body
-    /// where that names none; a model without its provider goes to the seller that can be bought from first; `provider/path`, such as `openai/embeddings`, is an address of
+    /// Finds what is called so: an address, with or without its scheme, stays what it is; the id of a model or provider becomes its address; a model without its provider goes to the seller that can be bought from first; `provider/path`, such as `openai/embeddings`, is an address of
     /// that provider.
     ///
     /// # Errors
     /// [`TargetError`].
-    pub async fn find_target(&self, named: &str, body: Option<Map<String, Value>>) -> Result<Target, TargetError> {
+    pub async fn find_target(&self, named: &str) -> Result<Target, TargetError> {
         let named = named.trim();
         if is_address(named) {
-            return Ok(Target { url: named.to_owned(), body, method: None, example: Value::Null });
+            return Ok(Target { url: named.to_owned(), body: None, model: None, method: None, example: Value::Null });
+        }
+        let exact = self.model_by_id(named).await?;
+        if let Some(hit) = exact.as_ref().filter(|hit| is_available(hit)) {
+            return of_hit(hit, named);
         }
         let page = self.search(&[("query", named.to_owned()), ("limit", RESULTS_MAX.to_owned())]).await?;
-        if let Some(hit) = meant(&page.results, named) {
-            return of_hit(hit, named, body);
+        // A name with a slash in it may be that of a model which somebody else sells under its maker's name.
+        let called = meant(&page.results, named);
+        if let Some(hit) = called.filter(|hit| is_available(hit)).or(exact.as_ref()).or(called) {
+            return of_hit(hit, named);
         }
-        let endpoints = match self.below_provider(named, &body).await? {
+        let endpoints = match self.below_provider(named).await? {
             Ok(target) => return Ok(target),
             Err(endpoints) => endpoints,
         };
         let found = || page.results.iter().take(NEAREST_MAX).map(|hit| text(hit, "id").to_owned()).collect();
         let nearest = self.models_near(named).await.unwrap_or_else(found);
         Err(TargetError::Unknown { named: named.to_owned(), nearest, endpoints })
+    }
+
+    /// The model with exactly this id, `provider/model`, as a search shows it. A search over all sellers shows one of them for a model, so the one that is named is asked for.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the gateway does not answer.
+    pub async fn model_by_id(&self, id: &str) -> Result<Option<Value>, ClientError> {
+        let Some((provider, model)) = id.split_once('/').filter(|(provider, model)| !provider.is_empty() && !model.is_empty()) else {
+            return Ok(None);
+        };
+        let parameters = [("query", model), ("provider", provider), ("kind", "model"), ("limit", RESULTS_MAX)];
+        let page = self.search(&parameters.map(|(name, value)| (name, value.to_owned()))).await?;
+        Ok(page.results.into_iter().find(|hit| text(hit, "id").eq_ignore_ascii_case(id)))
     }
 
     /// Names of models that are written almost so; a search looks for words.
@@ -118,7 +154,7 @@ impl Client {
     }
 
     /// The address behind `provider/path`, or those that the provider has.
-    async fn below_provider(&self, named: &str, body: &Option<Map<String, Value>>) -> Result<Result<Target, Vec<String>>, TargetError> {
+    async fn below_provider(&self, named: &str) -> Result<Result<Target, Vec<String>>, TargetError> {
         let Some((provider, path)) = named.split_once('/').filter(|(provider, path)| !provider.is_empty() && !path.is_empty()) else {
             return Ok(Err(Vec::new()));
         };
@@ -130,11 +166,12 @@ impl Client {
         let endpoints = docs.get("endpoints").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let path = path.trim_matches('/');
         let path = path.strip_prefix("v1/").unwrap_or(path);
-        let found = endpoints.iter().find(|endpoint| text(endpoint, "url").strip_suffix(path).is_some_and(|base| base.ends_with('/')));
+        let base = endpoints.iter().find_map(|endpoint| text(endpoint, "url").strip_suffix("models"));
+        let found = endpoints.iter().find(|endpoint| base.is_some_and(|base| text(endpoint, "url").strip_prefix(base) == Some(path)));
         let Some(endpoint) = found else { return Ok(Err(endpoints.iter().map(|endpoint| text(endpoint, "url").to_owned()).collect())) };
         let url = text(endpoint, "url").to_owned();
         let example = docs.get("example").filter(|example| text(example, "url") == url).and_then(|example| example.get("body"));
-        Ok(Ok(Target { body: body.clone(), method: method_of(endpoint), example: example.cloned().unwrap_or_default(), url }))
+        Ok(Ok(Target { url, body: None, model: None, method: method_of(endpoint), example: example.cloned().unwrap_or_default() }))
     }
 }
 
@@ -157,20 +194,16 @@ fn meant<'a>(hits: &'a [Value], named: &str) -> Option<&'a Value> {
     hits.iter().find(|hit| is(hit, "id")).or_else(|| called.find(|hit| is_available(hit))).or(first)
 }
 
-fn of_hit(hit: &Value, named: &str, mut body: Option<Map<String, Value>>) -> Result<Target, TargetError> {
+fn of_hit(hit: &Value, named: &str) -> Result<Target, TargetError> {
     let url = text(hit, "url");
     // With a gap in it, for what is the customer's own.
     if url.is_empty() || (url.contains('{') && !is_available(hit)) {
         let reason = Some(text(hit, "unavailable_reason")).filter(|reason| !reason.is_empty()).unwrap_or("it has no address");
         return Err(TargetError::NotNow { named: named.to_owned(), reason: reason.to_owned() });
     }
-    if let Some(body) = &mut body
-        && text(hit, "kind") == "model"
-    {
-        body.entry("model").or_insert_with(|| text(hit, "label").into());
-    }
+    let model = (text(hit, "kind") == "model").then(|| text(hit, "label").to_owned());
     let example = hit.get("example_body").cloned().unwrap_or_default();
-    Ok(Target { url: url.to_owned(), body, method: method_of(hit), example })
+    Ok(Target { url: url.to_owned(), body: None, model, method: method_of(hit), example })
 }
 
 fn method_of(entry: &Value) -> Option<Method> {
@@ -212,9 +245,9 @@ mod tests {
         assert_eq!(id("m").as_deref(), Some("b/m"));
         assert_eq!(id("A/M").as_deref(), Some("a/m"), "who is named is meant");
         assert_eq!(id("m-3"), None);
-        let target = of_hit(&hits[1], "m", Some(Map::new())).unwrap();
+        let target = of_hit(&hits[1], "m").unwrap().with_body(Some(Map::new()));
         assert_eq!((target.body.unwrap()["model"].as_str(), target.url.as_str()), (Some("m"), "https://b/m"));
-        let bare = of_hit(&hits[1], "m", None).unwrap();
+        let bare = of_hit(&hits[1], "m").unwrap();
         assert!(matches!(bare.method(None), Err(TargetError::NeedsBody { .. })));
         assert_eq!(bare.method(Some(Method::GET)).unwrap(), Method::GET);
     }

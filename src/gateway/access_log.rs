@@ -56,7 +56,8 @@ impl LogEntry {
     /// The entry of a request that has come in, whose address has no key in it any more.
     pub(super) fn begin(request: &Request, id: &RequestId, origin: Origin) -> Self {
         let path = request.uri().path();
-        let is_quiet = PROBES.contains(&path) || (origin == Origin::ThisProcess && !SALES.contains(&path));
+        let is_quiet =
+            PROBES.contains(&path) || (origin == Origin::ThisProcess && request.method() == Method::GET && !SALES.contains(&path));
         let is_logged = if is_quiet { tracing::enabled!(Level::DEBUG) } else { tracing::enabled!(Level::INFO) };
         if !is_logged {
             return Self(None);

@@ -133,7 +133,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
         return Err(GatewayError::ShapeNotAllowed { allowed: key.settings.shape.as_str(), received: received.as_str() });
     }
     let (mut ask, route) = match target {
-        Target::Forward { method, url, body } => forward::resolve(gateway, &method, &url, &body, provider_key, sandbox).await?,
+        Target::Forward { method, url, body } => forward::resolve(gateway, &key, &method, &url, &body, provider_key, sandbox).await?,
         _ if provider_key.is_some() => return Err(GatewayError::BadRequest("A provider_key only works with /v1/forward.".to_owned())),
         Target::Chat { body } => by_name(gateway, &key, Ask::Chat(ChatRequest::parse(&body)?), sandbox).await?,
         Target::Messages { body } => by_name(gateway, &key, Ask::Messages(MessagesRequest::parse(&body)?), sandbox).await?,
@@ -151,7 +151,7 @@ pub(super) async fn authorise(gateway: &Gateway, inbound: Inbound) -> Result<Aut
     for fallback in &fallbacks {
         check_name("x-lava-fallbacks", &fallback.model)?;
         let route = match &fallback.url {
-            Some(url) => forward::fallback_route(gateway, &ask, url, &fallback.model, sandbox).await?,
+            Some(url) => forward::fallback_route(gateway, &key, &ask, url, &fallback.model, sandbox).await?,
             None => route_for(gateway, &key, &ask, meant_by(gateway, &key, &fallback.model), sandbox).await?,
         };
         routes.push(Arc::new(route));

@@ -50,7 +50,9 @@ pub(super) enum GatewayError {
          with `lava-mcp --sandbox keys create NAME --spend-limit 5/day`, or use a gateway that is not a sandbox."
     )]
     LiveKeyInSandbox,
-    #[error("This key only allows {allowed} request shape, but received {received}")]
+    #[error(
+        "This key only allows {allowed} request shape, but received {received}. `lava-mcp keys create NAME --shape {received}` makes a key for it."
+    )]
     ShapeNotAllowed { allowed: &'static str, received: &'static str },
     #[error("This key does not allow the model {model}; it allows: {}.", listed(allowed))]
     ModelNotAllowed { model: String, allowed: Vec<String> },

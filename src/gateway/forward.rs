@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     catalog::{Auth, Capability, Dialect, Prices, ReportedCost, address},
-    domain::Secret,
+    domain::{Secret, SpendKey},
     translate::{
         anthropic::MessagesRequest,
         openai::{ChatRequest, EmbeddingsRequest},
@@ -35,13 +35,14 @@ const TYPOS_MAX: usize = 2;
 /// Finds who is behind an address and what is asked of them.
 pub(super) async fn resolve(
     gateway: &Gateway,
+    key: &SpendKey,
     method: &Method,
     url: &str,
     body: &Bytes,
     provider_key: Option<Secret>,
     sandbox: bool,
 ) -> Result<(Ask, Route), GatewayError> {
-    let (url, owner) = find_owner(gateway, url, provider_key, sandbox).await?;
+    let (url, owner) = find_owner(gateway, key, url, provider_key, sandbox).await?;
     let endpoint = owner.endpoint(&url).to_owned();
     let ask = match (owner.dialect, method, endpoint.as_str()) {
         (Dialect::Openai, &Method::POST, "chat/completions") => Ask::Chat(ChatRequest::parse(body)?),
@@ -57,8 +58,15 @@ pub(super) async fn resolve(
 }
 
 /// The route of a fallback: an address at which the same can be asked of another model.
-pub(super) async fn fallback_route(gateway: &Gateway, ask: &Ask, url: &str, model: &str, sandbox: bool) -> Result<Route, GatewayError> {
-    let (url, owner) = find_owner(gateway, url, None, sandbox).await?;
+pub(super) async fn fallback_route(
+    gateway: &Gateway,
+    key: &SpendKey,
+    ask: &Ask,
+    url: &str,
+    model: &str,
+    sandbox: bool,
+) -> Result<Route, GatewayError> {
+    let (url, owner) = find_owner(gateway, key, url, None, sandbox).await?;
     if owner.dialect != dialect(ask) || owner.endpoint(&url) != ask.endpoint() {
         return Err(owner.not_supported(shown(&url), "A fallback must be an address of the same kind, at a provider of the same dialect."));
     }
@@ -83,7 +91,13 @@ struct Owner {
 }
 
 /// With a key of the caller's own, the gateway's is not looked for.
-async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>, sandbox: bool) -> Result<(Url, Owner), GatewayError> {
+async fn find_owner(
+    gateway: &Gateway,
+    key: &SpendKey,
+    text: &str,
+    provider_key: Option<Secret>,
+    sandbox: bool,
+) -> Result<(Url, Owner), GatewayError> {
     let not_supported = |hint: &str| GatewayError::TargetNotSupported { target: without_secrets(text), hint: hint.to_owned() };
     let url = address::parse(text).map_err(not_supported)?;
     let registry = &gateway.registry;
@@ -112,7 +126,7 @@ async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>,
     }
     load_catalog().await;
     let found = registry.catalog().owner_of(&url).filter(|(provider, _)| registry.custom(&provider.id).is_none());
-    let (provider, base) = found.ok_or_else(|| not_supported(&format!("{}{HINT}", did_you_mean(registry, &url))))?;
+    let (provider, base) = found.ok_or_else(|| not_supported(&format!("{}{HINT}", did_you_mean(registry, key, &url))))?;
     let names = registry.key_names(provider);
     let credential = find(&names).await?;
     let spoken_at = match Offers::new(registry, None, sandbox).served(provider) {
@@ -136,18 +150,24 @@ async fn find_owner(gateway: &Gateway, text: &str, provider_key: Option<Secret>,
 }
 
 /// The base address that was likely meant, as the beginning of a hint: one of the same host, or of a host that is written almost so.
-fn did_you_mean(registry: &Registry, url: &Url) -> String {
+fn did_you_mean(registry: &Registry, key: &SpendKey, url: &Url) -> String {
     let Some(host) = url.host_str() else { return String::new() };
     let wanted = host.strip_prefix("www.").unwrap_or(host);
     let distance = |base: &Url| {
         let known = base.host_str()?;
-        let is_behind = known.strip_suffix(wanted).is_some_and(|front| front.ends_with('.'));
+        let is_behind = wanted.contains('.') && known.strip_suffix(wanted).is_some_and(|front| front.ends_with('.'));
+        // A host may be as long as the caller likes.
+        if !is_behind && known.len().abs_diff(wanted.len()) > TYPOS_MAX {
+            return None;
+        }
         let typos = if is_behind { 1 } else { strsim::damerau_levenshtein(known, wanted) };
         (typos <= TYPOS_MAX).then_some(typos)
     };
     let of_catalog = registry.catalog().providers().iter().filter(|provider| registry.custom(&provider.id).is_none());
     let of_catalog = of_catalog.filter_map(|provider| Some((&*provider.id, Url::parse(&provider.base_url).ok()?)));
-    let own = registry.custom.iter().map(|custom| (custom.id.as_str(), custom.base_url.clone()));
+    // Where a provider of the config file is, is only for who may buy from it.
+    let own = registry.custom.iter().filter(|custom| registry.allows(key, &custom.id, ""));
+    let own = own.map(|custom| (custom.id.as_str(), custom.base_url.clone()));
     let near = own.chain(of_catalog).filter_map(|(id, base)| Some((distance(&base)?, id, base)));
     let nearest = near.min_by_key(|(typos, ..)| *typos);
     nearest.map_or_else(String::new, |(_, id, base)| format!("The nearest is {id}, at {}. ", base.as_str().trim_end_matches('/')))

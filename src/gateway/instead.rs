@@ -27,7 +27,8 @@ pub(super) async fn instead(
     sandbox: bool,
 ) -> Result<String, GatewayError> {
     let registry = &gateway.registry;
-    let offers = Offers::new(registry, Some(key), sandbox);
+    let quarantined = gateway.quarantined_for(Some(key), sandbox)?;
+    let offers = Offers::new(registry, Some(key), sandbox).without(&quarantined);
     let refused_bare = bare(refused);
     let (mut now, mut with_key) = (Vec::new(), Vec::new());
     for seller in sellers::in_catalog(registry, refused_bare).filter(|seller| seller.full_name() != refused) {

@@ -88,7 +88,7 @@ impl<'a> Offers<'a> {
 
     /// Without the models of this list, which are (provider, model): see [`Gateway::quarantined_for`].
     ///
-    /// A request does not need it: the ledger refuses those models itself.
+    /// A request does not ask for it beforehand, which would be a read for each: the ledger refuses those models itself.
     pub(super) const fn without(mut self, quarantined: &'a [(String, String)]) -> Self {
         self.quarantined = quarantined;
         self

@@ -17,12 +17,18 @@ pub use crate::listen::Peer;
 /// How long requests in flight may go on after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(25);
 
-/// Serves until `stop` resolves, with no bound on the connections of each of `proxies`; then lets requests in flight finish, settles what is left, and closes the ledger.
+/// Serves until `stop` resolves, also under `names` that a proxy on this machine passes on, with no bound on the connections of each of `proxies`; then lets requests in flight finish, settles what is left, and closes the ledger.
 ///
 /// # Errors
 /// When the listener's address is not known.
-pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, proxies: &[IpAddr], stop: impl Future<Output = ()>) -> io::Result<()> {
-    let router = router(gateway.clone(), listener.local_addr()?);
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    proxies: &[IpAddr],
+    names: Vec<String>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let router = door::router(gateway.clone(), listener.local_addr()?, names);
     listen::serve(router, listener, proxies, stop, DRAIN).await;
     gateway.shut_down(Duration::from_secs(1)).await;
     Ok(())
@@ -30,5 +36,5 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, proxies: &[IpAd
 
 /// The gateway's routes as a listener at this address serves them: with metrics, and behind the rules on who may call.
 pub fn router(gateway: Arc<Gateway>, address: SocketAddr) -> Router {
-    door::router(gateway, address)
+    door::router(gateway, address, Vec::new())
 }

@@ -71,6 +71,13 @@ pub(crate) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Optio
     }
 }
 
+/// Whether a host, with or without a port, is one of these names, which have none.
+pub(crate) fn is_named(host_and_port: &str, names: &[String]) -> bool {
+    let host =
+        host_and_port.rsplit_once(':').filter(|(_, port)| port.bytes().all(|c| c.is_ascii_digit())).map_or(host_and_port, |(host, _)| host);
+    names.iter().any(|name| name.eq_ignore_ascii_case(host))
+}
+
 /// Whether a host, with or without a port, is this machine: by the one name that always means it, or by an address as it is usually written.
 pub(crate) fn is_this_machine(host_and_port: &str) -> bool {
     let after_host = if host_and_port.starts_with('[') { host_and_port.find(']').map(|end| end + 1) } else { host_and_port.find(':') };

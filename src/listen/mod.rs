@@ -26,7 +26,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 pub(crate) use crate::platform::{Ends, is_of_trusted_account};
 pub(crate) use body_budget::{BodyBudget, BodyShare, OverBudget};
 pub use caller::Peer;
-pub(crate) use caller::{host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one};
+pub(crate) use caller::{host, is_named, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one};
 use lingering::{Lingering, Unread};
 use places::Places;
 pub(crate) use strangers::Strangers;

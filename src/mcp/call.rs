@@ -145,7 +145,7 @@ async fn request(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) ->
     let is_bounded = paid::is_bounded(server, key, max_cost).await?;
     let client = session.client().await?;
     // What is said of it is what this key may buy.
-    let target = client.clone().looking_as(Some(key.clone())).find_target(&args.url, args.body).await.map_err(ToolError::from)?;
+    let target = client.clone().looking_as(Some(key.clone())).find_target(&args.url).await.map_err(ToolError::from)?.with_body(args.body);
     let method = target.method(args.method.map(Verb::method)).map_err(ToolError::from)?;
     let (mut url, body) = (target.url, target.body);
     let shown = text::one_line(url.split(['?', '#']).next().unwrap_or_default(), ADDRESS_CHARS_MAX);

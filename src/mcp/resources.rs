@@ -191,8 +191,7 @@ fn listing(total: usize, models: &[Value]) -> Value {
 async fn model(server: &LavaMcp, payer: &Payer, id: &str) -> Result<Option<Value>, Stop> {
     let client = server.session.looker(payer).await?;
     let id = percent_decoded(id);
-    let page = client.search(&[("query", id.clone()), ("kind", "model".to_owned()), ("limit", "25".to_owned())]).await?;
-    Ok(page.results.into_iter().find(|hit| hit.get("id").and_then(Value::as_str) == Some(&*id)))
+    Ok(client.model_by_id(&id).await?)
 }
 
 /// An id as some clients write it in an address.

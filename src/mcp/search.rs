@@ -83,6 +83,9 @@ struct Hit {
     credentials: String,
     #[serde(default)]
     docs_url: Option<String>,
+    /// The tools that buy it as it is shown: "prompt", "call".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<String>,
     /// Whether it can be bought now, as it is shown.
     #[serde(default = "yes")]
     available: bool,
@@ -144,6 +147,7 @@ impl Hit {
             *name = text::one_line(name, NAME_CHARS_MAX);
         }
         self.unavailable_reason = self.unavailable_reason.map(|why| text::one_line(&why, TEXT_CHARS_MAX));
+        self.tools.retain(|tool| matches!(tool.as_str(), "prompt" | "call"));
         self.docs_url = self.docs_url.map(|url| text::one_line(&url, NAME_CHARS_MAX));
         for part in [&mut self.example_body, &mut self.pricing] {
             if !part.is_object() || part.to_string().len() > PART_BYTES_MAX {

@@ -342,3 +342,24 @@ async fn a_packed_body_is_read_within_the_bounds_of_any_body() {
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
     harness.finish().await;
 }
+
+#[tokio::test]
+async fn a_host_that_is_not_known_is_answered_at_once_however_long_it_is() {
+    let harness = Harness::start().await;
+    let (key, _) = harness.key_with_limit("1.00").await;
+    let bearer = format!("Bearer {key}");
+    let ask = async |host: &str| {
+        let began = std::time::Instant::now();
+        let path = format!("/v1/forward?u=https://{host}/v1/models");
+        let answer = send(&harness, Method::GET, &path, &[("authorization", &bearer)], &Value::Null).await;
+        (answer.text(), began.elapsed())
+    };
+    let (text, elapsed) = ask(&"a".repeat(30_000)).await;
+    assert!(elapsed < std::time::Duration::from_secs(3), "{elapsed:?}");
+    assert!(!text.contains("The nearest is"), "{}", &text[..300]);
+    let (text, _) = ask("api.openai.con").await;
+    assert!(text.contains("The nearest is openai, at https://api.openai.com/v1"), "{text}");
+    let (text, _) = ask("com").await;
+    assert!(!text.contains("The nearest is"), "{text}");
+    harness.finish().await;
+}

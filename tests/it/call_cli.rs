@@ -167,11 +167,16 @@ fn a_pipe_that_stays_open_is_spoken_of_and_not_read_for_a_get() {
     let open = child.stdin.take();
     assert!(child.wait_with_output().unwrap().status.success(), "its input is still open");
     drop(open);
+    // Nor where the address is known to take no body: the input may be the list of a loop.
     let mut child = start(&[]);
+    let open = child.stdin.take();
+    assert!(child.wait_with_output().unwrap().status.success(), "its input is still open");
+    drop(open);
+    let mut child = start(&["-X", "POST"]);
     std::thread::sleep(Duration::from_millis(2_500));
     drop(child.stdin.take());
     let done = child.wait_with_output().unwrap();
-    assert!(done.status.success() && text(&done.stderr).contains("Reading the body from stdin"), "{done:?}");
+    assert!(text(&done.stderr).contains("Reading the body from stdin"), "{done:?}");
 }
 
 /// A provider whose list of models is a picture.
@@ -218,7 +223,7 @@ fn what_is_not_text_goes_to_files_and_pipes_as_it_is_and_never_to_a_terminal() {
     );
     // It was paid for, so it is kept.
     let kept =
-        std::fs::read_dir(home.path()).unwrap().flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("lava-mcp-req_"));
+        std::fs::read_dir(home.path()).unwrap().flatten().find(|entry| entry.file_name().to_string_lossy().starts_with("lava-mcp-0"));
     let kept = kept.unwrap().path();
     assert!(shown.replace("\r\n", "").contains(kept.to_str().unwrap()) && std::fs::read(&kept).unwrap() == PNG, "{shown}");
 

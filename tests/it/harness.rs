@@ -298,7 +298,7 @@ impl Served {
     pub(crate) async fn start(gateway: Arc<Gateway>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, (stop, stopped)) = (listener.local_addr().unwrap(), oneshot::channel::<()>());
-        let task = tokio::spawn(server::serve(gateway, listener, &[], async move {
+        let task = tokio::spawn(server::serve(gateway, listener, &[], Vec::new(), async move {
             let _ = stopped.await;
         }));
         Self { address, stop, task }

@@ -152,6 +152,10 @@ async fn allow_lists_hold_for_every_spelling_and_every_fallback() {
     let (key, _) = harness.key(json!({"request_shape": "anthropic"})).await;
     let refused = harness.chat(&key, "ok", Value::Null).await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (403, "request_shape_not_allowed"));
-    assert_eq!(refused.json()["error"]["message"], "This key only allows anthropic request shape, but received openai");
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(
+        message.contains("This key only allows anthropic request shape, but received openai. `lava-mcp keys create NAME --shape openai`"),
+        "{message}"
+    );
     harness.finish().await;
 }

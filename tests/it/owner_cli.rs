@@ -167,7 +167,7 @@ async fn a_mispriced_model_from_the_command_line() {
     std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + "models = [\"house/lies\"]\n").unwrap();
     assert_eq!(run(home, &["login"]).0, Some(0));
     assert!(run(home, &["mispriced"]).2.contains("No model"));
-    assert_eq!(check(home, "mispriced"), None);
+    assert_eq!(check(home, "quarantined"), None);
     let ask = || run(home, &["prompt", "fake/house/lies", "Hi", "--max-tokens", "9"]);
     assert_eq!(ask().0, Some(0));
     let (code, _, err) = ask();
@@ -179,7 +179,7 @@ async fn a_mispriced_model_from_the_command_line() {
     let (_, table, err) = run(home, &["mispriced"]);
     assert!(table.contains("fake/house/lies") && table.contains("2.000011") && err.contains("quarantined reinstate"), "{table}{err}");
     assert_eq!(json_of(home, &["mispriced"])["data"][0]["model"], "house/lies");
-    assert!(check(home, "mispriced").unwrap().starts_with("fake/house/lies billed more"));
+    assert!(check(home, "quarantined").unwrap().starts_with("fake/house/lies billed more"));
     for (wrong, says) in [("house", "openai/gpt-4o-mini"), ("fake/ok", "fake/ok is not quarantined")] {
         let (code, _, err) = run(home, &["mispriced", "sell-again", wrong]);
         assert!(code == Some(1) && err.contains(says), "{wrong}: {err}");

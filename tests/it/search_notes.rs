@@ -19,8 +19,8 @@ fn json(variables: &[(&str, &str)], args: &[&str]) -> Value {
 #[test]
 fn what_is_not_sold_is_said() {
     for (question, says) in [
-        ("send sms", r#"Nothing is sold here for "send" or "sms"."#),
-        ("weather", r#"Nothing is sold here for "weather"."#),
+        ("send sms", r#"Nothing sold here is called or described as "send" or "sms"."#),
+        ("weather", r#"Nothing sold here is called or described as "weather"."#),
         ("gpt-9z", "Nothing found; did you mean"),
     ] {
         let (out, err) = search(&[], &[question]);
@@ -66,7 +66,7 @@ fn a_model_is_told_what_is_not_sold() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::sandbox(home.path(), true);
     let found = server.call("search", json!({"query": "send sms"}));
-    let says = r#"Nothing is sold here for "send" or "sms"."#;
+    let says = r#"Nothing sold here is called or described as "send" or "sms"."#;
     assert!(found["content"][0]["text"].as_str().unwrap().starts_with(says), "{found}");
     assert!(found["structuredContent"]["note"].as_str().unwrap().starts_with(says), "{found}");
     let found = server.call("search", json!({"query": "claude poems"}));

@@ -195,3 +195,29 @@ fn secret_keys_are_made_listed_and_deleted() {
     assert_eq!(run(&["delete", id]).status.code(), Some(1));
     assert_eq!(serde_json::from_slice::<Value>(&run(&["list", "--json"]).stdout).unwrap(), json!([]));
 }
+
+#[tokio::test]
+async fn a_gateway_behind_a_proxy_answers_under_the_names_it_was_given_and_no_others() {
+    let home = tempfile::tempdir().unwrap();
+    let gateway =
+        Gateway::listen(home.path(), program(home.path()), &["--listen", "127.0.0.1:0", "--host", "lava.lan", "--host", "192.168.1.20"]);
+    let ask = async |host: &str, path: &str, origin: Option<&str>| {
+        let url = format!("{}{path}", gateway.address.trim_end_matches("/v1"));
+        let mut request = http().get(url).header("host", host);
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    for host in ["lava.lan", "LAVA.LAN", "lava.lan:443", "192.168.1.20", "127.0.0.1", "localhost:4040"] {
+        assert_eq!(ask(host, "/v1/models", None).await, 200, "{host}");
+    }
+    assert_eq!(ask("lava.lan", "/v1/models", Some("https://lava.lan")).await, 200);
+    for (host, origin) in
+        [("evil.example", None), ("lava.lan.evil.example", None), ("192.168.1.21", None), ("lava.lan", Some("https://evil.example"))]
+    {
+        assert_eq!(ask(host, "/v1/models", origin).await, 403, "{host} {origin:?}");
+    }
+    // Whoever comes through the proxy is not a program of this machine, whether the proxy says that it is one or not.
+    assert_eq!(ask("lava.lan", "/metrics", None).await, 401);
+}

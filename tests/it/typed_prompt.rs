@@ -69,7 +69,9 @@ fn ctrl_c_while_typing_leaves_nothing_behind() {
 fn ctrl_c_while_waiting_settles_what_was_begun() {
     let home = tempfile::tempdir().unwrap();
     let mut terminal = prompt(home.path(), &["house/late", "Hi"]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while count(home.path(), "SELECT count(*) FROM hold") == 0 {
+        assert!(std::time::Instant::now() < deadline, "{}", terminal.shown());
         std::thread::sleep(Duration::from_millis(10));
     }
     std::thread::sleep(Duration::from_millis(200));

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lava_mcp::catalog::Catalog;
 use serde_json::{Value, json};
 
 use crate::{cli::program, mcp_stdio::Server};
@@ -85,5 +86,21 @@ fn a_name_that_many_sell_is_called_where_the_key_may_buy() {
         assert_eq!(bought["structuredContent"]["status"], 200, "{provider}: {bought}");
         let typed = run_only(provider, home.path(), &["call", "openai/gpt-oss-120b", "-d", &body.to_string()]);
         assert_eq!(typed["status"], 200, "{provider}: {typed}");
+    }
+}
+
+/// A search shows one seller of a model; who names another one means that one.
+#[test]
+fn every_model_is_found_by_its_id_whoever_sells_it() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::sandbox(home.path(), true);
+    let ids: Vec<String> =
+        Catalog::embedded().models().iter().step_by(60).map(|model| format!("{}/{}", model.provider, model.id)).collect();
+    assert!(ids.len() > 50, "{}", ids.len());
+    for id in ids {
+        let uri = format!("lava-mcp://models/{id}");
+        let read = server.request("resources/read", json!({"uri": uri}));
+        let text = read["result"]["contents"][0]["text"].as_str().unwrap_or_else(|| panic!("{id}: {read}"));
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap()["id"], *id);
     }
 }

@@ -68,7 +68,11 @@ pub(super) fn show(
     let (cost, remaining) = (report.and_then(RequestReport::cost), report.and_then(RequestReport::remaining));
     let written_to = match destination {
         Some(mut destination) => {
-            destination.write(&answer.body)?;
+            if let Err(failure) = destination.write(&answer.body) {
+                // It was paid for.
+                keep(media.unwrap_or("text"), answer)?;
+                return Err(failure);
+            }
             Some(destination.path.clone())
         }
         None => None,
@@ -107,15 +111,13 @@ pub(super) fn show(
     Ok(())
 }
 
-/// What a terminal cannot show was paid for all the same, so it is kept.
+/// What cannot be shown or put where it should go was paid for all the same, so it is kept.
 fn keep(kind: &str, answer: &Forwarded) -> Result<(), Failure> {
-    let id = answer.request_id.clone().unwrap_or_else(|| ulid::Ulid::generate().to_string());
-    let path = std::env::temp_dir().join(format!("lava-mcp-{id}.{}", media_extension(kind)));
-    private_file::write_new(&path, &answer.body).map_err(|error| {
-        Failure::Error(format!("the answer is {kind}, which a terminal cannot show, and {} cannot be written: {error}", path.display()))
-    })?;
+    let path = std::env::temp_dir().join(format!("lava-mcp-{}.{}", ulid::Ulid::generate(), media_extension(kind)));
+    private_file::write_new(&path, &answer.body)
+        .map_err(|error| Failure::Error(format!("the answer ({kind}) is lost: {} cannot be written: {error}", path.display())))?;
     output::complain(&format!(
-        "The answer is {kind} ({}), which a terminal cannot show; it is in {}. Use --output FILE to choose the place.",
+        "The answer is {kind} ({}), and is kept in {}. Use --output FILE to choose the place.",
         counted(answer.body.len(), "byte"),
         path.display()
     ));

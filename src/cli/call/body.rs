@@ -11,27 +11,33 @@ use crate::cli::{Failure, output};
 
 /// The largest body that a gateway takes, in bytes.
 const BYTES_MAX: u64 = 32 << 20;
+/// How messages call the standard input.
+const PIPE: &str = "what was piped in";
 /// After so long a person hears what is waited for: a program may have left its end of the pipe open.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Reads the body; `None` where there is none. Without `--data` a pipe is read, unless the call has no body anyway.
-pub(super) async fn read(data: Option<&str>, takes_pipe: bool) -> Result<Option<Map<String, Value>>, Failure> {
-    let (from, text) = match data {
-        Some("-") => ("what was piped in".to_owned(), piped().await?),
-        Some(data) => match data.strip_prefix('@') {
-            Some("-") => ("what was piped in".to_owned(), piped().await?),
-            Some(path) => (path.to_owned(), of_file(path)?),
-            None => ("--data".to_owned(), data.to_owned()),
-        },
-        None if !takes_pipe || io::stdin().is_terminal() => return Ok(None),
-        None => match piped().await? {
-            text if text.trim().is_empty() => return Ok(None),
-            text => ("what was piped in".to_owned(), text),
-        },
-    };
+/// The body that `--data` says.
+pub(super) async fn given(data: &str) -> Result<Map<String, Value>, Failure> {
+    match data.strip_prefix('@').unwrap_or(data) {
+        "-" => parse(PIPE, &piped().await?),
+        path if data.starts_with('@') => parse(path, &of_file(path)?),
+        json => parse("--data", json),
+    }
+}
+
+/// The body that is piped in, if one is.
+pub(super) async fn piped_in() -> Result<Option<Map<String, Value>>, Failure> {
+    if io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let text = piped().await?;
+    if text.trim().is_empty() { Ok(None) } else { parse(PIPE, &text).map(Some) }
+}
+
+fn parse(from: &str, text: &str) -> Result<Map<String, Value>, Failure> {
     let wrong = |why: String| Failure::coded("bad_body", format!("{from} is not a JSON object: {why}"));
     match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
-        Ok(Value::Object(body)) => Ok(Some(body)),
+        Ok(Value::Object(body)) => Ok(body),
         Ok(_) => Err(wrong("it is JSON of another kind".to_owned())),
         Err(_) if text.trim().is_empty() => Err(wrong("it is empty".to_owned())),
         Err(error) => Err(wrong(error.to_string())),
@@ -45,7 +51,7 @@ fn of_file(path: &str) -> Result<String, Failure> {
 }
 
 async fn piped() -> Result<String, Failure> {
-    let reading = tokio::task::spawn_blocking(|| text(io::stdin(), "what was piped in"));
+    let reading = tokio::task::spawn_blocking(|| text(io::stdin(), PIPE));
     tokio::pin!(reading);
     let read = match tokio::time::timeout(QUIET, &mut reading).await {
         Ok(read) => read,

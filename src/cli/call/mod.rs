@@ -30,7 +30,7 @@ Examples:
   lava-mcp call openai/models
   lava-mcp call text-embedding-3-small -d '{\"input\": \"Hello\"}'
   lava-mcp call https://api.openai.com/v1/chat/completions -d @body.json --max-cost 0.01
-  jq '{input: .}' text.json | lava-mcp call openai/embeddings --output answer.json
+  jq '{model: \"text-embedding-3-small\", input: .}' text.json | lava-mcp call openai/embeddings --output answer.json
 
 `lava-mcp search WORDS --json` shows url, method and example_body of what can be called.";
 
@@ -85,7 +85,10 @@ fn quoted(word: &str) -> &str {
 }
 
 pub(super) async fn call(settings: Settings, args: CallArgs, json: bool) -> Result<(), Failure> {
-    let body = body::read(args.data.as_deref(), args.method != Some(Method::GET)).await?;
+    let body = match &args.data {
+        Some(data) => Some(body::given(data).await?),
+        None => None,
+    };
     let app = App::new(settings)?;
     let session = app.session.clone();
     paid::pay(app, request(&session, args, body, json)).await
@@ -93,12 +96,17 @@ pub(super) async fn call(settings: Settings, args: CallArgs, json: bool) -> Resu
 
 async fn request(session: &Session, args: CallArgs, body: Option<Map<String, Value>>, json: bool) -> Result<(), Failure> {
     let client = session.client().await?;
-    // What cannot be called needs no key.
-    let check = async { Ok(client.find_target(&args.url, body.clone()).await?.method(args.method.clone()).map(drop)?) };
+    // What cannot be called needs no key; and what takes no body leaves a pipe to others, such as the loop of a script.
+    let target = client.find_target(&args.url).await?;
+    let body = match body {
+        None if args.method.as_ref().map_or(!target.takes_no_body(), |method| *method != Method::GET) => body::piped_in().await?,
+        body => body,
+    };
+    let check = async { Ok(target.with_body(body.clone()).method(args.method.clone()).map(drop)?) };
     Box::pin(ensure_key(session, check)).await?;
     let pays = session.forward_key(&command_line()).await?;
     let key = &pays.key;
-    let target = client.clone().looking_as(Some(key.clone())).find_target(&args.url, body).await?;
+    let target = client.clone().looking_as(Some(key.clone())).find_target(&args.url).await?.with_body(body);
     let method = target.method(args.method)?;
     let body = target.body.map(|body| Bytes::from(Value::Object(body).to_string()));
     let destination = args.output.as_deref().map(Destination::open).transpose()?;

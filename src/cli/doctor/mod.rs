@@ -27,20 +27,31 @@ pub(super) struct DoctorArgs {
 pub(super) async fn doctor(found: Found, args: &DoctorArgs, json: bool) -> Result<(), Failure> {
     let mut checks = vec![Check::ok("version", format!("lava-mcp {}", env!("CARGO_PKG_VERSION")))];
     checks.extend(found.checks());
+    // With a setting left out, a key could go to another address than the one that was meant, and the ledger be another one.
+    let is_whole = found.wrong.is_empty();
     let settings = found.settings;
-    let data = settings::data_folder(&settings.data_dir);
-    let can_write = data.result == Outcome::Ok;
-    checks.push(data);
+    let can_write = is_whole && {
+        let data = settings::data_folder(&settings.data_dir);
+        let can_write = data.result == Outcome::Ok;
+        checks.push(data);
+        can_write
+    };
+    let is_online = args.online && is_whole;
+    if args.online && !is_whole {
+        checks.push(Check::note("online", "no key was tested, because a setting is wrong"));
+    }
     let is_file = vault_of(&settings).kind() == "file";
     if can_write || !is_file {
         checks.push(settings::vault(&settings).await);
     }
     let is_embedded = settings.mode == Mode::Embedded;
-    let shelf = if is_embedded { providers::look(&settings, args.online).await? } else { Shelf::default() };
-    if can_write || !is_embedded {
+    let shelf = if is_embedded { providers::look(&settings, is_online).await? } else { Shelf::default() };
+    if is_whole && (can_write || !is_embedded) {
         let app = App::new(settings)?;
-        checks.extend(session::look(&app, is_embedded, args.online).await);
+        checks.extend(session::look(&app, is_embedded, is_online).await);
         app.close().await;
+    } else if !is_whole {
+        checks.push(Check::note("ledger", "not checked, because a setting is wrong"));
     } else {
         checks.push(Check::note("ledger", "not checked, because the data folder cannot be written"));
     }

@@ -102,7 +102,7 @@ async fn ledger(app: &App) -> Vec<Check> {
     }
     if !mispriced.is_empty() {
         checks.push(Check::note(
-            "mispriced",
+            "quarantined",
             format!("{} billed more than the prices allow; `lava-mcp quarantined` shows what happened", mispriced.join(", ")),
         ));
     }

@@ -19,7 +19,7 @@ enum Shape {
 #[derive(Debug, Args)]
 pub(super) struct Limits {
     /// The most money per cycle, such as 5/day, 50.00/monthly or 20/total; `none` for no limit.
-    #[arg(long, value_name = "AMOUNT/CYCLE", allow_hyphen_values = true, value_parser = or_none(SpendLimit::parse_short))]
+    #[arg(long, alias = "limit", value_name = "AMOUNT/CYCLE", allow_hyphen_values = true, value_parser = or_none(SpendLimit::parse_short))]
     spend_limit: Option<Change<SpendLimit>>,
     /// The most requests per cycle, such as 1000/day; `none` for no limit.
     #[arg(long, value_name = "COUNT/CYCLE", allow_hyphen_values = true, value_parser = or_none(RequestLimit::parse_short))]

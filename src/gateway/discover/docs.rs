@@ -10,7 +10,6 @@ use crate::{
         offers::{Endpoint, Offers},
         providers::CustomProvider,
         sellers::Seller,
-        unavailable::Unavailable,
     },
 };
 
@@ -45,15 +44,27 @@ pub(super) fn of_catalog(offers: &Offers<'_>, provider: &'static Provider) -> Va
         Auth::Query { name } => format!("?{name}=<key>"),
     };
     let names = || can_buy.iter().take(SHOWN).map(|seller| seller.model()).collect::<Vec<_>>().join(", ");
-    let state = match &check {
-        Ok(()) => format!("{} of them can be bought now, such as {}.", can_buy.len(), names()),
-        Err(why) => format!("Nothing of it can be bought now: {}.", why.reason()),
+    let not_now = match &check {
+        Err(why) => Some(why.reason()),
+        Ok(()) if !can_buy.is_empty() => None,
+        // Its list of models can still be read.
+        Ok(()) => Some(match sold.iter().find_map(|seller| offers.check_call(seller).err()) {
+            Some(why) => why.reason(),
+            None => format!(
+                "the prices of its models are not known; write base_url and price under [providers.{}] into the config file",
+                provider.id
+            ),
+        }),
+    };
+    let state = match &not_now {
+        None => format!("{} of them can be bought now, such as {}.", can_buy.len(), names()),
+        Some(why) => format!("Nothing of it can be bought now: {why}."),
     };
     let variables = offers.registry.key_names(at).variables;
     json!({
         "provider": provider.id, "docs_url": provider.docs, "endpoints": endpoints(served.ok().map(|at| (at.dialect, &*at.base_url))),
         "auth": {"added_by": "gateway", "form": how, "variables": variables, "credentials": credentials_of(offers, provider)},
-        "example": example, "available": check.is_ok(), "unavailable_reason": check.as_ref().err().map(Unavailable::reason),
+        "example": example, "available": not_now.is_none(), "unavailable_reason": not_now,
         "text": format!(
             "{} speaks the {} dialect. {} models with a price in the catalog. {state} The gateway adds the credential; never put one into a request.",
             provider.name, at.dialect.as_str(), models.len(),

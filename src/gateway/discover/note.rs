@@ -26,7 +26,7 @@ pub(super) fn of(registry: &Registry, query: &SearchQuery, unknown: &[Box<str>],
         (0, []) if query.query.trim().is_empty() => None,
         (0, []) => Some(format!("Nothing found{} Try other words, or fewer.", near(registry, &query.query))),
         (0, _) => Some(format!(
-            "Nothing is sold here for {}{} The catalog has AI models and their providers: search for a name, or for what a model should do, such as \
+            "Nothing sold here is called or described as {}{} The catalog has AI models and their providers: search for a name, or for what a model should do, such as \
              \"image generation\" or \"cheap model with tools\".",
             quoted(unknown),
             near(registry, &query.query)

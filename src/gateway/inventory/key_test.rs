@@ -11,7 +11,7 @@ use url::Url;
 use super::{Inventory, Stock, Who};
 use crate::{
     catalog::{Auth, Dialect},
-    domain::Secret,
+    domain::{Secret, text::counted},
     gateway::{
         credentials::KeyNames,
         error::GatewayError,
@@ -191,7 +191,7 @@ impl Inventory {
             KeyTest::NotReached(match failure {
                 Failure::NotSent(why) | Failure::NotConnected(why) | Failure::NoAnswer(why) | Failure::NoFirstByte(Some(why)) => why,
                 Failure::TimedOut | Failure::NoFirstByte(None) | Failure::Dropped => {
-                    format!("no answer came within {} seconds", patience.as_secs())
+                    format!("no answer came within {}", counted(patience.as_secs(), "second"))
                 }
             })
         })

@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::wire::refuse;
 use crate::{
     domain::{Secret, invocation::in_text, text::counted},
-    listen::{Ends, Peer, Strangers, host, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one},
+    listen::{Ends, Peer, Strangers, host, is_named, is_no_foreign_page, is_relayed, is_same_origin, is_this_machine, one},
     session::Payer,
 };
 
@@ -52,14 +52,14 @@ impl Guard {
     /// Whether the name and the page behind a request are ours, or what is wrong with them.
     fn check_names(&self, request: &Request) -> Result<(), Refusal> {
         let host = host(request).map_err(|()| Refusal::Host)?;
-        let is_ours = |host: &str| is_this_machine(host) || self.is_named(host);
+        let is_ours = |host: &str| is_this_machine(host) || is_named(host, &self.names);
         // Beyond this machine a server without names does not know its own; there a key is needed, which no foreign page has.
         if (self.is_local || !self.names.is_empty()) && !host.is_some_and(is_ours) {
             return Err(Refusal::Foreign);
         }
         let headers = request.headers();
         let origin = one(headers, &header::ORIGIN).map_err(|()| Refusal::Foreign)?;
-        let is_own_page = origin.and_then(|origin| origin.split_once("://")).is_some_and(|(_, host)| self.is_named(host));
+        let is_own_page = origin.and_then(|origin| origin.split_once("://")).is_some_and(|(_, host)| is_named(host, &self.names));
         let is_fine = if self.is_local { is_no_foreign_page(headers) } else { is_same_origin(headers, host) };
         if is_fine || is_own_page { Ok(()) } else { Err(Refusal::Foreign) }
     }
@@ -97,14 +97,6 @@ impl Guard {
                 Err(Refusal::CannotTell)
             }
         }
-    }
-
-    fn is_named(&self, host_and_port: &str) -> bool {
-        let host = host_and_port
-            .rsplit_once(':')
-            .filter(|(_, port)| port.bytes().all(|c| c.is_ascii_digit()))
-            .map_or(host_and_port, |(host, _)| host);
-        self.names.iter().any(|name| name.eq_ignore_ascii_case(host))
     }
 }
 

@@ -81,6 +81,24 @@ fn closed_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Without the setting that is wrong, a key could go to another address than the one that is meant.
+#[test]
+fn no_key_is_tested_while_a_setting_is_wrong() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://127.0.0.1:{}/v1", listener.local_addr().unwrap().port());
+    let house = format!("local_servers = false\n[providers.house]\nbase_url = \"{url}\"\nprice = \"free\"\napi_key_env = \"HOUSE_KEY\"\n");
+    for (config, variables) in [
+        (format!("{house}modles = [\"m\"]\n"), vec![("HOUSE_KEY", CANARY), ("OPENAI_API_KEY", CANARY)]),
+        (house, vec![("HOUSE_KEY", CANARY), ("LAVA_SANDBOX", "treu")]),
+    ] {
+        let report = Place::new(&config).with(&variables).doctor(&["--online"]);
+        assert_eq!((report.exit, report.check("online").0.as_str()), (Some(1), "note"), "{}", report.json);
+        assert!(listener.accept().is_err(), "{}", report.json);
+        assert!(!report.text.contains("no connection") && !report.json.to_string().contains("not_reached"), "{}", report.json);
+    }
+}
+
 #[test]
 fn what_a_provider_says_to_its_key_is_told_apart() {
     let provider = Provider::start();
@@ -114,7 +132,7 @@ fn what_a_provider_says_to_its_key_is_told_apart() {
         ("open", "note", "not_tested", "open to everybody"),
         ("keyless", "ok", "answers", ""),
         ("broken", "fail", "failed", "the database is down, ****"),
-        ("silent", "fail", "not_reached", "no answer came within 1 seconds"),
+        ("silent", "fail", "not_reached", "no answer came within 1 second"),
         ("hangup", "fail", "not_reached", "closed"),
         ("listless", "note", "not_tested", "no free call is known"),
         ("closed", "fail", "not_reached", "connection refused"),

@@ -171,6 +171,8 @@ async fn every_address_in_the_reference_is_served() {
     let (_, section) = reference.split_once("\n## The API\n").unwrap();
     let addresses: Vec<String> = inline_code(section).into_iter().filter(|code| code.starts_with("/v1/") && !code.ends_with('/')).collect();
     assert!(addresses.iter().any(|address| address == "/v1/chat/completions"), "{addresses:?}");
+    let unknown = harness.send(request(Method::GET, "/v1/nothing", None, Value::Null)).await;
+    assert!(unknown.text().contains("has no route"), "what an unknown address is answered with: {}", unknown.text());
     for address in addresses {
         let answer = harness.send(request(Method::GET, &address, None, Value::Null)).await;
         assert!(!answer.text().contains("has no route"), "{address}: {}", answer.text());

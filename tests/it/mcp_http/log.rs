@@ -47,7 +47,8 @@ async fn only_what_came_over_the_network_or_was_bought_is_logged_at_info() {
     let count = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
     assert_eq!((count("POST /mcp 200"), count("POST /v1/chat/completions 200"), count("POST /v1/forward 200")), (6, 1, 1), "{log}");
     assert_eq!(count("POST /v1/chat/completions 4"), 1, "what was refused is worth a line too: {log}");
-    assert_eq!(lines.len(), 9, "{log}");
+    assert_eq!(count("POST /v1/spend_keys 201"), 1, "a key was made: {log}");
+    assert_eq!(lines.len(), 10, "{log}");
     let bought = lines.iter().find(|line| line.contains("/v1/chat/completions 200")).unwrap();
     assert!(bought.contains("cost=") && bought.contains("model="), "{bought}");
 
