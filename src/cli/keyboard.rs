@@ -81,5 +81,5 @@ async fn read<T: Send + 'static>(
 }
 
 fn stopped() -> Failure {
-    Failure::Stopped("stopped; nothing was sent or kept".to_owned())
+    Failure::Stopped("stopped; nothing was changed".to_owned())
 }

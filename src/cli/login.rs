@@ -41,7 +41,7 @@ pub(super) struct LoginArgs {
     /// Replace the key's value with a new one; what it has spent still counts.
     #[arg(long)]
     force: bool,
-    /// Do not open a browser: print the link, and read the code that the browser shows at the end from stdin.
+    /// Do not open a browser: print the link, and read the address of the last page, which you paste, from stdin.
     #[arg(long)]
     no_browser: bool,
     /// Keep the secret key that is piped in, instead of logging in with a browser.
@@ -94,7 +94,7 @@ pub(super) async fn logout(settings: Settings, args: LogoutArgs, json: bool) -> 
         } else {
             "its key is deleted here but not revoked, because that needs a secret key that the gateway accepts"
         };
-        output::say(&format!("Logged out {name}; {key}."));
+        output::say(&format!("Logged out: {name}; {key}."));
     }
     if let Some(ForgottenLogin { secret_key_id }) = forgotten {
         let which = secret_key_id.map(|id| format!(" ({id})")).unwrap_or_default();

@@ -26,7 +26,7 @@ pub(super) struct SearchArgs {
     limit: u8,
     /// The next_cursor of the previous page.
     #[arg(long)]
-    cursor: Option<String>,
+    cursor: Option<usize>,
 }
 
 pub(super) async fn search(settings: Settings, args: SearchArgs, json: bool) -> Result<(), Failure> {
@@ -37,7 +37,7 @@ pub(super) async fn search(settings: Settings, args: SearchArgs, json: bool) -> 
     let mut parameters = vec![("query", args.query.join(" ")), ("limit", args.limit.to_string())];
     parameters.extend(args.kind.map(|kind| ("kind", kind)));
     parameters.extend(args.provider.map(|provider| ("provider", provider)));
-    parameters.extend(args.cursor.map(|cursor| ("cursor", cursor)));
+    parameters.extend(args.cursor.map(|cursor| ("cursor", cursor.to_string())));
     let page = match app.session.looker_with_kept_key(&command_line()).await {
         Ok(client) => client.search(&parameters).await.map_err(Failure::from),
         Err(error) => Err(error.into()),

@@ -77,7 +77,7 @@ pub enum SessionError {
     #[error("this gateway needs a secret key to log in with")]
     NoSecretKey,
     /// A key that was given to this process, or came with the request, is not accepted.
-    #[error("the key of {0} is not accepted by the gateway; it may be expired, revoked or rotated")]
+    #[error("the gateway does not accept the key from {0}; it may be expired, revoked or rotated")]
     KeyRefused(&'static str),
     /// The person did not want the login.
     #[error("the user declined the login")]

@@ -81,7 +81,7 @@ fn a_key_that_was_revoked_or_logged_out_is_replaced() {
     let done = sandbox(&question);
     assert!(done.status.success() && err(&done).contains(MADE), "{done:?}");
     let twice = [sandbox(&["logout"]), sandbox(&["logout"])].map(|done| String::from_utf8(done.stdout).unwrap());
-    assert!(twice[0].contains("Logged out command line") && twice[1].contains("Not logged in; nothing was changed."), "{twice:?}");
+    assert!(twice[0].contains("Logged out: command line") && twice[1].contains("Not logged in; nothing was changed."), "{twice:?}");
 }
 
 #[test]

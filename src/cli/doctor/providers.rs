@@ -65,7 +65,7 @@ fn summary(settings: &Settings, inventory: &Inventory, stock: &[Stock<'_>], rows
     let (failed, others): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.result == Outcome::Fail);
     let can_sell = others.iter().filter(|row| row.facts["available"] == true).count();
     checks.push(match can_sell {
-        0 if !failed.is_empty() => Check::note("providers", "none can be bought from; why is said of each"),
+        0 if !failed.is_empty() => Check::note("providers", "no provider can be bought from; their lines below say why"),
         0 => {
             Check::note("providers", "none can be bought from; set a variable such as OPENAI_API_KEY, or run `lava-mcp providers set NAME`")
         }

@@ -48,6 +48,6 @@ pub(super) async fn write_off(client: &Client, secret: &Secret, hold: &str, reas
     if json {
         return output::print_json(&written_off);
     }
-    output::complain(&format!("{} USD were written off; the charge and the reason stay in the ledger.", written_off.written_off));
+    output::complain(&format!("Wrote off {} USD; the charge and the reason stay in the ledger.", written_off.written_off));
     Ok(())
 }
