@@ -129,6 +129,8 @@ impl Client {
             Err(endpoints) => endpoints,
         };
         let found = || page.results.iter().take(NEAREST_MAX).map(|hit| text(hit, "id").to_owned()).collect();
+        // Who names a provider means one of its addresses; the words of the name find others.
+        let found = || if endpoints.is_empty() { found() } else { Vec::new() };
         let nearest = self.models_near(named).await.unwrap_or_else(found);
         Err(TargetError::Unknown { named: named.to_owned(), nearest, endpoints })
     }

@@ -448,7 +448,7 @@ async fn a_secret_key_comes_from_stdin_and_goes_at_logout() {
         tokio::task::block_in_place(|| run(command, &input))
     };
     let (exit, _, said) = run(&["login", "--secret-key-stdin"], "aks_live_nobody\n");
-    assert_eq!((exit, said.contains("not accepted"), said.contains("aks_live_nobody")), (4, true, false), "{said}");
+    assert_eq!((exit, said.contains("does not accept"), said.contains("aks_live_nobody")), (4, true, false), "{said}");
     assert_eq!(run(&["login", "--secret-key-stdin"], " \n").0, 1);
     let (exit, out, said) = run(&["login", "--secret-key-stdin"], &format!("{}\n", lava.secret()));
     assert_eq!(exit, 0, "{said}");

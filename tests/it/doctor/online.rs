@@ -209,12 +209,12 @@ async fn at_a_gateway_the_keys_for_it_are_tested() {
     assert_eq!((good.exit, good.check("spend key").1.as_str()), (Some(0), "accepted by the gateway"), "{}", good.json);
     assert_eq!(good.check("gateway").0, "ok");
     let bad = at(&[("LAVA_SPEND_KEY", "lava_sk_wrong")]);
-    assert!(bad.exit == Some(1) && bad.check("login").1.contains("LAVA_SPEND_KEY is not accepted"), "{}", bad.json);
+    assert!(bad.exit == Some(1) && bad.check("login").1.contains("does not accept the key from LAVA_SPEND_KEY"), "{}", bad.json);
     let good = at(&[("LAVA_SECRET_KEY", &gateway.secret)]);
     assert_eq!((good.exit, good.check("secret key").0.as_str()), (Some(0), "ok"), "{}", good.json);
     assert!(good.check("secret key").1.contains("from LAVA_SECRET_KEY; accepted by the gateway"), "{}", good.json);
     let bad = at(&[("LAVA_SECRET_KEY", "aks_live_wrong")]);
-    assert!(bad.exit == Some(1) && bad.check("secret key").1.contains("not accepted"), "{}", bad.json);
+    assert!(bad.exit == Some(1) && bad.check("secret key").1.contains("does not accept"), "{}", bad.json);
     assert!(!bad.text.contains("aks_live_wrong"), "{}", bad.text);
     // A gateway that says nothing of a spend key's own, as hosted Lava does.
     let lava = FakeLava::start().await;
