@@ -46,11 +46,17 @@ def spent(machine) -> dict[str, int]:
     return {row["name"]: row["n"] for row in rows}
 
 
+# What "Undo" says in words only, because the file may hold more of the person's own.
+TAKEN_OUT_BY_HAND = {"claude-code.md": [".claude/settings.json"]}
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("guide", FOLLOWED)
 def test_it_is_followed_twice_without_a_stumble(machine, variables, guide):
     for _ in range(2):
         Followed(guide, machine, INSTEAD.get(guide, {}), **variables(guide)).check()
+        for path in TAKEN_OUT_BY_HAND.get(guide, []):
+            (machine.home / path).unlink()
     if guide in BUYS:
         assert spent(machine) and all(spent(machine).values()), spent(machine)
         assert machine.ledger.query("SELECT * FROM hold") == []
