@@ -63,7 +63,7 @@ async def test_the_ledger_agrees_with_the_model(local, real_model, mode, streame
             )
         )
     assert bool(progress) == streamed
-    assert answer["provider"] == "local" and len(answer["content"]) > 10
+    assert answer["provider"] == "local" and answer["content"].strip()
     assert answer["finish_reason"] in ("stop", "length")
     check(local, real_model, answer, messages, before)
 
@@ -74,7 +74,7 @@ async def test_from_the_command_line(local, real_model):
     before = generated_tokens(real_model)
     done = local.run("prompt", "local/smollm2", "Say hello.", "--max-tokens", "16", "--stream", timeout=120)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.strip()) > 5
+    assert done.stdout.strip()
     [entry] = local.ledger.ended(1)
     assert entry.usage["output"] == generated_tokens(real_model) - before
     assert entry.usage["input"] == input_tokens(real_model, messages)
