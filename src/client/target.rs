@@ -104,17 +104,21 @@ impl Target {
 }
 
 impl Client {
-    /// Finds what is called so: an address, with or without its scheme, stays what it is; the id of a model or provider becomes its address; a model without its provider goes to the seller that can be bought from first; `provider/path`, such as `openai/embeddings`, is an address of
+    /// Finds what is called so: an address, with or without its scheme, stays what it is, unless a model's id looks like one without its scheme; the id of a model or provider becomes its address; a model without its provider goes to the seller that can be bought from first; `provider/path`, such as `openai/embeddings`, is an address of
     /// that provider.
     ///
     /// # Errors
     /// [`TargetError`].
     pub async fn find_target(&self, named: &str) -> Result<Target, TargetError> {
         let named = named.trim();
-        if is_address(named) {
-            return Ok(Target { url: named.to_owned(), body: None, model: None, method: None, example: Value::Null });
+        if named.contains("://") {
+            return Ok(of_address(named));
         }
+        // Somebody's own provider may have a point in its name, as a host has.
         let exact = self.model_by_id(named).await?;
+        if exact.is_none() && is_address(named) {
+            return Ok(of_address(named));
+        }
         if let Some(hit) = exact.as_ref().filter(|hit| is_available(hit)) {
             return of_hit(hit, named);
         }
@@ -177,10 +181,14 @@ impl Client {
     }
 }
 
-/// Whether it has a scheme, or begins with the name of a host. A model may have a point in its name too, but nothing behind it.
+/// Whether it begins with the name of a host. A model may have a point in its name too, but nothing behind it.
 fn is_address(named: &str) -> bool {
     let host = named.split_once('/').map(|(host, _)| host);
-    named.contains("://") || host.is_some_and(|host| host.contains('.') || is_this_machine(host))
+    host.is_some_and(|host| host.contains('.') || is_this_machine(host))
+}
+
+fn of_address(url: &str) -> Target {
+    Target { url: url.to_owned(), body: None, model: None, method: None, example: Value::Null }
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -228,7 +236,7 @@ mod tests {
 
     #[test]
     fn an_address_is_told_from_a_name() {
-        for named in ["https://api.openai.com/v1/models", "api.openai.com/v1/models", "localhost:8000/v1/models", "http://[::1]:8000/v1"] {
+        for named in ["api.openai.com/v1/models", "localhost:8000/v1/models", "127.0.0.1:8000/v1"] {
             assert!(is_address(named), "{named}");
         }
         for named in ["openai", "gpt-4.1-mini", "openai/gpt-4.1", "openai/embeddings", "llama3:8b", "localhost:x/y", "house/m"] {

@@ -50,11 +50,22 @@ pub(super) async fn resolve(
         (Dialect::Anthropic, &Method::POST, "messages") => Ask::Messages(MessagesRequest::parse(body)?),
         (Dialect::Anthropic, &Method::POST, "messages/count_tokens") => Ask::CountTokens(MessagesRequest::parse_for_count(body)?),
         (Dialect::Openai | Dialect::Anthropic, &Method::GET, "models") => Ask::Free,
-        _ => return Err(owner.not_supported(format!("{method} {}", shown(&url)), HINT)),
+        _ => return Err(owner.not_supported(format!("{method} {}", shown(&url)), hint_at(owner.dialect, &endpoint))),
     };
     check_name("model", ask.model())?;
     let route = owner.route(gateway, url, method.clone(), ask.model(), sandbox).await?;
     Ok((ask, route))
+}
+
+/// What to call instead of an address that is not an endpoint with the verb that was given.
+const fn hint_at(dialect: Dialect, endpoint: &str) -> &'static str {
+    match (dialect, endpoint.as_bytes()) {
+        (Dialect::Openai, b"chat/completions" | b"embeddings") | (Dialect::Anthropic, b"messages" | b"messages/count_tokens") => {
+            "It takes POST, with a JSON body."
+        }
+        (Dialect::Openai | Dialect::Anthropic, b"models") => "It takes GET, without a body.",
+        _ => HINT,
+    }
 }
 
 /// The route of a fallback: an address at which the same can be asked of another model.

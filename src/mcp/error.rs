@@ -146,7 +146,7 @@ impl From<SessionError> for ToolError {
             SessionError::Vault(error) | SessionError::NotKept { error, .. } => {
                 let hint = match error.is_missing() {
                     true => format!("Tell the user: {}", error.hint()),
-                    false => error.hint().to_owned(),
+                    false => error.hint(),
                 };
                 Self::new("vault_unavailable", message, hint)
             }

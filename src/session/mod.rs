@@ -15,6 +15,7 @@ mod payer;
 mod provider_keys;
 mod provision;
 mod vault;
+mod vault_error;
 mod web;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
@@ -31,7 +32,8 @@ pub use narrow::Narrowing;
 pub use payer::Payer;
 pub use provider_keys::ProviderKeys;
 pub use provision::LoggedOut;
-pub use vault::{Vault, VaultError};
+pub use vault::Vault;
+pub use vault_error::VaultError;
 pub use web::{Led, PendingLogin, WebLogin};
 
 use in_use::{Asked, InUse};

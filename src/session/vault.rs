@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::VaultError;
 use crate::{
     domain::{Secret, text::counted},
     platform::private_file,
@@ -30,49 +31,6 @@ const FILE_NAME: &str = "keys.json";
 const SANDBOX_FILE_NAME: &str = "sandbox-keys.json";
 /// Remembers, in the data folder, that a person chose the file.
 const CHOICE_NAME: &str = "credential-store";
-
-/// The vault cannot be used; the text says why, and what else can be done.
-#[derive(Clone, Debug, thiserror::Error)]
-pub struct VaultError {
-    kind: &'static str,
-    reason: String,
-    is_missing: bool,
-}
-
-impl std::fmt::Display for VaultError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.is_missing {
-            true => write!(f, "no keyring was found here: {}", self.reason),
-            false => write!(f, "the {} cannot be used: {}", self.kind, self.reason),
-        }
-    }
-}
-
-impl VaultError {
-    pub(super) fn unavailable(kind: &'static str, reason: impl Into<String>) -> Self {
-        Self { kind, reason: reason.into(), is_missing: false }
-    }
-
-    /// Whether this machine has no keyring at all, other than one that is locked or silent.
-    pub const fn is_missing(&self) -> bool {
-        self.is_missing
-    }
-
-    /// `keyring` or `file`.
-    pub const fn kind(&self) -> &'static str {
-        self.kind
-    }
-
-    /// What a person can do about it.
-    pub const fn hint(&self) -> &'static str {
-        if self.is_missing {
-            return "`lava-mcp login --store file` keeps keys, from then on, in a file only you can read; so does LAVA_CREDENTIAL_STORE=file in the \
-                    environment. Or set LAVA_SPEND_KEY to a key you have.";
-        }
-        "Unlock or start the system's keyring (a Secret Service such as gnome-keyring on Linux) and log in again; or set \
-         LAVA_CREDENTIAL_STORE=file to keep keys in a file only you can read; or set LAVA_SPEND_KEY to a key you have."
-    }
-}
 
 /// A place for keys.
 #[derive(Clone, Debug)]
@@ -266,7 +224,7 @@ impl Keyring {
                 )))
             }
             Ok(Err(_)) => Err(fail("its driver failed".to_owned())),
-            Ok(Ok(Err(error))) => Err(VaultError { is_missing: matches!(error, keyring::Error::NoDefaultStore), ..fail(describe(&error)) }),
+            Ok(Ok(Err(error))) => Err(VaultError::of_keyring(describe(&error), matches!(error, keyring::Error::NoDefaultStore))),
             Ok(Ok(Ok(value))) => Ok(value),
         }
     }
@@ -280,7 +238,10 @@ fn describe(error: &keyring::Error) -> String {
     match error {
         keyring::Error::NoStorageAccess(detail) => format!("it is locked, was never set up, or access was denied ({detail})"),
         keyring::Error::NoDefaultStore | keyring::Error::PlatformFailure(_) => match keyring::Entry::store_status() {
-            Err(status) => format!("there is none on this system, or it is not running ({status})"),
+            Err(status) => {
+                tracing::debug!(%status, "no keyring answers");
+                "there is none on this system, or it is not running".to_owned()
+            }
             Ok(()) => error.to_string(),
         },
         other => other.to_string(),

@@ -103,6 +103,9 @@ fn what_cannot_be_called_says_what_to_do_and_makes_no_key() {
         (&["opnai/gpt-4o-mini", "-d", "{}"], "forward_endpoint_not_supported", "the nearest: gpt-4o-mini"),
         (&["openai/imagez", "-d", "{}"], "forward_endpoint_not_supported", "https://api.openai.com/v1/embeddings"),
         (&["openai/gpt-4o-mini"], "bad_body", "\"messages\""),
+        (&["https://api.openai.com/v1/chat/completions"], "forward_endpoint_not_supported", "It takes POST, with a JSON body."),
+        (&["https://api.openai.com/v1/models", "-d", "{}"], "forward_endpoint_not_supported", "It takes GET, without a body."),
+        (&["openai/gpt-4o-mini", "-d", "Cargo.toml"], "bad_body", "`-d @Cargo.toml` sends what is in it"),
         (&["openai/gpt-4o-mini", "-X", "GET", "-d", "{}"], "bad_body", "a GET request has no body"),
         (&["openai/gpt-4o-mini", "-d", "[1]"], "bad_body", "--data is not a JSON object"),
         (&["openai/gpt-4o-mini", "-d", "{"], "bad_body", "--data is not a JSON object"),
@@ -119,6 +122,18 @@ fn what_cannot_be_called_says_what_to_do_and_makes_no_key() {
         assert!(is_address || !said.contains("Made a spend key"), "{arguments:?}: {said}");
         assert_eq!(said.matches("error: ").count(), 1, "{said}");
     }
+}
+
+#[test]
+fn a_provider_with_a_point_in_its_name_is_not_taken_for_a_host() {
+    let home = tempfile::tempdir().unwrap();
+    let url = raw_provider::start(|_, body| plain(200, &completion(body["model"].as_str().unwrap_or("no model"))));
+    let mut command = program_with(home.path(), &url);
+    let own = format!("[providers.\"my.box\"]\nbase_url = \"{url}/v1\"\nmodels = [\"m\"]\nprice = {{ input = \"1\", output = \"2\" }}\n");
+    let config = home.path().join("lava.toml");
+    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + &own).unwrap();
+    let done = command.args(["call", "my.box/m", "-d", CHAT]).output().unwrap();
+    assert!(done.status.success() && text(&done.stderr).contains("HTTP 200"), "{done:?}");
 }
 
 #[test]

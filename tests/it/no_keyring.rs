@@ -99,6 +99,10 @@ fn the_sandbox_needs_nobodys_word() {
     set.stdin.take().unwrap().write_all(b"sk-canary\n").unwrap();
     let set = set.wait_with_output().unwrap();
     assert!(!set.status.success() && err(&set).contains("no keyring was found"), "{set:?}");
+    for part in ["providers set openai --store file`", "Or set OPENAI_API_KEY to the key"] {
+        assert!(err(&set).contains(part), "{part}: {}", err(&set));
+    }
+    assert!(!err(&set).contains("LAVA_SPEND_KEY") && !err(&set).contains("zbus"), "{}", err(&set));
     assert!(!std::fs::read_to_string(file).unwrap().contains("canary"));
     assert_eq!(run(home.path(), &["login"]).status.code(), Some(1));
 }

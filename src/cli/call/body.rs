@@ -21,7 +21,7 @@ pub(super) async fn given(data: &str) -> Result<Map<String, Value>, Failure> {
     match data.strip_prefix('@').unwrap_or(data) {
         "-" => parse(PIPE, &piped().await?),
         path if data.starts_with('@') => parse(path, &of_file(path)?),
-        json => parse("--data", json),
+        json => parse("--data", json).map_err(|failure| if is_file(json) { forgot_at(json) } else { failure }),
     }
 }
 
@@ -32,6 +32,15 @@ pub(super) async fn piped_in() -> Result<Option<Map<String, Value>>, Failure> {
     }
     let text = piped().await?;
     if text.trim().is_empty() { Ok(None) } else { parse(PIPE, &text).map(Some) }
+}
+
+/// Whether somebody may have meant a file. JSON begins with a bracket.
+fn is_file(data: &str) -> bool {
+    !data.trim_start().starts_with(['{', '[']) && std::path::Path::new(data).is_file()
+}
+
+fn forgot_at(path: &str) -> Failure {
+    Failure::coded("bad_body", format!("--data is not a JSON object, but the name of a file\nhint: `-d @{path}` sends what is in it"))
 }
 
 fn parse(from: &str, text: &str) -> Result<Map<String, Value>, Failure> {

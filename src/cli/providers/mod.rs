@@ -13,10 +13,10 @@ use super::{
     serve::{provider_keys, provider_vault},
 };
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, Provider},
     config::Settings,
     domain::Secret,
-    session::{ProviderKeys, SessionError},
+    session::{ProviderKeys, SessionError, VaultError},
 };
 use sources::Source;
 
@@ -131,7 +131,7 @@ async fn set(settings: &Settings, kept: &ProviderKeys, text: &str, json: bool) -
     let vault = called(kind);
     let is_own = settings.providers.iter().any(|(id, config)| *id == provider && config.base_url.is_some());
     let doubt = if is_own { None } else { shape::doubt(&provider, name, key.expose()) };
-    kept.set(&provider, Some(&key)).await.map_err(SessionError::from)?;
+    kept.set(&provider, Some(&key)).await.map_err(|error| not_kept(&error, &provider, catalog))?;
     let shadowed = shadow(&sources::of(settings, &HashSet::from([provider.clone()]), &provider).sources, &provider, vault);
     let warnings: Vec<String> = doubt.into_iter().chain(shadowed).collect();
     if json {
@@ -142,6 +142,13 @@ async fn set(settings: &Settings, kept: &ProviderKeys, text: &str, json: bool) -
         output::complain(&format!("The key for {provider} is kept in the {vault}."));
     }
     Ok(())
+}
+
+fn not_kept(error: &VaultError, id: &str, catalog: Option<&Provider>) -> Failure {
+    let variable = catalog.and_then(|provider| provider.env.first());
+    let instead =
+        variable.map_or_else(|| "let the config file name a variable that has it".to_owned(), |name| format!("set {name} to the key"));
+    Failure::Error(format!("{error}\nhint: {}", error.hint_with(&format!("providers set {id}"), &instead)))
 }
 
 /// A key alone, as it is sent to a provider.
