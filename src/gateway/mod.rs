@@ -53,6 +53,7 @@ mod owner;
 mod plan;
 mod providers;
 mod public_addresses;
+mod quarantine;
 mod refused;
 mod reported;
 mod reports;
@@ -103,6 +104,7 @@ use late_headers::LateHeaders;
 use line::Lines;
 use meter::{Answer, Asked, LastWord, meter};
 use metrics::Metrics;
+use quarantine::Quarantine;
 use refused::Refused;
 use reserve::reserve;
 use settle::Tally;
@@ -129,6 +131,7 @@ pub struct Gateway {
     lines: Lines,
     habits: Habits,
     template_tokens: TemplateTokens,
+    quarantine: Quarantine,
     /// The bodies of requests in memory.
     bodies: Arc<BodyBudget>,
     /// Tells those who wait for a report which request has been settled.
@@ -161,6 +164,7 @@ impl Gateway {
             lines,
             habits,
             template_tokens: TemplateTokens::default(),
+            quarantine: Quarantine::default(),
             bodies: Arc::default(),
             settled: broadcast::Sender::new(SETTLED_QUEUE),
             late_headers: Arc::default(),

@@ -86,9 +86,7 @@ impl<'a> Offers<'a> {
         Self { registry, key, is_sandbox, keys: registry.credentials.readiness(), quarantined: &[] }
     }
 
-    /// Without the models of this list, which are (provider, model): see [`Gateway::quarantined_for`].
-    ///
-    /// A request does not ask for it beforehand, which would be a read for each: the ledger refuses those models itself.
+    /// Without the models of this list, which are (provider, model): see `quarantine.rs`.
     pub(super) const fn without(mut self, quarantined: &'a [(String, String)]) -> Self {
         self.quarantined = quarantined;
         self

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     domain::{
-        HoldId, KeyId, Money, SpendKey, SpendLimit,
+        HoldId, KeyId, Money, SpendLimit,
         ledger::{Basis, OpenHold, Unverified, WriteOff},
         spend_key::Account,
     },
@@ -162,6 +162,7 @@ pub(super) async fn sell_again(State(gateway): State<Arc<Gateway>>, headers: Hea
         if !gateway.store.sell_again(provider.clone(), model.clone()).await? {
             return Err(GatewayError::NotFound(format!("quarantined model {provider}/{model}")));
         }
+        gateway.quarantine.forget();
         Ok(json!({"success": true}))
     };
     respond_json(StatusCode::OK, sold.await)
@@ -177,18 +178,6 @@ impl Gateway {
         let models = self.store.mispriced()?.into_iter().map(|model| format!("{}/{}", model.provider, model.model)).collect();
         let sum = unverified.iter().fold(Money::ZERO, |sum, unverified| sum.saturating_add(unverified.charge.amount));
         Ok(ToReview { unverified: unverified.len(), unverified_sum: sum, mispriced: models })
-    }
-}
-
-impl Gateway {
-    /// The models that a key (or a key with a limit, where none was shown) cannot buy because they are quarantined, as (provider, model).
-    pub(super) fn quarantined_for(&self, key: Option<&SpendKey>, is_sandbox: bool) -> Result<Vec<(String, String)>, StoreError> {
-        let models = if is_sandbox { Vec::new() } else { self.store.mispriced()? };
-        let has_limit = key.is_none_or(|key| key.settings.spend_limit.is_some());
-        if models.is_empty() || !(has_limit || self.store.account(is_sandbox)?.limit.is_some()) {
-            return Ok(Vec::new());
-        }
-        Ok(models.into_iter().map(|model| (model.provider, model.model)).collect())
     }
 }
 

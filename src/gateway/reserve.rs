@@ -236,7 +236,10 @@ fn refused(gateway: &Gateway, key: &KeyId, refusal: Refusal, route: &Route) -> R
         Refusal::SpendLimit(shortfall) => over_budget(gateway, key, shortfall, None)?,
         Refusal::RequestLimit { limit, resets_at } => GatewayError::RequestQuota { limit, resets_at },
         Refusal::RateLimit { wait_ms, state } => GatewayError::RateLimited { wait_ms, state },
-        Refusal::Mispriced => GatewayError::Mispriced { provider: route.provider.clone(), model: route.model.clone() },
+        Refusal::Mispriced => {
+            gateway.quarantine.forget();
+            GatewayError::Mispriced { provider: route.provider.clone(), model: route.model.clone() }
+        }
     })
 }
 

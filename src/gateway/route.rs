@@ -98,7 +98,8 @@ impl Route {
 /// The best route of a request for a model name: of those that sell it, the first that the key allows and that can be called. `provider/model` forces a provider.
 pub(super) async fn route_for(gateway: &Gateway, key: &SpendKey, ask: &Ask, name: &str, sandbox: bool) -> Result<Route, GatewayError> {
     let registry = &gateway.registry;
-    let offers = Offers::new(registry, Some(key), sandbox);
+    let quarantined = gateway.lately_quarantined_for(key, sandbox)?;
+    let offers = Offers::new(registry, Some(key), sandbox).without(&quarantined);
     let mut refused = Refused::default();
     // Own providers first: the catalog need not be there for them.
     let own = sellers::own_named(registry, name);
@@ -134,8 +135,8 @@ pub(super) async fn route_for(gateway: &Gateway, key: &SpendKey, ask: &Ask, name
     }
     match refused.first {
         Some((_, Why::Failed(error))) => Err(error),
-        // Refused where money would be set aside: a fallback may never be asked.
-        Some((seller, Why::Unavailable(why @ Unavailable::PriceUnknown { .. }))) => {
+        // Refused where money would be set aside: a fallback may never be asked, and what is free is not refused.
+        Some((seller, Why::Unavailable(why @ (Unavailable::PriceUnknown { .. } | Unavailable::Quarantined { .. })))) => {
             match route_at(&offers, ask, offers.resolved(&seller, Endpoint::of(ask))).await {
                 Ok(route) => Ok(route),
                 Err(_) => Err(why.into_error(Some(key), registry, name, String::new())),

@@ -85,11 +85,13 @@ impl Tally {
             gateway.template_tokens.learn(&held.route, features, usage.input, held.text_tokens_max);
         }
         gateway.metrics.booked(gateway, &held.route, held.plan.amount, &outcome);
+        let mut exceeds_hold = false;
         match &outcome {
             Outcome::Charge { cost, .. } => {
                 self.charged = self.charged.saturating_add(*cost);
                 self.is_counted = true;
-                if *cost > held.plan.amount {
+                exceeds_hold = *cost > held.plan.amount;
+                if exceeds_hold {
                     tracing::warn!(request = %held.request, model = %held.route.model, %cost, held = %held.plan.amount, "hold_exceeded");
                 }
             }
@@ -111,6 +113,9 @@ impl Tally {
             None => Some(last_word),
         };
         booked.await;
+        if exceeds_hold {
+            gateway.quarantine.forget();
+        }
         gateway.lines.money_is_back(&held.key);
         // Nobody may be waiting.
         let _ = gateway.settled.send(held.request);

@@ -172,6 +172,17 @@ async fn a_mispriced_model_from_the_command_line() {
     assert_eq!(ask().0, Some(0));
     let (code, _, err) = ask();
     assert!(code == Some(1) && err.contains("fake/house/lies is quarantined") && err.contains("lava-mcp quarantined"), "{err}");
+    // Who names no provider is sold it by another one that has it.
+    let alone = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        format!("{alone}{}", alone.split_once('[').map(|(_, own)| format!("[{own}")).unwrap().replace(".fake]", ".other]")),
+    )
+    .unwrap();
+    let sold = json_of(home, &["prompt", "house/lies", "Hi", "--max-tokens", "9"]);
+    assert_eq!(sold["provider"], "other", "{sold}");
+    assert_eq!(run(home, &["quarantined", "reinstate", "other/house/lies"]).0, Some(0));
+    std::fs::write(&config, alone).unwrap();
     // What a search finds, and the list of models, say so as well.
     let found = || json_of(home, &["search", "house/lies"])["results"][0].clone();
     assert_eq!((&found()["id"], &found()["available"]), (&json!("fake/house/lies"), &json!(false)), "{}", found());
