@@ -190,7 +190,7 @@ impl Index {
         let asked = self.words.asked(question);
         let mut scores = vec![0.0_f32; self.documents];
         let mut met = vec![0_u16; self.documents];
-        // A number alone is no answer to a question that has a word; "o3" by itself is a part of a name.
+        // A number alone does not answer a question that has a word; "o3" by itself is a part of a name.
         let all_weak = asked.iter().all(|word| word.is_weak);
         let mut meant = if all_weak { self.with_part(&text::squeezed(question)) } else { vec![false; self.documents] };
         // The best meaning of the word at hand, for each document; cleared after each word.

@@ -64,7 +64,7 @@ impl Vocabulary {
     fn term(&self, word: &str) -> Option<u32> {
         let stem = text::stem(word);
         let term = *self.terms.get(stem)?;
-        // "Palms" are no form of the name Palm.
+        // "Palms" is not a form of the name Palm.
         let is_meant = stem == word || self.described.contains(&term) || self.written.contains(word) || !is_everyday(word);
         is_meant.then_some(term)
     }

@@ -13,6 +13,21 @@ use crate::{
     translate::media,
 };
 
+/// A request to a provider's own address.
+#[derive(Clone, Debug)]
+pub struct Forward {
+    /// The verb.
+    pub method: Method,
+    /// The address.
+    pub url: String,
+    /// Headers for the provider.
+    pub headers: HeaderMap,
+    /// The body, which is JSON.
+    pub body: Option<Bytes>,
+    /// The most it may cost.
+    pub max_cost: Option<Money>,
+}
+
 /// An answer that has begun.
 pub struct BegunAnswer {
     status: u16,
@@ -50,37 +65,21 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`] when the gateway or the provider refused.
-    pub async fn forward(
-        &self,
-        key: &Secret,
-        method: Method,
-        url: &str,
-        headers: HeaderMap,
-        body: Option<Bytes>,
-        max_cost: Option<Money>,
-    ) -> Result<Forwarded, ClientError> {
-        self.begin_forward(key, method, url, headers, body, max_cost).await?.read(&mut |_| {}).await
+    pub async fn forward(&self, key: &Secret, asked: Forward) -> Result<Forwarded, ClientError> {
+        self.begin_forward(key, asked).await?.read(&mut |_| {}).await
     }
 
     /// The same up to the answer's beginning.
     ///
     /// # Errors
     /// As [`Self::forward`].
-    pub async fn begin_forward(
-        &self,
-        key: &Secret,
-        method: Method,
-        url: &str,
-        headers: HeaderMap,
-        body: Option<Bytes>,
-        max_cost: Option<Money>,
-    ) -> Result<BegunAnswer, ClientError> {
-        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("u", url).finish();
-        let mut request = Exchange::new(method, format!("/v1/forward?{query}"));
-        request.headers = headers;
+    pub async fn begin_forward(&self, key: &Secret, asked: Forward) -> Result<BegunAnswer, ClientError> {
+        let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("u", &asked.url).finish();
+        let mut request = Exchange::new(asked.method, format!("/v1/forward?{query}"));
+        request.headers = asked.headers;
         authorise(&mut request.headers, key)?;
-        limit_cost(&mut request.headers, max_cost);
-        if let Some(body) = body {
+        limit_cost(&mut request.headers, asked.max_cost);
+        if let Some(body) = asked.body {
             request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             request.body = body;
         }

@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 pub use auth::Credentials;
 pub use chat::{ChatOptions, ChatResult};
 pub use error::ClientError;
-pub use forward::BegunAnswer;
+pub use forward::{BegunAnswer, Forward};
 pub use key_requests::{Change, KeyTerms, KeyUpdate, NewKey, PageQuery};
 pub use lava::{Lava, SpendKeys};
 pub use owner::{AccountObject, HoldObject, Holds, MispricedModel, WrittenOff};

@@ -104,8 +104,12 @@ impl Target {
 }
 
 impl Client {
-    /// Finds what is called so: an address, with or without its scheme, stays what it is, unless a model's id looks like one without its scheme; the id of a model or provider becomes its address; a model without its provider goes to the seller that can be bought from first; `provider/path`, such as `openai/embeddings`, is an address of
-    /// that provider.
+    /// Finds what is called so:
+    ///
+    /// - an address, with or without its scheme, stays what it is;
+    /// - the id of a model or provider becomes its address;
+    /// - a model without its provider goes to the first seller that can be bought from;
+    /// - `provider/path`, such as `openai/embeddings`, is an address of that provider.
     ///
     /// # Errors
     /// [`TargetError`].

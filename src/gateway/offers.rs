@@ -171,6 +171,22 @@ impl<'a> Offers<'a> {
         Ok(served)
     }
 
+    /// Why none of these models of a provider of the catalog can be bought; `None` where one can.
+    pub(super) fn nothing_of(&self, provider: &'static Provider, sold: &[Seller<'_>]) -> Option<Unavailable> {
+        if let Err(why) = self.check_provider(provider) {
+            return Some(why);
+        }
+        let mut first = Unavailable::NoPrices { provider: provider.id.to_string() };
+        for (at, seller) in sold.iter().enumerate() {
+            match self.check_call(seller) {
+                Ok(_) => return None,
+                Err(why) if at == 0 => first = why,
+                Err(_) => {}
+            }
+        }
+        Some(first)
+    }
+
     /// Whether a provider of the config file can be called.
     pub(super) fn check_own(&self, custom: &CustomProvider) -> Result<(), Unavailable> {
         self.check_allowed(&custom.id, "")?;

@@ -19,6 +19,8 @@ pub(super) enum Unavailable {
     NotMetered { provider: String, spoken: Dialect },
     /// There is no price to bound its cost with.
     PriceUnknown { provider: String, model: String },
+    /// No model of the provider has a price.
+    NoPrices { provider: String },
     /// The provider wants a key, and none is set.
     NoCredential { provider: String, env: Vec<String> },
     /// The address of the provider has a part that is the customer's own.
@@ -64,6 +66,11 @@ impl Unavailable {
             Self::PriceUnknown { provider, model } => {
                 format!("no price is known for {provider}/{model}; set one under [providers.{provider}] in the config file")
             }
+            Self::NoPrices { provider } => {
+                format!(
+                    "the prices of its models are not known; write base_url and price under [providers.{provider}] into the config file"
+                )
+            }
             Self::NoCredential { provider, env } if env.is_empty() => {
                 format!("no key for {provider} is set; run `lava-mcp providers set {provider}`")
             }
@@ -106,7 +113,9 @@ impl Unavailable {
             Self::NotMetered { ref provider, .. } => {
                 GatewayError::NotTranslated(format!("{name} is sold by {provider}, and {}.{instead}", self.reason()))
             }
-            Self::PriceUnknown { .. } => GatewayError::Unpriceable(format!("{}{}", self.reason(), instead.trim_end_matches('.'))),
+            Self::PriceUnknown { .. } | Self::NoPrices { .. } => {
+                GatewayError::Unpriceable(format!("{}{}", self.reason(), instead.trim_end_matches('.')))
+            }
             Self::NoCredential { provider, env } => GatewayError::CredentialsMissing { model: name.to_owned(), provider, env, instead },
             Self::AddressMissing { provider } => GatewayError::AddressMissing { provider, instead },
             Self::Quarantined { provider, model } => GatewayError::Mispriced { provider, model },

@@ -25,7 +25,7 @@ use super::{
     shapes, text,
 };
 use crate::{
-    client::{Forwarded, RequestReport},
+    client::{Forward, Forwarded, RequestReport},
     session::SessionError,
 };
 
@@ -160,9 +160,10 @@ async fn request(server: &LavaMcp, call: &Call, args: Args, digest: [u8; 32]) ->
 
     let purchase = Purchase { what: format!("{method} {shown}"), max_cost, changes, is_bounded, digest };
     let mut permit = confirm::permit(server, call, &purchase).await?;
+    let asked = Forward { method, url, headers, body, max_cost: None };
     let forwarded = loop {
         let forwarded = tokio::select! {
-            forwarded = client.forward(key, method.clone(), &url, headers.clone(), body.clone(), permit.max_cost) => forwarded,
+            forwarded = client.forward(key, Forward { max_cost: permit.max_cost, ..asked.clone() }) => forwarded,
             // Dropping the request tells the gateway, which stops the provider and books what was used.
             () = given_up.cancelled() => return Err(ToolError::cancelled().into()),
         };

@@ -17,7 +17,7 @@ use super::{
     serve::App,
 };
 use crate::{
-    client::{BegunAnswer, ClientError, Forwarded, TargetError},
+    client::{BegunAnswer, ClientError, Forward, Forwarded, Target, TargetError},
     config::Settings,
     domain::Money,
     session::{Session, SessionError},
@@ -94,23 +94,25 @@ pub(super) async fn call(settings: Settings, args: CallArgs, json: bool) -> Resu
     paid::pay(app, request(&session, args, body, json)).await
 }
 
-async fn request(session: &Session, args: CallArgs, body: Option<Map<String, Value>>, json: bool) -> Result<(), Failure> {
+async fn request(session: &Session, args: CallArgs, mut body: Option<Map<String, Value>>, json: bool) -> Result<(), Failure> {
     let client = session.client().await?;
-    // What cannot be called needs no key; and what takes no body leaves a pipe to others, such as the loop of a script.
-    let target = client.find_target(&args.url).await?;
-    let body = match body {
-        None if args.method.as_ref().map_or(!target.takes_no_body(), |method| *method != Method::GET) => body::piped_in().await?,
-        body => body,
+    // What cannot be called needs no key.
+    let check = async {
+        let target = client.find_target(&args.url).await?;
+        body = with_pipe(body.take(), &target, args.method.as_ref()).await?;
+        Ok(target.with_body(body.clone()).method(args.method.clone()).map(drop)?)
     };
-    let check = async { Ok(target.with_body(body.clone()).method(args.method.clone()).map(drop)?) };
     Box::pin(ensure_key(session, check)).await?;
     let pays = session.forward_key(&command_line()).await?;
     let key = &pays.key;
-    let target = client.clone().looking_as(Some(key.clone())).find_target(&args.url).await?.with_body(body);
+    let target = client.clone().looking_as(Some(key.clone())).find_target(&args.url).await?;
+    let body = with_pipe(body, &target, args.method.as_ref()).await?;
+    let target = target.with_body(body);
     let method = target.method(args.method)?;
     let body = target.body.map(|body| Bytes::from(Value::Object(body).to_string()));
     let destination = args.output.as_deref().map(Destination::open).transpose()?;
-    let begun = match client.begin_forward(key, method, &target.url, HeaderMap::new(), body, args.max_cost).await {
+    let asked = Forward { method, url: target.url, headers: HeaderMap::new(), body, max_cost: args.max_cost };
+    let begun = match client.begin_forward(key, asked).await {
         Ok(begun) => begun,
         Err(error) => {
             return Err(match session.explain_forward(&command_line(), &pays, error).await {
@@ -129,6 +131,16 @@ async fn request(session: &Session, args: CallArgs, body: Option<Map<String, Val
         None => None,
     };
     answer::show(&answer, report.as_ref(), destination, is_shown_as_it_comes, json)
+}
+
+/// The body that was given, else what is piped in. What takes no body leaves a pipe to others, such as the loop of a script.
+async fn with_pipe(
+    given: Option<Map<String, Value>>,
+    target: &Target,
+    method: Option<&Method>,
+) -> Result<Option<Map<String, Value>>, Failure> {
+    let takes_body = method.map_or(!target.takes_no_body(), |method| *method != Method::GET);
+    if given.is_none() && takes_body { body::piped_in().await } else { Ok(given) }
 }
 
 async fn read(begun: BegunAnswer, is_shown_as_it_comes: bool) -> Result<Forwarded, ClientError> {

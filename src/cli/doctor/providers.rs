@@ -13,7 +13,7 @@ use crate::{
         serve::{inventory, provider_keys, provider_vault},
     },
     config::Settings,
-    domain::{Secret, invocation::in_text},
+    domain::{Secret, invocation::in_text, text::counted},
     gateway::{Inventory, KeyPlace, KeyTest, Kind, Stock},
     session::VaultError,
 };
@@ -51,11 +51,12 @@ pub(super) async fn look(settings: &Settings, online: bool) -> Result<Shelf, Fai
         return Ok(Shelf { checks, rows: Vec::new() });
     }
     let stock = inventory.stock().await;
+    let kind = provider_vault(settings).kind();
     // Looking into the vault can wake a keyring, so it is only done where something should be there.
     let is_kept = stock.iter().any(|one| matches!(one.key, Some(KeyPlace::Vault(_))));
     let kept = if is_kept { Some(provider_keys(settings).load().await) } else { None };
     let tests = if online { inventory.test_keys(&stock).await.into_iter().map(Some).collect() } else { vec![None; stock.len()] };
-    let mut rows: Vec<Row> = stock.iter().zip(&tests).map(|(one, test)| row(settings, one, kept.as_ref(), test.as_ref())).collect();
+    let mut rows: Vec<Row> = stock.iter().zip(&tests).map(|(one, test)| row(settings, kind, one, kept.as_ref(), test.as_ref())).collect();
     rows.extend(others(settings, &stock));
     Ok(Shelf { checks: summary(settings, &inventory, &stock, &rows, online), rows })
 }
@@ -92,8 +93,8 @@ fn summary(settings: &Settings, inventory: &Inventory, stock: &[Stock<'_>], rows
     checks
 }
 
-fn row(settings: &Settings, stock: &Stock<'_>, kept: Option<&Kept>, test: Option<&KeyTest>) -> Row {
-    let kind = provider_vault(settings).kind();
+/// `kind` is that of the vault.
+fn row(settings: &Settings, kind: &str, stock: &Stock<'_>, kept: Option<&Kept>, test: Option<&KeyTest>) -> Row {
     let vault = called(kind);
     let source = stock.key.map(|place| sources::at(settings, place));
     let key = match (&source, stock.kind()) {
@@ -117,8 +118,7 @@ fn row(settings: &Settings, stock: &Stock<'_>, kept: Option<&Kept>, test: Option
     };
     let models = || match stock.models {
         None => "any model".to_owned(),
-        Some(1) => "1 model".to_owned(),
-        Some(count) => format!("{count} models"),
+        Some(count) => counted(count, "model"),
     };
     let mut parts: Vec<String> = match &unavailable {
         None => std::iter::once(models()).chain(key).collect(),

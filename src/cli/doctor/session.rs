@@ -4,6 +4,7 @@ use super::check::Check;
 use crate::{
     cli::{login::command_line, serve::App, status::secret_key_in},
     client::{Client, ClientError},
+    domain::text::counted,
     gateway::ToReview,
     session::{LoggedIn, SessionError},
 };
@@ -92,12 +93,10 @@ async fn ledger(app: &App) -> Vec<Check> {
     };
     let mut checks = vec![Check::ok("ledger", "opened, and can be written")];
     if unverified > 0 {
-        let charges = if unverified == 1 { "charge" } else { "charges" };
+        let charges = counted(unverified, "charge");
         checks.push(Check::note(
             "unverified",
-            format!(
-                "{unverified} {charges} of {unverified_sum} USD that the provider may not have billed; `lava-mcp keys holds` shows them"
-            ),
+            format!("{charges} of {unverified_sum} USD that the provider may not have billed; `lava-mcp keys holds` shows them"),
         ));
     }
     if !mispriced.is_empty() {

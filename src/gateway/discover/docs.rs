@@ -19,7 +19,6 @@ const SHOWN: usize = 5;
 /// A provider of the catalog.
 pub(super) fn of_catalog(offers: &Offers<'_>, provider: &'static Provider) -> Value {
     let served = offers.served(provider);
-    let check = offers.check_provider(provider).map(drop);
     let at = served.clone().unwrap_or(provider);
     let seller = at.models_of.as_deref().unwrap_or(&provider.id);
     let models: Vec<&'static Model> = offers
@@ -44,18 +43,7 @@ pub(super) fn of_catalog(offers: &Offers<'_>, provider: &'static Provider) -> Va
         Auth::Query { name } => format!("?{name}=<key>"),
     };
     let names = || can_buy.iter().take(SHOWN).map(|seller| seller.model()).collect::<Vec<_>>().join(", ");
-    let not_now = match &check {
-        Err(why) => Some(why.reason()),
-        Ok(()) if !can_buy.is_empty() => None,
-        // Its list of models can still be read.
-        Ok(()) => Some(match sold.iter().find_map(|seller| offers.check_call(seller).err()) {
-            Some(why) => why.reason(),
-            None => format!(
-                "the prices of its models are not known; write base_url and price under [providers.{}] into the config file",
-                provider.id
-            ),
-        }),
-    };
+    let not_now = offers.nothing_of(provider, &sold).map(|why| why.reason());
     let state = match &not_now {
         None => format!("{} of them can be bought now, such as {}.", can_buy.len(), names()),
         Some(why) => format!("Nothing of it can be bought now: {why}."),

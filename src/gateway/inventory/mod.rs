@@ -132,14 +132,9 @@ impl Inventory {
     fn of_catalog<'a>(&'a self, offers: &Offers<'a>, provider: &'static Provider) -> Option<Stock<'a>> {
         let served = offers.served(provider).unwrap_or(provider);
         let key = offers.key_place(&self.registry.key_names(served))?;
-        let refusals: Vec<_> = self.sold_by(provider).map(|seller| offers.check_call(&seller).err()).collect();
-        let models = refusals.iter().filter(|refusal| refusal.is_none()).count();
-        let no_prices = || {
-            let id = &provider.id;
-            format!("the prices of its models are not known; write base_url and price under [providers.{id}] into the config file")
-        };
-        let nothing_sold = || (models == 0).then(|| refusals.iter().flatten().next().map_or_else(no_prices, |why| why.reason()));
-        let unavailable = offers.check_provider(provider).err().map(|why| why.reason()).or_else(nothing_sold);
+        let sold: Vec<Seller<'_>> = self.sold_by(provider).collect();
+        let models = sold.iter().filter(|seller| offers.check_call(seller).is_ok()).count();
+        let unavailable = offers.nothing_of(provider, &sold).map(|why| why.reason());
         Some(Stock { provider: &provider.id, key: Some(key), models: Some(models), unavailable, who: Who::Catalog(provider) })
     }
 }
