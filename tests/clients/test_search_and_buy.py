@@ -1,7 +1,7 @@
 """What the tool `search` offers is bought as it is shown, with `prompt` and `call`; what it says cannot be bought is refused. For questions that people ask, through the official client."""
 
 import pytest
-from harness import ok
+from harness import ok, refused
 
 pytestmark = pytest.mark.anyio
 
@@ -11,6 +11,10 @@ llama on groq | ocr | gpt-4o-mini | anthropic | google | openrouter | reasoning 
 mistral | qwen coder | free model | moderation | video | realtime voice | azure | bedrock | elevenlabs | whisper
 grok | kimi | json schema output | pdf | web search | an llm for a weather bot | text-embedding-3-small | o3 | gtp-4o | summarize
 """
+
+
+# What a request is refused with that nobody here can answer.
+WHY_NOT = ("provider_credentials_missing", "dialect_not_supported")
 
 
 def queries():
@@ -39,7 +43,6 @@ async def test_what_the_search_offers_is_bought_as_it_is_shown(machine):
     offered, wrong = 0, []
     async with machine.client("--sandbox", timeout=120) as client:
         ok(await client.call_tool("login", {}))
-        assert len(queries()) == 40
         seen = set()
         for query in queries():
             page = ok(await client.call_tool("search", {"query": query, "limit": 8}))
@@ -57,14 +60,16 @@ async def test_what_the_search_offers_is_bought_as_it_is_shown(machine):
 
 
 async def test_what_cannot_be_bought_says_why_and_is_refused(machine):
-    """A machine with no key of any provider: everything says which one is missing."""
+    """A machine with no key of any provider: each says which one is missing, or why it could not be asked anyway."""
+    tried = 0
     async with machine.client() as client:
         ok(await client.call_tool("login", {}))
         for query in queries()[:12]:
             for hit in ok(await client.call_tool("search", {"query": query, "kind": "model", "limit": 3}))["results"]:
                 assert hit["available"] is False and hit["unavailable_reason"], hit
-                refused = await client.call_tool("prompt", {"model": hit["id"], "input": "Hello", "max_tokens": 20})
-                assert refused.is_error, hit
+                tried += 1
+                refused(await client.call_tool("prompt", {"model": hit["id"], "input": "Hello", "max_tokens": 20}), *WHY_NOT)
                 if hit.get("example_body") is not None:
                     arguments = {"url": hit["url"], "method": hit["method"], "body": hit["example_body"]}
-                    assert (await client.call_tool("call", arguments)).is_error, hit
+                    refused(await client.call_tool("call", arguments), *WHY_NOT)
+    assert tried > 30

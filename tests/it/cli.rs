@@ -289,7 +289,10 @@ fn the_demo_shows_the_whole_job_and_leaves_nothing() {
 /// Where a text has one of something, and speaks of several.
 fn miscounted(text: &str) -> Vec<String> {
     let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_alphanumeric())).collect();
-    let is_plural = |word: &str| ["requests", "notes", "numbers", "calls", "keys", "seconds", "bytes", "lines"].contains(&word);
+    let is_plural = |word: &str| {
+        ["requests", "notes", "numbers", "calls", "keys", "seconds", "bytes", "lines", "charges", "models", "results", "steps"]
+            .contains(&word)
+    };
     let wrong = words.windows(3).filter(|words| words[0] == "1" && words[1..].iter().any(|word| is_plural(word)));
     wrong.map(|words| words.join(" ")).collect()
 }
@@ -299,13 +302,22 @@ fn one_of_something_is_not_several() {
     assert_eq!(miscounted("as 1 progress notes, 1 request; 21 requests"), ["1 progress notes"]);
     let home = tempfile::tempdir().unwrap();
     let sandbox = |arguments: &[&str]| run(home.path(), &[&["--sandbox"], arguments].concat());
-    sandbox(&["prompt", "gpt-4o-mini", "Hi"]);
+    assert!(sandbox(&["prompt", "gpt-4o-mini", "Hi"]).status.success());
     assert!(out(&sandbox(&["status"])).contains("1 request"));
-    sandbox(&["keys", "create", "one", "--spend-limit", "5/day", "--request-limit", "1/day", "--rate-limit", "1"]);
-    for arguments in
-        [&["status"][..], &["keys", "list"], &["keys", "show", "one"], &["keys", "show", "command line"], &["account"], &["doctor"]]
-    {
+    let made = sandbox(&["keys", "create", "one", "--spend-limit", "5/day", "--request-limit", "1/day", "--rate-limit", "1"]);
+    assert!(made.status.success(), "{made:?}");
+    let own = json(&sandbox(&["--json", "status"]))["spend_key"]["spend_key_id"].as_str().unwrap().to_owned();
+    for arguments in [
+        &["status"][..],
+        &["keys", "list"],
+        &["keys", "show", "one"],
+        &["keys", "show", &own],
+        &["account"],
+        &["doctor"],
+        &["search", "gpt-4o-mini", "--limit", "1"],
+    ] {
         let done = sandbox(arguments);
+        assert!(done.status.success(), "{arguments:?}: {done:?}");
         assert_eq!(miscounted(&(out(&done) + &err(&done))), Vec::<String>::new(), "{arguments:?}: {done:?}");
     }
 }

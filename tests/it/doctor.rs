@@ -138,7 +138,7 @@ fn variable(name: &str) -> Value {
 
 #[test]
 fn every_credential_that_sells_is_found_wherever_it_is() {
-    let none = Place::new("").doctor(&[]);
+    let none = Place::new("local_servers = false\n").doctor(&[]);
     assert_eq!((none.exit, none.check("providers").0.as_str()), (Some(0), "note"));
     assert!(none.check("no key for").1.starts_with("openai, anthropic, google, "), "{}", none.json);
     assert!(none.provider("openai").is_none());

@@ -2,6 +2,7 @@
 
 mod commands;
 
+pub(crate) use commands::for_users;
 use std::path::{Path, PathBuf};
 
 /// The documents that people read, and the folder of each is where its links begin.

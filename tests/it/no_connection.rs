@@ -57,7 +57,7 @@ async fn rude_server(answer: &'static [u8]) -> u16 {
     port
 }
 
-fn closed_port() -> u16 {
+pub(crate) fn closed_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

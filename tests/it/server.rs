@@ -218,6 +218,11 @@ async fn a_gateway_behind_a_proxy_answers_under_the_names_it_was_given_and_no_ot
     {
         assert_eq!(ask(host, "/v1/models", origin).await, 403, "{host} {origin:?}");
     }
-    // Whoever comes through the proxy is not a program of this machine, whether the proxy says that it is one or not.
+    // Whoever comes through the proxy is not a program of this machine, and not every proxy says that it is one.
     assert_eq!(ask("lava.lan", "/metrics", None).await, 401);
+    assert_eq!(ask("127.0.0.1", "/metrics", None).await, 401);
+    let alone = tempfile::tempdir().unwrap();
+    let alone = Gateway::start(alone.path(), program(alone.path()));
+    let metrics = format!("{}/metrics", alone.address.trim_end_matches("/v1"));
+    assert_eq!(http().get(metrics).send().await.unwrap().status(), 200, "without a name, programs of this machine read them");
 }

@@ -80,7 +80,7 @@ fn inline_code(text: &str) -> Vec<String> {
 }
 
 /// The documents for people who use the program, by their names.
-fn for_users() -> Vec<(String, String)> {
+pub(crate) fn for_users() -> Vec<(String, String)> {
     let is_for_users = |name: &str| name.starts_with("docs/guides/") || ["README.md", "docs/REFERENCE.md"].contains(&name);
     let named =
         documents().into_iter().map(|(path, text)| (path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string(), text));
@@ -119,11 +119,13 @@ fn program() -> Vec<(String, BTreeSet<String>)> {
 
 #[test]
 fn every_command_in_the_documents_exists() {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut checked) = (Vec::new(), 0);
     for (path, text) in documents().into_iter().filter(|(path, _)| !path.ends_with("CHANGELOG.md")) {
         let mut check = |line: &str, is_whole: bool| {
             let commands = shell(line);
-            let refused = commands.iter().filter_map(|command| arguments(command)).filter_map(|arguments| refusal(arguments, is_whole));
+            let ours: Vec<_> = commands.iter().filter_map(|command| arguments(command)).collect();
+            checked += ours.len();
+            let refused = ours.into_iter().filter_map(|arguments| refusal(arguments, is_whole));
             wrong.extend(refused.map(|reason| format!("{}: {reason}", path.display())));
         };
         let typed: Vec<&str> = lines(&text).filter(|(block, _)| *block == Some("sh")).map(|(_, line)| line).collect();
@@ -131,18 +133,22 @@ fn every_command_in_the_documents_exists() {
         inline_code(&text).iter().for_each(|code| check(code, false));
     }
     assert!(wrong.is_empty(), "commands that the program does not take:\n{}", wrong.join("\n"));
+    assert!(checked > 100, "only {checked} commands were found in the documents");
 }
 
 #[test]
 fn every_flag_in_the_documents_exists() {
     let mut known: BTreeSet<String> = program().into_iter().flat_map(|(_, flags)| flags).collect();
     known.extend(Cli::command().get_arguments().filter_map(|argument| argument.get_long()).map(|name| format!("--{name}")));
+    let mut checked = 0;
     for (name, text) in for_users() {
         for code in inline_code(&text).iter().filter(|code| code.starts_with("--")) {
+            checked += 1;
             let flag = code.split([' ', '=']).next().unwrap();
             assert!(known.contains(flag) || FLAGS_OF_OTHERS.contains(&flag), "{name}: there is no flag {flag}");
         }
     }
+    assert!(checked > 50, "only {checked} flags were found in the documents");
 }
 
 #[test]

@@ -1,30 +1,16 @@
 //! What `serve` writes into its log: a line for each request of a client and for each purchase, and not for what a tool looks up in the gateway of the same process.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    process::{Command, Stdio},
-};
-
 use serde_json::json;
 
-use super::Client;
-use crate::{cli::program, server::http};
+use super::Serving;
+use crate::cli::program;
 
 /// Calls some tools; returns the log.
 async fn log_at(level: &str) -> String {
     let home = tempfile::tempdir().unwrap();
     let mut command = program(home.path());
-    command.args(["--sandbox", "serve", "--listen", "127.0.0.1:0"]).env("LAVA_LOG", level).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    lines.read_line(&mut line).unwrap();
-    let root = line.trim().strip_prefix("Serving MCP at ").and_then(|url| url.strip_suffix("/mcp")).unwrap().to_owned();
-    let rest = std::thread::spawn(move || {
-        let mut log = String::new();
-        lines.read_to_string(&mut log).map(|_| log)
-    });
-    let client = Client { root, http: http() };
+    command.arg("--sandbox").env("LAVA_LOG", level);
+    let mut server = Serving::start(command, &["--listen", "127.0.0.1:0"]);
     for (tool, arguments) in [
         ("login", json!({})),
         ("search", json!({"query": "gpt-4o-mini"})),
@@ -33,11 +19,10 @@ async fn log_at(level: &str) -> String {
         ("call", json!({"url": "openai/gpt-4o-mini", "body": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20}})),
         ("usage", json!({})),
     ] {
-        client.call(tool, arguments).await;
+        server.call(tool, arguments).await;
     }
-    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-    child.wait().unwrap();
-    rest.join().unwrap().unwrap()
+    server.stop();
+    server.log.take().unwrap().join().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -29,6 +30,8 @@ use crate::{
 /// A running `lava-mcp serve`; it ends with this value.
 struct Serving {
     child: Child,
+    /// What it writes on stderr after its first line, once it has ended.
+    log: Option<JoinHandle<String>>,
     client: Client,
 }
 
@@ -68,8 +71,8 @@ impl Serving {
         errors.read_line(&mut line).unwrap();
         let root = line.trim().strip_prefix("Serving MCP at ").and_then(|url| url.strip_suffix("/mcp")).unwrap_or_else(|| panic!("{line}"));
         let root = root.replace("0.0.0.0", "127.0.0.1");
-        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
-        Self { child, client: Client { root, http: http() } }
+        let log = std::thread::spawn(move || std::io::read_to_string(errors).unwrap());
+        Self { child, log: Some(log), client: Client { root, http: http() } }
     }
 
     fn stop(&mut self) -> Duration {

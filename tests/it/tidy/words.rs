@@ -1,11 +1,12 @@
 //! Plain English in what people read: README, guides, help and messages. A short list of phrases that read as if translated, and of words
 //! that people meet under another name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::sources;
+use crate::documents::for_users;
 
 /// A phrase, and what to write instead. Whole words only.
 const PHRASES: [(&str, &str); 45] = [
@@ -177,13 +178,6 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The documents that people read who use the program.
-fn documents() -> Vec<PathBuf> {
-    let guides = std::fs::read_dir(root().join("docs/guides")).unwrap().flatten().map(|entry| entry.path());
-    let guides = guides.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    ["README.md", "docs/REFERENCE.md"].map(|name| root().join(name)).into_iter().chain(guides).collect()
-}
-
 fn refuse(found: &[String]) {
     assert!(found.is_empty(), "{} phrases that are not plain English:\n{}", found.len(), found.join("\n"));
 }
@@ -191,9 +185,7 @@ fn refuse(found: &[String]) {
 #[test]
 fn documents_are_in_plain_english() {
     let mut found = Vec::new();
-    for path in documents() {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let shown = path.strip_prefix(root()).unwrap().display().to_string();
+    for (shown, text) in for_users() {
         found.extend(offences(&text).into_iter().map(|(line, found)| format!("{shown}:{}: {found}", line + 1)));
     }
     for name in ["Cargo.toml", "server.json"] {
