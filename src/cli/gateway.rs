@@ -45,8 +45,8 @@ pub(super) async fn gateway(settings: Settings, args: GatewayArgs, json: bool) -
     if json {
         output::print_json(&serde_json::json!({"url": url, "listening": address}))?;
     }
-    if gateway.secret_keys().map_err(|error| Failure::Error(error.to_string()))?.is_empty() {
-        output::complain("Programs need a spend key: `lava-mcp keys create NAME` makes one.");
+    if !gateway.has_spend_keys().map_err(|error| Failure::Error(error.to_string()))? {
+        output::complain("Programs need a spend key: `lava-mcp keys create NAME --spend-limit 5/day` makes one.");
     }
     let stop = async {
         transport::asked_to_stop().await;

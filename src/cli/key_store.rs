@@ -24,7 +24,7 @@ pub(super) async fn settle(settings: &Settings, flag: Option<CredentialStore>) -
     let question = format!("No keyring was found here. Keep keys in a file only you can read ({})? [Y/n] ", file.display());
     match keyboard::line(&question).await?.as_deref().map(str::trim) {
         Some(text) if ["", "y", "yes"].contains(&&*text.to_ascii_lowercase()) => Ok(choose(true)?),
-        _ => Err(Failure::Error(
+        _ => Err(Failure::Cancelled(
             "no place to keep a key was found: start a keyring (a Secret Service such as gnome-keyring on Linux), or set LAVA_SPEND_KEY to a key you have"
                 .to_owned(),
         )),

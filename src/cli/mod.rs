@@ -67,7 +67,7 @@ Examples:
   lava-mcp prompt gpt-4o-mini \"Say hello\"   Ask a model
   lava-mcp gateway                          Serve other programs on this machine
 
-Exit codes: 0 done, 1 failed, 2 a question was answered with no, 4 log in first, 130 stopped with Ctrl-C.";
+Exit codes: 0 done, 1 failed, 2 a question was answered with no, 4 log in first, 130 stopped with Ctrl-C (servers: 0).";
 
 /// Let AI agents buy AI models and APIs from one spend key, whose limit holds.
 ///

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct SearchArgs {
     /// Words to look for.
-    #[arg(required_unless_present = "provider")]
+    #[arg(required_unless_present_any = ["provider", "kind"])]
     query: Vec<String>,
     /// Only models, or only services.
     #[arg(long, value_parser = ["model", "service", "any"])]
@@ -30,8 +30,11 @@ pub(super) struct SearchArgs {
 }
 
 pub(super) async fn search(settings: Settings, args: SearchArgs, json: bool) -> Result<(), Failure> {
-    if args.provider.is_none() && args.query.iter().all(|word| word.trim().is_empty()) {
-        return Err(Failure::Error("no words to look for; give some, such as `lava-mcp search cheap vision`, or a --provider".to_owned()));
+    if args.provider.is_none() && args.kind.as_deref() != Some("service") && args.query.iter().all(|word| word.trim().is_empty()) {
+        return Err(Failure::Error(
+            "no words to look for; give some, such as `lava-mcp search cheap vision`, a --provider, or `--kind service` for all providers"
+                .to_owned(),
+        ));
     }
     let app = App::new(settings)?;
     let mut parameters = vec![("query", args.query.join(" ")), ("limit", args.limit.to_string())];

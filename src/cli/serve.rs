@@ -181,9 +181,9 @@ async fn open_gateway(settings: &Settings) -> Result<Arc<Gateway>, String> {
     Ok(Gateway::new(store, clock, pepper, registry, settings.sandbox))
 }
 
-/// What can be bought, without the ledger.
-pub(super) fn inventory(settings: &Settings) -> Result<Inventory, String> {
-    Ok(Inventory::new(registry(settings)?, settings.sandbox))
+/// What can be bought, without the ledger, which knows the quarantined models.
+pub(super) fn inventory(settings: &Settings, quarantined: Vec<(String, String)>) -> Result<Inventory, String> {
+    Ok(Inventory::new(registry(settings)?, quarantined, settings.sandbox))
 }
 
 /// The gateway as a service that the client can call.

@@ -210,12 +210,14 @@ fn meant<'a>(hits: &'a [Value], named: &str) -> Option<&'a Value> {
 
 fn of_hit(hit: &Value, named: &str) -> Result<Target, TargetError> {
     let url = text(hit, "url");
-    // With a gap in it, for what is the customer's own.
-    if url.is_empty() || (url.contains('{') && !is_available(hit)) {
+    let is_model = text(hit, "kind") == "model";
+    let has_gap = url.contains('{');
+    // A gap in an address is for what is the customer's own. Of a model without an example, nobody knows how it is asked.
+    if url.is_empty() || (!is_available(hit) && (has_gap || (is_model && hit.get("example_body").is_some_and(Value::is_null)))) {
         let reason = Some(text(hit, "unavailable_reason")).filter(|reason| !reason.is_empty()).unwrap_or("it has no address");
         return Err(TargetError::NotNow { named: named.to_owned(), reason: reason.to_owned() });
     }
-    let model = (text(hit, "kind") == "model").then(|| text(hit, "label").to_owned());
+    let model = is_model.then(|| text(hit, "label").to_owned());
     let example = hit.get("example_body").cloned().unwrap_or_default();
     Ok(Target { url: url.to_owned(), body: None, model, method: method_of(hit), example })
 }

@@ -43,7 +43,7 @@ pub(super) struct SearchQuery {
     provider: Option<String>,
     limit: Option<usize>,
     cursor: Option<usize>,
-    /// Only what can be bought now; without a query, all chat models that can.
+    /// Only what can be bought now; without a query, all chat models that can. Without a query, the kind "service" means all providers.
     #[serde(default)]
     available: bool,
 }
@@ -131,7 +131,8 @@ fn find(looker: &Looker, query: &SearchQuery) -> Result<Found, GatewayError> {
     let registry = &looker.gateway.registry;
     let offers = looker.offers();
     let provider = query.provider.as_deref().map(|id| known_as(registry, id).unwrap_or_else(|| id.to_owned()));
-    let lists_all = query.available && query.query.trim().is_empty() && provider.is_none();
+    let lists_services = kind == catalog::Kind::Service;
+    let lists_all = (query.available || lists_services) && query.query.trim().is_empty() && provider.is_none();
     let is_wanted = |id: &str, name: &str| {
         provider.as_deref().is_none_or(|provider| provider == id)
             && (lists_all || (provider.is_some() && query.query.trim().is_empty()) || is_named(&query.query, name))
@@ -141,9 +142,12 @@ fn find(looker: &Looker, query: &SearchQuery) -> Result<Found, GatewayError> {
     let own = own.chain(local).filter(|seller| kind != catalog::Kind::Service && is_wanted(seller.provider(), &seller.full_name()));
     let mut hits: Vec<Hit<'_>> = own.map(Hit::Model).collect();
     let services = registry.custom.iter().filter(|custom| kind != catalog::Kind::Model && is_wanted(&custom.id, &custom.id));
-    hits.extend(services.filter(|_| !lists_all).map(Hit::Own));
+    hits.extend(services.filter(|_| !lists_all || lists_services).map(Hit::Own));
     let mut unknown = Vec::new();
-    if lists_all {
+    if lists_all && lists_services {
+        let once = registry.catalog().providers().iter().filter(|provider| provider.models_of.is_none());
+        hits.extend(once.filter_map(|provider| Some(Hit::Service(registry.catalog_provider(&provider.id)?))));
+    } else if lists_all {
         hits.extend(chat_models(registry).map(Hit::Model));
     } else {
         // Asked for each model that fits a little.

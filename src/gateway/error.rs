@@ -51,7 +51,7 @@ pub(super) enum GatewayError {
     )]
     LiveKeyInSandbox,
     #[error(
-        "This key only allows {allowed} request shape, but received {received}. `lava-mcp keys create NAME --shape {received}` makes a key for it."
+        "This key only allows {allowed} request shape, but received {received}. `lava-mcp keys create NAME --shape {received} --spend-limit 5/day` makes a key for it."
     )]
     ShapeNotAllowed { allowed: &'static str, received: &'static str },
     #[error("This key does not allow the model {model}; it allows: {}.", listed(allowed))]

@@ -61,10 +61,11 @@ pub(super) async fn instead(
         text.push_str(&format!(" Similar models that can be bought now: {}.", similar.join(", ")));
         return Ok(text);
     }
-    let own = registry.custom.iter().map(|custom| custom.id.as_str());
-    let of_catalog = catalog.providers().iter().filter(|provider| {
-        provider.auth != Auth::None && registry.catalog_provider(&provider.id).is_some_and(|known| offers.check_provider(known).is_ok())
-    });
+    // Only who can be asked in the same way.
+    let own = registry.custom.iter().filter(|custom| offers.own_sells(custom, endpoint)).map(|custom| custom.id.as_str());
+    let sells = |known| offers.check_provider(known).is_ok_and(|served| served.dialect == endpoint.dialect());
+    let of_catalog =
+        catalog.providers().iter().filter(|known| known.auth != Auth::None && registry.catalog_provider(&known.id).is_some_and(sells));
     let ready: Vec<&str> = own.chain(of_catalog.map(|provider| &*provider.id)).take(2 * SHOWN).collect();
     if !ready.is_empty() && !sandbox {
         text.push_str(&format!(" What can be bought now is sold by {}; search shows the models.", ready.join(", ")));

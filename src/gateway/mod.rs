@@ -93,7 +93,7 @@ pub use waits::Waits;
 use crate::{
     domain::{KeyHash, Metered as Known, PlainKey, RequestId, key::KeyKind, key::Pepper},
     listen::BodyBudget,
-    store::{Clock, NewSecretKey, SecretKey, Store, StoreError},
+    store::{Clock, KeyPage, NewSecretKey, SecretKey, Store, StoreError},
 };
 use access_log::LogEntry;
 use authorise::{Authorised, Inbound, authorise};
@@ -240,6 +240,17 @@ impl Gateway {
     /// [`StoreError`] when the ledger cannot be read.
     pub fn secret_keys(&self) -> Result<Vec<SecretKey>, StoreError> {
         Ok(self.store.secret_keys()?.into_iter().filter(|key| key.id != OWNER_ID).collect())
+    }
+
+    /// Whether there is a spend key that is not revoked.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the ledger cannot be read.
+    pub fn has_spend_keys(&self) -> Result<bool, StoreError> {
+        // A gateway in the sandbox refuses live keys.
+        let kinds: &[bool] = if self.sandbox { &[true] } else { &[false, true] };
+        let has = |test: &bool| self.store.spend_keys(&KeyPage { test: *test, before: None, limit: 1, with_revoked: false });
+        Ok(kinds.iter().map(has).collect::<Result<Vec<_>, _>>()?.iter().any(|keys| !keys.is_empty()))
     }
 
     /// Ends a secret key for good; spend keys go on. `false` when there is no such key.

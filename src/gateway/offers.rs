@@ -194,6 +194,11 @@ impl<'a> Offers<'a> {
         self.check_key(&custom.id, needs_key, &custom.key_names(), || custom.variables())
     }
 
+    /// Whether a provider of the config file sells any model through an endpoint.
+    pub(super) fn own_sells(&self, custom: &CustomProvider, endpoint: Endpoint) -> bool {
+        custom.model_names().iter().any(|model| self.check(&Seller::Custom(custom, model), endpoint).is_ok())
+    }
+
     /// The provider itself where something here speaks its dialect, or the one that sells its models in such a dialect.
     pub(super) fn served(&self, provider: &'static Provider) -> Result<&'static Provider, Unavailable> {
         match provider.dialect {

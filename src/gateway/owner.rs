@@ -155,7 +155,9 @@ pub(super) struct ModelQuery {
 pub(super) async fn sell_again(State(gateway): State<Arc<Gateway>>, headers: HeaderMap, Query(query): Query<ModelQuery>) -> Response {
     let sold = async {
         if owner(&gateway, &headers)?.test {
-            return Err(GatewayError::Forbidden("A sandbox key cannot change what live keys may buy; use a live secret key (aks_live_…)."));
+            return Err(GatewayError::Forbidden(
+                "A sandbox key cannot change what live keys may buy; use a live secret key (aks_live_…), or leave out --sandbox.",
+            ));
         }
         let provider = query.provider.ok_or_else(|| bad("provider", "give the id of a provider"))?;
         let model = query.model.ok_or_else(|| bad("model", "give the id of a model"))?;
@@ -169,15 +171,15 @@ pub(super) async fn sell_again(State(gateway): State<Arc<Gateway>>, headers: Hea
 }
 
 impl Gateway {
-    /// What a person should look at: unverified charges that were not written off, how many and how much, and mispriced models as `provider/model`.
+    /// What a person should look at: unverified charges that were not written off, how many and how much, and quarantined models.
     ///
     /// # Errors
     /// [`StoreError`] when the ledger cannot be read.
     pub fn to_review(&self) -> Result<ToReview, StoreError> {
         let unverified = self.store.unverified(self.sandbox, None)?;
-        let models = self.store.mispriced()?.into_iter().map(|model| format!("{}/{}", model.provider, model.model)).collect();
+        let quarantined = self.store.mispriced()?.into_iter().map(|model| (model.provider, model.model)).collect();
         let sum = unverified.iter().fold(Money::ZERO, |sum, unverified| sum.saturating_add(unverified.charge.amount));
-        Ok(ToReview { unverified: unverified.len(), unverified_sum: sum, mispriced: models })
+        Ok(ToReview { unverified: unverified.len(), unverified_sum: sum, quarantined })
     }
 }
 
@@ -188,6 +190,6 @@ pub struct ToReview {
     pub unverified: usize,
     /// What they come to.
     pub unverified_sum: Money,
-    /// Models that keys with a limit do not buy, as `provider/model`.
-    pub mispriced: Vec<String>,
+    /// Models that keys with a limit cannot buy, as (provider, model).
+    pub quarantined: Vec<(String, String)>,
 }

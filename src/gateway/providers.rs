@@ -39,6 +39,11 @@ pub struct CustomProvider {
 }
 
 impl CustomProvider {
+    /// The models that the config file lists, or one name that stands for any.
+    pub(super) fn model_names(&self) -> Vec<&str> {
+        if self.models.is_empty() { vec!["*"] } else { self.models.iter().map(String::as_str).collect() }
+    }
+
     /// Whether it may be asked for a model; a list in the config file is complete.
     pub(super) fn check_model(&self, model: &str) -> Result<(), Unavailable> {
         if model.is_empty() || self.models.is_empty() || self.models.iter().any(|known| known == model) {

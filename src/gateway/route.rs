@@ -171,7 +171,8 @@ enum Why {
 
 impl<'a> Refused<'a> {
     fn note(&mut self, seller: &Seller<'a>, why: Why) {
-        if matches!(self.first, None | Some((_, Why::Unavailable(Unavailable::NotAllowed { .. })))) {
+        let is_not_allowed = |why: &Why| matches!(why, Why::Unavailable(Unavailable::NotAllowed { .. }));
+        if self.first.as_ref().is_none_or(|(_, first)| is_not_allowed(first) && !is_not_allowed(&why)) {
             self.first = Some((*seller, why));
         }
     }

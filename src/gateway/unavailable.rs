@@ -104,6 +104,10 @@ impl Unavailable {
                 }
             }
             Self::OtherMode { model, mode } => GatewayError::NotTranslated(format!("{model} {}.{instead}", without_endpoint(mode))),
+            Self::NotTranslated { model, provider, spoken: Dialect::Anthropic, .. } => GatewayError::NotTranslated(format!(
+                "{model} is sold by {provider}, which speaks the anthropic dialect, and this version does not translate chat completions to it. Ask it with `call`, or at \
+                 /v1/messages with a key of the anthropic shape.{instead}",
+            )),
             Self::NotTranslated { model, provider, spoken, asked } => GatewayError::NotTranslated(format!(
                 "{model} is sold by {provider}, which speaks the {} dialect, and this version does not translate {} requests to it. Use a provider that sells it in \
                  that dialect (search for it, then name it as provider/model), a key of the other request shape, or the sandbox.{instead}",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import pytest
 from conversation import SILENT, package
@@ -60,6 +61,21 @@ def test_it_is_followed_twice_without_a_stumble(machine, variables, guide):
     if guide in BUYS:
         assert spent(machine) and all(spent(machine).values()), spent(machine)
         assert machine.ledger.query("SELECT * FROM hold") == []
+
+
+# The README begins with a build, which is there already, and ends with these tests.
+README_INSTEAD = {"./scripts/test": "true"}
+BUILT = {"cargo": f'[ "$1" = run ] && shift 3 && exec {shlex.quote(str(binary()))} "$@"; exit 0'}
+
+
+@pytest.mark.timeout(240)
+def test_the_readme_is_followed_twice_without_a_stumble(machine):
+    for _ in range(2):
+        Followed("../../README.md", machine, README_INSTEAD, programs=BUILT).check()
+        assert (machine.home / ".config/lava-mcp/config.toml").exists(), "its settings are in force"
+        # Its reader keeps the key.
+        gone = machine.run("--sandbox", "keys", "revoke", "my editor", "--yes")
+        assert gone.returncode == 0, gone.stderr
 
 
 def test_what_a_guide_links_to_is_there():

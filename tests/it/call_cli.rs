@@ -104,6 +104,8 @@ fn what_cannot_be_called_says_what_to_do_and_a_name_makes_no_key() {
         (&["opnai/gpt-4o-mini", "-d", "{}"], "forward_endpoint_not_supported", "the nearest: gpt-4o-mini"),
         (&["openai/imagez", "-d", "{}"], "forward_endpoint_not_supported", "https://api.openai.com/v1/embeddings"),
         (&["openai/gpt-4o-mini"], "bad_body", "\"messages\""),
+        (&["dall-e-3"], "forward_endpoint_not_supported", "is not a chat model but one that makes images"),
+        (&["whisper-1", "-d", "{}"], "forward_endpoint_not_supported", "transcription"),
         (&["https://api.openai.com/v1/chat/completions"], "forward_endpoint_not_supported", "It takes POST, with a JSON body."),
         (&["https://api.openai.com/v1/models", "-d", "{}"], "forward_endpoint_not_supported", "It takes GET, without a body."),
         (&["openai/gpt-4o-mini", "-d", "body.json"], "bad_body", "`-d @body.json` sends what is in it"),

@@ -54,6 +54,12 @@ fn commands_of_texts_carry_the_flags_and_work_in_a_shell() {
                 assert!(hint.starts_with(begins), "{flags:?} {arguments:?}: {hint}");
                 let help = Command::new("/bin/sh").env_clear().env("PATH", &path).args(["-c", &format!("{hint} --help")]).output().unwrap();
                 assert!(help.status.success(), "{hint}: {help:?}");
+                // What only reads is run as it is printed.
+                if [" search ", " list", " quarantined"].iter().any(|reads| hint.contains(reads)) {
+                    let mut shell = Command::new("/bin/sh");
+                    let done = shell.env_clear().env("PATH", &path).env("HOME", home.path()).args(["-c", hint]).output().unwrap();
+                    assert!(done.status.success(), "{hint}: {done:?}");
+                }
             }
         }
     }

@@ -1,16 +1,33 @@
 //! The ledger's file is taken away, exchanged, or rewritten by a newer program while this one runs: nothing is sold.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use http::StatusCode;
 use serde_json::json;
 
-use crate::harness::Harness;
+use crate::{cli::program, harness::Harness};
 
 fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
+}
+
+/// As when a person opens several MCP clients for the first time.
+#[test]
+fn many_processes_can_open_a_new_ledger_at_once() {
+    for _ in 0..5 {
+        let home = tempfile::tempdir().unwrap();
+        let start = || program(home.path()).args(["keys", "list"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let all: Vec<_> = std::iter::repeat_with(start).take(12).collect();
+        for child in all {
+            let done = child.wait_with_output().unwrap();
+            assert!(done.status.success(), "{done:?}");
+        }
+    }
 }
 
 async fn assert_sells(harness: &Harness, key: &str) {

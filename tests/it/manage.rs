@@ -154,7 +154,7 @@ async fn allow_lists_hold_for_every_spelling_and_every_fallback() {
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (403, "request_shape_not_allowed"));
     let message = refused.json()["error"]["message"].to_string();
     assert!(
-        message.contains("This key only allows anthropic request shape, but received openai. `lava-mcp keys create NAME --shape openai`"),
+        message.contains("This key only allows anthropic request shape, but received openai. `lava-mcp keys create NAME --shape openai --spend-limit 5/day`"),
         "{message}"
     );
     harness.finish().await;

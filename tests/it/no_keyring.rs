@@ -185,7 +185,7 @@ async fn at_a_terminal_a_person_is_asked_once() {
         let file = data(home.path()).join("keys.json");
         let question = format!("No keyring was found here. Keep keys in a file only you can read ({})? [Y/n] ", file.display());
         assert!(shown.starts_with(&question), "{shown}");
-        assert_eq!((code, file.exists()), if is_yes { (Some(0), true) } else { (Some(1), false) }, "{typed:?}: {shown}");
+        assert_eq!((code, file.exists()), if is_yes { (Some(0), true) } else { (Some(2), false) }, "{typed:?}: {shown}");
         let (again, code) = at_a_terminal(prompt(), "n\n");
         if is_yes {
             assert!(shown.contains("Made a spend key for the command line: 5.00 USD a day"), "{shown}");

@@ -191,6 +191,9 @@ async fn a_mispriced_model_from_the_command_line() {
     assert!(table.contains("fake/house/lies") && table.contains("2.000011") && err.contains("quarantined reinstate"), "{table}{err}");
     assert_eq!(json_of(home, &["mispriced"])["data"][0]["model"], "house/lies");
     assert!(check(home, "quarantined").unwrap().starts_with("fake/house/lies billed more"));
+    let fake = json_of(home, &["doctor"])["providers"][0].clone();
+    assert_eq!((&fake["available"], &fake["models"]), (&json!(false), &json!(0)), "{fake}");
+    assert!(fake["unavailable_reason"].as_str().unwrap().contains("is quarantined"), "{fake}");
     for (wrong, says) in [("house", "openai/gpt-4o-mini"), ("fake/ok", "fake/ok is not quarantined")] {
         let (code, _, err) = run(home, &["mispriced", "sell-again", wrong]);
         assert!(code == Some(1) && err.contains(says), "{wrong}: {err}");

@@ -46,6 +46,23 @@ impl Place {
 }
 
 #[test]
+fn a_key_on_the_command_line_is_neither_taken_nor_repeated() {
+    let home = tempfile::tempdir().unwrap();
+    for (arguments, says) in [
+        (&["openai", "sk-canary"][..], "`lava-mcp providers set openai`"),
+        (&["sk-canary", "openai"], "`lava-mcp providers set NAME`"),
+        (&["sk-canary"], "`lava-mcp providers set NAME`"),
+        (&["openai", "is", "sk-canary"], "`lava-mcp providers set openai`"),
+    ] {
+        for json in [&[][..], &["--json"]] {
+            let done = program(home.path()).args(json).args(["providers", "set"]).args(arguments).output().unwrap();
+            let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+            assert!(done.status.code() == Some(1) && said.contains(says) && !said.contains("canary"), "{arguments:?}: {said}");
+        }
+    }
+}
+
+#[test]
 fn the_list_says_where_each_key_comes_from() {
     let config = "[providers.house]\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"HOUSE_KEY\"\nprice = \"free\"\n\
                   [providers.late]\nbase_url = \"http://127.0.0.1:9/v1\"\napi_key_env = \"LATE_KEY\"\nprice = \"free\"\n\

@@ -38,6 +38,8 @@ fn what_is_not_sold_is_said() {
 fn an_unknown_provider_is_said_and_a_known_one_is_meant_in_any_form() {
     let (_, err) = search(&[], &["--provider", "gorq", "llama"]);
     assert!(err.contains("No provider is called gorq; did you mean groq?"), "{err}");
+    let (out, _) = search(&[], &["--kind", "service", "--limit", "25"]);
+    assert!(out.contains("openai") && out.contains("anthropic") && out.lines().count() > 20, "{out}");
     let (_, err) = search(&[], &["--provider", "qqqqqqq"]);
     assert!(err.contains("No provider is called qqqqqqq."), "{err}");
     for name in ["groq", "GROQ", " Groq "] {

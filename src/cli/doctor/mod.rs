@@ -45,16 +45,19 @@ pub(super) async fn doctor(found: Found, args: &DoctorArgs, json: bool) -> Resul
         checks.push(settings::vault(&settings).await);
     }
     let is_embedded = settings.mode == Mode::Embedded;
-    let shelf = if is_embedded { providers::look(&settings, is_online).await? } else { Shelf::default() };
+    let mut quarantined = Vec::new();
     if is_whole && (can_write || !is_embedded) {
-        let app = App::new(settings)?;
-        checks.extend(session::look(&app, is_embedded, is_online).await);
+        let app = App::new(settings.clone())?;
+        let seen = session::look(&app, is_embedded, is_online).await;
+        checks.extend(seen.checks);
+        quarantined = seen.quarantined;
         app.close().await;
     } else if !is_whole {
         checks.push(Check::note("ledger", "not checked, because a setting is wrong"));
     } else {
         checks.push(Check::note("ledger", "not checked, because the data folder cannot be written"));
     }
+    let shelf = if is_embedded { providers::look(&settings, quarantined, is_online).await? } else { Shelf::default() };
     checks.extend(shelf.checks);
 
     let results = checks.iter().map(|check| check.result).chain(shelf.rows.iter().map(|row| row.result));

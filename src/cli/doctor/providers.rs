@@ -40,8 +40,8 @@ pub(super) struct Row {
 /// What the vault has for providers.
 type Kept = Result<BTreeMap<String, Secret>, VaultError>;
 
-pub(super) async fn look(settings: &Settings, online: bool) -> Result<Shelf, Failure> {
-    let inventory = inventory(settings)?;
+pub(super) async fn look(settings: &Settings, quarantined: Vec<(String, String)>, online: bool) -> Result<Shelf, Failure> {
+    let inventory = inventory(settings, quarantined)?;
     if settings.sandbox {
         let what = format!("no key is needed in the sandbox: the built-in model answers for {} models", inventory.models());
         let mut checks = vec![Check::ok("providers", what)];

@@ -11,19 +11,28 @@ use crate::{
 
 const ACCEPTED: &str = "accepted by the gateway";
 
+/// What was found.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) checks: Vec<Check>,
+    /// Models that keys with a limit cannot buy, as (provider, model).
+    pub(super) quarantined: Vec<(String, String)>,
+}
+
 /// What the embedded gateway has, or whether the one at an address answers, and then whether there is a key for it. `online` tests the keys at an address.
-pub(super) async fn look(app: &App, is_embedded: bool, online: bool) -> Vec<Check> {
+pub(super) async fn look(app: &App, is_embedded: bool, online: bool) -> Seen {
+    let only = |check| Seen { checks: vec![check], quarantined: Vec::new() };
     let client = match app.session.client().await {
         Ok(client) => client,
-        Err(error) => return vec![Check::fail(if is_embedded { "ledger" } else { "gateway" }, error.to_string())],
+        Err(error) => return only(Check::fail(if is_embedded { "ledger" } else { "gateway" }, error.to_string())),
     };
-    let mut checks = if is_embedded {
+    let Seen { mut checks, quarantined } = if is_embedded {
         ledger(app).await
     } else {
         match gateway(app, &client).await {
             // Whatever is asked next fails for the same reason.
-            Err(unreachable) => return vec![unreachable],
-            Ok(check) => vec![check],
+            Err(unreachable) => return only(unreachable),
+            Ok(check) => only(check),
         }
     };
     let logged_in = app.session.status(&command_line()).await;
@@ -44,7 +53,7 @@ pub(super) async fn look(app: &App, is_embedded: bool, online: bool) -> Vec<Chec
     if !is_embedded {
         checks.extend(secret_key(app, online).await);
     }
-    checks
+    Seen { checks, quarantined }
 }
 
 /// `Err` where nobody is there.
@@ -82,14 +91,14 @@ async fn secret_key(app: &App, online: bool) -> Option<Check> {
 }
 
 /// Whether the ledger can be used, and what waits in it for a person's decision.
-async fn ledger(app: &App) -> Vec<Check> {
+async fn ledger(app: &App) -> Seen {
     let found = match app.gateway().await {
         Ok(gateway) => gateway.to_review().map_err(|error| error.to_string()),
         Err(failure) => Err(failure.text().to_owned()),
     };
-    let ToReview { unverified, unverified_sum, mispriced } = match found {
+    let ToReview { unverified, unverified_sum, quarantined } = match found {
         Ok(found) => found,
-        Err(error) => return vec![Check::fail("ledger", error)],
+        Err(error) => return Seen { checks: vec![Check::fail("ledger", error)], ..Seen::default() },
     };
     let mut checks = vec![Check::ok("ledger", "opened, and can be written")];
     if unverified > 0 {
@@ -99,11 +108,12 @@ async fn ledger(app: &App) -> Vec<Check> {
             format!("{charges} of {unverified_sum} USD that the provider may not have billed; `lava-mcp keys holds` shows them"),
         ));
     }
-    if !mispriced.is_empty() {
+    if !quarantined.is_empty() {
+        let models: Vec<String> = quarantined.iter().map(|(provider, model)| format!("{provider}/{model}")).collect();
         checks.push(Check::note(
             "quarantined",
-            format!("{} billed more than the prices allow; `lava-mcp quarantined` shows what happened", mispriced.join(", ")),
+            format!("{} billed more than the prices allow; `lava-mcp quarantined` shows what happened", models.join(", ")),
         ));
     }
-    checks
+    Seen { checks, quarantined }
 }

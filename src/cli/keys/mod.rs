@@ -175,6 +175,7 @@ impl Command<'_> {
     }
 
     async fn list(&self, all: bool, page: PageQuery) -> Result<(), Failure> {
+        let is_first = page.cursor.is_none();
         let page = match all {
             true => self.client.spend_keys_with_revoked(self.secret, &page).await?,
             false => self.client.spend_keys(self.secret, &page).await?,
@@ -183,7 +184,12 @@ impl Command<'_> {
             return output::print_json(&page);
         }
         if page.data.is_empty() {
-            output::complain("No spend keys yet; `lava-mcp keys create NAME --spend-limit 5/day` makes one.");
+            output::complain(match is_first {
+                true => {
+                    "No spend keys; `lava-mcp keys create NAME --spend-limit 5/day` makes one, and `lava-mcp keys list --all` shows revoked ones."
+                }
+                false => "No spend keys follow this cursor; `lava-mcp keys list` shows the first ones.",
+            });
             return Ok(());
         }
         show::table(&page.data);

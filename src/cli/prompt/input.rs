@@ -18,7 +18,7 @@ use crate::{
 const FILE_BYTES_MAX: u64 = 20 << 20;
 /// Pictures that models read.
 const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
-const HOW_TO_ASK: &str = "write it behind the model, as in `lava-mcp prompt gpt-4o-mini \"Hello\"`, or pipe it in";
+const HOW_TO_ASK: &str = "write it after the model, as in `lava-mcp prompt gpt-4o-mini \"Hello\"`, or pipe it in";
 
 /// What a person asks.
 pub(super) struct Asked {

@@ -32,7 +32,8 @@ enum Action {
     #[command(after_help = "Examples:\n  lava-mcp providers set openai\n  pass show openai | lava-mcp providers set openai")]
     Set {
         /// The provider, such as openai or "Mistral AI".
-        provider: String,
+        #[arg(value_name = "PROVIDER", required = true, num_args = 1..)]
+        provider: Vec<String>,
     },
     /// Delete a provider's key.
     #[command(after_help = "Example:\n  lava-mcp providers remove openai")]
@@ -63,7 +64,7 @@ pub(super) async fn providers(settings: Settings, args: ProvidersArgs, json: boo
     let kept = provider_keys(&settings);
     match args.action {
         Action::List => list(&settings, &kept, json).await,
-        Action::Set { provider } => set(&settings, &kept, &provider, json).await,
+        Action::Set { provider } => set(&settings, &kept, &one_name(&settings, &provider)?, json).await,
         Action::Remove { provider } => remove(&settings, &kept, &provider, json).await,
     }
 }
@@ -110,6 +111,17 @@ async fn list(settings: &Settings, kept: &ProviderKeys, json: bool) -> Result<()
 fn shadow(sources: &[Source], provider: &str, vault: &str) -> Option<String> {
     let first = sources.first().filter(|first| **first != Source::Vault && sources.contains(&Source::Vault))?;
     Some(format!("the key for {provider} in the {vault} is not used: the {} comes first", first.describe(vault)))
+}
+
+/// The name that was typed in one word or several. A key beside it, or in its place, is not taken and not repeated.
+fn one_name(settings: &Settings, words: &[String]) -> Result<String, Failure> {
+    let whole = words.join(" ");
+    if known::provider(settings, &whole).is_some() || (words.len() == 1 && !shape::is_key(&whole)) {
+        return Ok(whole);
+    }
+    let name = words.first().filter(|first| known::provider(settings, first).is_some()).map_or("NAME", String::as_str);
+    let text = format!("give the provider alone, as in `lava-mcp providers set {name}`: its key is asked for, or piped in");
+    Err(Failure::coded("usage", text))
 }
 
 /// The provider that is meant, or what to write instead.

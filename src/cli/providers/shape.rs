@@ -37,6 +37,11 @@ const BEGINNINGS: [(&str, &[&str]); 30] = [
 /// Providers all of whose keys begin as the table says.
 const ALWAYS: [&str; 8] = ["anthropic", "openrouter", "groq", "google", "xai", "perplexity", "huggingface", "nvidia"];
 
+/// Whether a word begins as keys do.
+pub(super) fn is_key(word: &str) -> bool {
+    BEGINNINGS.iter().any(|(beginning, _)| word.starts_with(beginning))
+}
+
 /// Why this key is likely another provider's, as a sentence.
 pub(super) fn doubt(provider: &str, name: &str, key: &str) -> Option<String> {
     let (beginning, owners) = BEGINNINGS.iter().find(|(beginning, _)| key.starts_with(beginning))?;

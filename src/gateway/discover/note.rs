@@ -27,7 +27,7 @@ pub(super) fn of(registry: &Registry, query: &SearchQuery, unknown: &[Box<str>],
         (0, []) => Some(format!("Nothing found{} Try other words, or fewer.", near(registry, &query.query))),
         (0, _) => Some(format!(
             "Nothing sold here is called or described as {}{} The catalog has AI models and their providers: search for a name, or for what a model should do, such as \
-             \"image generation\" or \"cheap model with tools\".",
+             \"embeddings\" or \"cheap model with tools\".",
             quoted(unknown),
             near(registry, &query.query)
         )),

@@ -16,14 +16,13 @@ use super::{
 use crate::catalog::{Auth, Model, Provider};
 pub use key_test::KeyTest;
 
-/// What stands for any model where the config file lists none.
-const ANY_MODEL: &str = "*";
-
 /// What can be bought here, and from whom.
 pub struct Inventory {
     registry: Registry,
     upstream: Upstream,
     sandbox: bool,
+    /// Models that keys with a limit cannot buy, as (provider, model).
+    quarantined: Vec<(String, String)>,
 }
 
 /// A provider that is set up, or that somebody has begun to set up.
@@ -77,13 +76,14 @@ impl Stock<'_> {
 }
 
 impl Inventory {
-    /// What these providers sell; in the sandbox all of them do.
-    pub fn new(registry: Registry, sandbox: bool) -> Self {
-        Self { upstream: Upstream::new(registry.network.clone()), registry, sandbox }
+    /// What these providers sell to keys with a limit, for which some models are quarantined, given as (provider, model); in the sandbox all of them sell everything.
+    pub fn new(registry: Registry, quarantined: Vec<(String, String)>, sandbox: bool) -> Self {
+        let quarantined = if sandbox { Vec::new() } else { quarantined };
+        Self { upstream: Upstream::new(registry.network.clone()), registry, sandbox, quarantined }
     }
 
     fn offers(&self) -> Offers<'_> {
-        Offers::new(&self.registry, None, self.sandbox)
+        Offers::new(&self.registry, None, self.sandbox).without(&self.quarantined)
     }
 
     /// The providers of the config file, those of the catalog that have a key, and the model servers on this machine.
@@ -145,8 +145,7 @@ fn variable_of(stock: &Stock<'_>) -> Option<String> {
 
 fn of_own<'a>(offers: &Offers<'a>, custom: &'a CustomProvider) -> Stock<'a> {
     let is_any = custom.models.is_empty();
-    let names: Vec<&str> = if is_any { vec![ANY_MODEL] } else { custom.models.iter().map(String::as_str).collect() };
-    let refusals: Vec<_> = names.iter().map(|name| offers.check_call(&Seller::Custom(custom, name)).err()).collect();
+    let refusals: Vec<_> = custom.model_names().into_iter().map(|name| offers.check_call(&Seller::Custom(custom, name)).err()).collect();
     let models = refusals.iter().filter(|refusal| refusal.is_none()).count();
     let first = refusals.iter().flatten().next().filter(|_| models == 0);
     Stock {

@@ -1,6 +1,10 @@
 //! Opening the file, with the settings that make a commit durable.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, ffi};
 
@@ -9,6 +13,8 @@ use crate::platform::private_file;
 
 /// How long to wait for another process's commit.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How soon it is tried again where SQLite does not wait.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// SQLite before 3.51.3 can corrupt a WAL that one connection resets while another commits.
 const SQLITE_OLDEST: i32 = 3_051_003;
 
@@ -53,7 +59,7 @@ fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     keep_plans(connection)?;
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    use_wal(connection)?;
     // FULL: an answered commit survives power loss. With NORMAL it would survive only a crash of the process.
     connection.pragma_update(None, "synchronous", "FULL")?;
     // The writer checkpoints by itself, between batches.
@@ -66,6 +72,19 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     }
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// Several processes may open a new file at once. The one that makes it a WAL holds all of it for a moment, and SQLite does not wait for that by itself.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && began.elapsed() < BUSY_TIMEOUT => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// The ledger names models and amounts: nobody else's business on a shared machine. SQLite gives the files that it puts beside it the same permissions; those that are

@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, path::Path};
 
-use lava_mcp::catalog::Catalog;
+use lava_mcp::catalog::{Catalog, Mode};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -158,6 +158,11 @@ async fn check(client: &reqwest::Client, set_up: &str, gateway: &Gateway, key: &
             let is_available = hit["available"] == true;
             assert_eq!(call == 200, is_available, "{set_up}, {query}: {hit}\n{call} {said}");
             if is_model {
+                let (label, provider) = (hit["label"].as_str().unwrap(), hit["provider"].as_str().unwrap());
+                let is_chat = Catalog::embedded().model(provider, label).is_none_or(|model| model.mode == Mode::Chat);
+                assert!(is_chat || hit["example_body"].get("messages").is_none(), "{hit}");
+                let speaks_messages = ["anthropic", "claudes"].contains(&provider);
+                assert_eq!(hit["url"].as_str().unwrap().ends_with("/messages"), speaks_messages && is_chat, "{hit}");
                 let (prompt, said) = prompted(client, gateway, key, id).await;
                 assert_eq!(prompt == 200, tools.contains(&"prompt"), "{set_up}, {query}: {hit}\n{prompt} {said}");
             }
@@ -199,6 +204,24 @@ async fn what_the_search_offers_is_bought_as_printed_and_the_rest_is_refused() {
     }
 }
 
+/// A provider of one's own that sells what OpenAI makes.
+const OWN_MINI: &str = "[providers.house]\nbase_url = \"URL/v1\"\nmodels = [\"gpt-4o-mini\"]\nprice = \"free\"\n";
+/// One whose key is not there.
+const LOCKED: &str = "[providers.house]\nbase_url = \"URL/v1\"\nmodels = [\"house-chat\"]\nprice = \"free\"\napi_key_env = \"NOT_SET\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_names_nobody_who_refuses_as_well() {
+    for (keys, config, name) in
+        [(&[][..], LOCKED, "house-chat"), (&[], LOCKED, "gpt-4o-mini"), (&["ANTHROPIC_API_KEY"], "", "claude-haiku-4-5")]
+    {
+        let home = tempfile::tempdir().unwrap();
+        let gateway = start(home.path(), keys, config, false).await;
+        let key = key(&gateway, json!({})).await;
+        let (status, said) = prompted(&http(), &gateway, &key, name).await;
+        assert!(status == 400 && !said.contains("What can be bought now"), "{name}: {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bare_name_goes_to_a_seller_that_the_key_allows_and_that_has_a_credential() {
     let client = http();
@@ -212,11 +235,17 @@ async fn a_bare_name_goes_to_a_seller_that_the_key_allows_and_that_has_a_credent
         (&["GEMINI_API_KEY"], "", json!({}), "models/gemini-2.5-flash", 200, "google-openai"),
         (&["GEMINI_API_KEY"], "", json!({"allowed_providers": ["google"]}), "google-openai/gemini-2.5-flash", 200, "google-openai"),
         (&[], HOUSE, json!({}), "house-chat", 200, "house"),
+        // Own providers come before the maker, and of those who resell it, the cheapest.
+        (&["OPENAI_API_KEY"], OWN_MINI, json!({}), "gpt-4o-mini", 200, "house"),
+        (&["GROQ_API_KEY", "DEEPINFRA_API_KEY", "TOGETHER_API_KEY"], "", json!({}), "gpt-oss-120b", 200, "deepinfra"),
         // Nobody can: what can be bought instead, or with which key.
         (&["OPENROUTER_API_KEY"], "", json!({}), "openai/gpt-4o-mini", 400, "It can be bought now as openrouter/openai/gpt-4o-mini"),
         (&["OPENAI_API_KEY"], "", json!({}), "groq/llama-3.3-70b-versatile", 400, "GROQ_API_KEY"),
         (&["OPENAI_API_KEY"], "", json!({}), "claude-sonnet-4-5", 400, "What can be bought now is sold by openai"),
         (&[], "", json!({}), "gpt-4o-mini", 400, "It is also sold as"),
+        (&["ANTHROPIC_API_KEY"], "", json!({}), "claude-haiku-4-5", 400, "Ask it with `call`"),
+        // The maker is named, and nobody who cannot sell.
+        (&[], "", json!({"allowed_providers": ["groq"]}), "gpt-4o-mini", 403, "does not allow the provider openai"),
     ] {
         let home = tempfile::tempdir().unwrap();
         let gateway = start(home.path(), keys, config, false).await;
