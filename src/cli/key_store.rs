@@ -25,7 +25,7 @@ pub(super) async fn settle(settings: &Settings, flag: Option<CredentialStore>) -
     match keyboard::line(&question).await?.as_deref().map(str::trim) {
         Some(text) if ["", "y", "yes"].contains(&&*text.to_ascii_lowercase()) => Ok(choose(true)?),
         _ => Err(Failure::Cancelled(
-            "no place to keep a key was found: start a keyring (a Secret Service such as gnome-keyring on Linux), or set LAVA_SPEND_KEY to a key you have"
+            "no place to keep a key was found: start a keyring (a Secret Service such as gnome-keyring on Linux), or give keys in variables: LAVA_SPEND_KEY, or a provider's such as OPENAI_API_KEY"
                 .to_owned(),
         )),
     }

@@ -263,7 +263,7 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     let waits_for = waits_for(cli.command.as_ref()).filter(|_| !json);
     let keeps_keys = match &cli.command {
         Some(Command::Login(_) | Command::Prompt(_) | Command::Call(_)) => true,
-        Some(Command::Providers(args)) => args.keeps_key(),
+        Some(Command::Providers(args)) => args.keeps_key(&settings)?,
         _ => false,
     };
     let result = runtime.block_on(async {

@@ -148,6 +148,17 @@ fn without_a_terminal_the_error_says_how_to_go_on_and_that_is_remembered() {
     assert!(wrong.status.code() == Some(1) && err(&wrong).contains("keyring or file"), "{}", err(&wrong));
 }
 
+#[test]
+fn what_is_wrong_with_a_command_is_said_before_anything_is_asked() {
+    for arguments in [&["providers", "set", "openai", "sk-canary"][..], &["providers", "set", "nobody"]] {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = bare(home.path());
+        command.args(arguments);
+        let (shown, code) = at_a_terminal(command, "n\n");
+        assert!(code == Some(1) && !shown.contains("[Y/n]") && !shown.contains("canary"), "{shown}");
+    }
+}
+
 /// Runs a command at a terminal, types this once the question is there, and returns what the terminal showed.
 fn at_a_terminal(mut command: Command, typed: &str) -> (String, Option<i32>) {
     let mut terminal = std::fs::File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());

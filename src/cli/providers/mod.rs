@@ -54,9 +54,10 @@ pub(super) const fn called(kind: &str) -> &str {
 }
 
 impl ProvidersArgs {
-    /// Whether a key is to be kept.
-    pub(super) const fn keeps_key(&self) -> bool {
-        matches!(self.action, Action::Set { .. })
+    /// Whether a key is to be kept, for a provider that there is.
+    pub(super) fn keeps_key(&self, settings: &Settings) -> Result<bool, Failure> {
+        let Action::Set { provider } = &self.action else { return Ok(false) };
+        meant(settings, &one_name(settings, provider)?).map(|_| true)
     }
 }
 
